@@ -1,0 +1,247 @@
+//! A job before it runs: what is configured, and what will be restored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::{Closed, Log, RequestId, SnapshotId};
+use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid};
+
+/// How a job checkpoints. Can be changed while the job runs: see
+/// [`Control::set_settings`](crate::coordinator::Control::set_settings).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Time between the beginnings of two checkpoints. Default 1 s.
+    pub interval: Duration,
+    /// Time between the end of a checkpoint and the beginning of the next one, at least. Default 0.
+    pub pause_min: Duration,
+    /// A checkpoint that is not durable after this time is given up. Default 10 min.
+    pub timeout: Duration,
+    /// How many checkpoints in a row may be given up or fail to be stored before the attempt ends.
+    /// Default 3.
+    pub tolerable_failures: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            pause_min: Duration::ZERO,
+            timeout: Duration::from_secs(600),
+            tolerable_failures: 3,
+        }
+    }
+}
+
+/// What happens to a job's checkpoints when it is cancelled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCancel {
+    /// They stay, and a later start goes on from the newest.
+    #[default]
+    Retain,
+    /// They are deleted, oldest first, after the closed entry; it and the claims stay.
+    Delete,
+}
+
+/// What a start restores.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartFrom {
+    /// The newest entry of the job's log; nothing where the log is empty.
+    #[default]
+    Newest,
+    /// A savepoint, or a settled entry of a log: a rollback where it is this job's, a fork where this
+    /// job's log is empty. Obeyed once for each `request`; asked again, the newest entry is restored.
+    Snapshot {
+        /// The savepoint's folder, or `LOG#POSITION` for an entry of a log.
+        url: String,
+        /// The name of this request. `None`: the snapshot's own name, so that a supervisor which
+        /// repeats its arguments rolls back once.
+        request: Option<RequestId>,
+    },
+}
+
+/// A job's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct JobConfig {
+    /// The job's name, for ever.
+    pub job: JobId,
+    /// Where its log is: a local path, or a URL such as `s3://bucket/folder`.
+    pub checkpoints: String,
+    /// How it checkpoints.
+    #[serde(default)]
+    pub settings: Settings,
+    /// What a start restores.
+    #[serde(default)]
+    pub start_from: StartFrom,
+    /// How many epochs may be prepared and not yet confirmed. Default 4.
+    #[serde(default = "default_epochs_in_flight_max")]
+    pub epochs_in_flight_max: u32,
+    /// How many snapshots are kept. Default 3.
+    #[serde(default = "default_retained")]
+    pub retained: u32,
+    /// What happens to them when the job is cancelled.
+    #[serde(default)]
+    pub on_cancel: OnCancel,
+    /// Uids whose state may be dropped because the graph no longer has a place for it.
+    #[serde(default)]
+    pub allow_dropped_state: BTreeSet<Uid>,
+    /// What must remain of a committable's life when its entry is appended: the time that the append
+    /// and the commit may take. Default 10 s.
+    #[serde(default = "default_commit_margin")]
+    pub commit_margin: Duration,
+    /// How often new splits are looked for. Default 10 s.
+    #[serde(default = "default_discovery_interval")]
+    pub discovery_interval: Duration,
+    /// How often leftovers of older attempts are swept again. Default 60 s.
+    #[serde(default = "default_sweep_interval")]
+    pub sweep_interval: Duration,
+}
+
+fn default_epochs_in_flight_max() -> u32 {
+    4
+}
+fn default_retained() -> u32 {
+    3
+}
+fn default_commit_margin() -> Duration {
+    Duration::from_secs(10)
+}
+fn default_discovery_interval() -> Duration {
+    Duration::from_secs(10)
+}
+fn default_sweep_interval() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl JobConfig {
+    /// A configuration with every default.
+    pub fn new(job: JobId, checkpoints: impl Into<String>) -> Self {
+        Self {
+            job,
+            checkpoints: checkpoints.into(),
+            settings: Settings::default(),
+            start_from: StartFrom::default(),
+            epochs_in_flight_max: default_epochs_in_flight_max(),
+            retained: default_retained(),
+            on_cancel: OnCancel::default(),
+            allow_dropped_state: BTreeSet::new(),
+            commit_margin: default_commit_margin(),
+            discovery_interval: default_discovery_interval(),
+            sweep_interval: default_sweep_interval(),
+        }
+    }
+
+    /// Checks the configuration before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |setting: &'static str, why: &str| {
+            Err(Error::new(ErrorKind::Config, "configure", why).with("setting", setting))
+        };
+        if self.settings.interval.is_zero() {
+            return refuse("interval", "the checkpoint interval must be greater than zero");
+        }
+        if self.settings.timeout.is_zero() {
+            return refuse("timeout", "the checkpoint timeout must be greater than zero");
+        }
+        if self.epochs_in_flight_max == 0 {
+            return refuse("epochs_in_flight_max", "at least one epoch must be in flight");
+        }
+        if self.retained == 0 {
+            return refuse("retained", "at least one snapshot must be retained");
+        }
+        Ok(())
+    }
+}
+
+/// The snapshot that a start will restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Its name.
+    pub id: SnapshotId,
+    /// When it was made.
+    pub created_at: jiff::Timestamp,
+    /// The uids that have state in it.
+    pub uids: BTreeSet<Uid>,
+    /// How the job ended, where its last attempt ended by itself.
+    pub closed: Option<Closed>,
+}
+
+/// A job that was looked at and not yet claimed: nothing was changed so far (I5).
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) config: JobConfig,
+    pub(crate) log: Log,
+    pub(crate) restored: Option<Restored>,
+}
+
+impl Job {
+    /// Looks at the job's log and finds out what a run will restore.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a wrong setting or a store that cannot hold a log;
+    /// [`ErrorKind::Corrupt`] for a damaged newest entry, with what to do.
+    pub async fn open(config: JobConfig) -> Result<Self> {
+        config.validate()?;
+        let log = Log::open(&config.checkpoints).await?;
+        Self::open_on(config, log).await
+    }
+
+    /// The same on a log that is open already: for tests and for hosts with a store of their own.
+    ///
+    /// # Errors
+    /// As [`Job::open`].
+    #[allow(clippy::unused_async)]
+    pub async fn open_on(config: JobConfig, log: Log) -> Result<Self> {
+        Ok(Self { config, log, restored: None })
+    }
+
+    /// What a run will restore; `None` on a first run. Known before the graph is built.
+    pub fn restored(&self) -> Option<&Restored> {
+        self.restored.as_ref()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &JobConfig {
+        &self.config
+    }
+
+    /// The job's log, for hosts that write large state as chunks themselves.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+/// What the coordinator must know of a job's graph.
+#[derive(Clone, Default)]
+pub struct Graph {
+    /// The sources by uid.
+    pub sources: BTreeMap<Uid, Arc<dyn SourceControl>>,
+    /// The operators that keep state.
+    pub operators: BTreeSet<Uid>,
+    /// The sinks by uid.
+    pub sinks: BTreeMap<Uid, Arc<dyn SinkControl>>,
+    /// How many tasks report for each epoch.
+    pub tasks: u32,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph")
+            .field("sources", &self.sources.keys())
+            .field("operators", &self.operators)
+            .field("sinks", &self.sinks.keys())
+            .field("tasks", &self.tasks)
+            .finish()
+    }
+}

@@ -1,0 +1,167 @@
+//! The sink side of the contract.
+//!
+//! ```text
+//!   barrier n           entry n durable        entry m > n durable, n no longer listed
+//!   ─────┬──────────────────┬──────────────────────────┬──────>
+//!    prepare(n)         commit(permit n)          settled(n)
+//!    durable in the     visible                   the writer may reuse
+//!    target, invisible                            what it prepared with
+//! ```
+//!
+//! Writers live wherever the host puts them; `recover` and `commit` run in the coordinator's process.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Attempt, CommitPermit, Epoch, Position, Result, Versioned, WriterId};
+
+/// The durable, self-contained description of prepared data: data, never a live handle, so that a
+/// fresh process can commit it.
+pub trait Committable: Versioned + Clone + fmt::Debug {}
+
+/// Prepared data that needs no commit: the committable of sinks in idempotent mode.
+impl Committable for () {}
+
+impl Versioned for () {
+    const VERSION: u16 = 1;
+
+    fn upgrade(version: u16, _json: &str) -> Result<Self> {
+        Err(crate::unknown_version::<Self>(version))
+    }
+}
+
+/// What [`SinkWriter::prepare`] made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared<C> {
+    /// How to commit it.
+    pub committable: C,
+    /// How long the target keeps it at least, counted from the return of `prepare` on the monotonic
+    /// clock. `None`: for ever.
+    pub expires_in: Option<Duration>,
+}
+
+impl<C> Prepared<C> {
+    /// Prepared data that the target keeps for ever.
+    pub fn lasting(committable: C) -> Self {
+        Self { committable, expires_in: None }
+    }
+}
+
+/// A committable that a snapshot lists, with its origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending<C> {
+    /// The epoch that it belongs to.
+    pub epoch: Epoch,
+    /// The attempt that prepared it.
+    pub attempt: Position,
+    /// The writer that prepared it.
+    pub writer: WriterId,
+    /// How to commit it.
+    pub committable: C,
+}
+
+/// What [`Sink::commit`] learned on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Writers of this attempt for whose committables an answer was missing on the way: a request may
+    /// still arrive late, so they must go on with a fresh identity.
+    pub reinit: BTreeSet<WriterId>,
+}
+
+/// A system that records are written to in two phases.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// What the sink takes.
+    type Record: Send + 'static;
+    /// How prepared data is committed.
+    type Committable: Committable;
+    /// Writes and prepares.
+    type Writer: SinkWriter<Record = Self::Record, Committable = Self::Committable>;
+
+    /// Makes the target ready for `attempt`, and looks whether all that is pending can be committed.
+    ///
+    /// # Contract
+    /// - MUST first abort what *older* attempts of this job and sink left and `pending` does not list,
+    ///   whole names compared: nothing of a newer attempt or of another job is touched.
+    /// - MUST then look at every pending committable, change none of them, and fail with
+    ///   [`ErrorKind::Expired`](crate::ErrorKind::Expired) where the target threw one away (I7). What
+    ///   is committed already is fine.
+    /// - MUST be callable again at any time of the attempt: it is repeated now and then, because a
+    ///   paused older attempt may leave something late (I6).
+    ///
+    /// # Crash
+    /// A part of the leftovers is aborted; the next attempt aborts the rest.
+    async fn recover(&self, attempt: &Attempt, pending: &[Pending<Self::Committable>]) -> Result<()>;
+
+    /// Opens a writer. Called after everything pending was committed, for each writer once.
+    ///
+    /// # Contract
+    /// - MUST use an identity of its own in the target, named by
+    ///   [`Attempt::target_name`](crate::Attempt::target_name).
+    ///
+    /// # Crash
+    /// Leaves at most an identity without data.
+    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<Self::Writer>;
+
+    /// Makes prepared data visible. Called in the order of epochs, for every completed epoch, also
+    /// with nothing to commit.
+    ///
+    /// # Contract
+    /// - MUST be idempotent, and work in a fresh process that prepared nothing.
+    /// - MUST be monotone where the target has no transaction to end: once a later epoch began to
+    ///   commit, a late commit of an earlier one changes nothing.
+    /// - MUST fail with [`ErrorKind::Expired`](crate::ErrorKind::Expired) where the target threw a
+    ///   committable away, never skip it.
+    /// - After an error it is called again with the same committables.
+    ///
+    /// # Crash
+    /// A part of the committables is visible; recovery calls it again with all of them.
+    async fn commit(
+        &self,
+        permit: &CommitPermit,
+        committables: Vec<Pending<Self::Committable>>,
+    ) -> Result<Committed>;
+}
+
+/// Writes records and prepares them. Calls are strictly serial, and a writer lives for the attempt.
+#[async_trait]
+pub trait SinkWriter: Send + 'static {
+    /// What the sink takes.
+    type Record: Send + 'static;
+    /// How prepared data is committed.
+    type Committable: Committable;
+
+    /// Takes records from the front of `records`. What remains afterwards was not written because the
+    /// writer has no free place: the host offers it again after the next `settled`.
+    ///
+    /// # Contract
+    /// - MUST NOT wait for `settled`: it cannot come while this call runs.
+    /// - MUST NOT make anything visible.
+    /// - MUST keep the order of the records.
+    ///
+    /// # Crash
+    /// What was written is a leftover, which recovery aborts.
+    async fn write(&mut self, records: &mut Vec<Self::Record>) -> Result<()>;
+
+    /// Makes everything that was written in `epoch` durable in the target and still invisible.
+    /// Returns nothing where nothing was written.
+    ///
+    /// # Contract
+    /// - MUST leave the writer clean: nothing written before is in a later committable.
+    /// - Everything that was sent must be known to have arrived: a failed delivery is an error here.
+    ///
+    /// # Crash
+    /// Before the entry that lists it: a leftover. After: recovery commits it.
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<Self::Committable>>>;
+
+    /// Tells that everything up to `epoch` is committed, and that a later durable entry no longer lists
+    /// it: what it was prepared with may be used again. With `reinit` an answer was missing on the way:
+    /// begin with a fresh identity, so that a request that arrives late cannot touch new data.
+    ///
+    /// # Crash
+    /// Nothing depends on it.
+    async fn settled(&mut self, epoch: Epoch, reinit: bool) -> Result<()>;
+}
