@@ -1,0 +1,4 @@
+//! Certifies Tidelock's sources and sinks, and tries to break them.
+
+pub mod oracle;
+pub mod sim;
