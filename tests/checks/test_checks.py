@@ -1,0 +1,85 @@
+"""A check that cannot fail is worthless: each one is shown what it must refuse."""
+
+import pathlib
+import tempfile
+import unittest
+
+import house
+import links
+import oldest_rust
+
+
+def project(pages):
+    """A folder with these pages, and their paths."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="tidelock-checks-"))
+    for name, text in pages.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root, [root / name for name in pages]
+
+
+def wrong_links(pages):
+    return list(links.check(*project(pages)))
+
+
+class Links(unittest.TestCase):
+    def test_good_links_pass(self):
+        pages = {
+            "README.md": "# One\n[two](docs/two.md#a-heading-its-name) [self](#one) [out](https://example.org)\n",
+            "docs/two.md": "## A heading: its `name`\n[back](../README.md) `[code](none.md)`\n```\n[x](y)\n```\n",
+        }
+        self.assertEqual(wrong_links(pages), [])
+
+    def test_a_missing_file_is_found(self):
+        self.assertIn("README.md:2: docs/none.md", wrong_links({"README.md": "\n[x](docs/none.md)\n"})[0])
+
+    def test_a_missing_file_of_a_reference_is_found(self):
+        self.assertEqual(len(wrong_links({"README.md": "[x]\n\n[x]: none.md\n"})), 1)
+
+    def test_a_missing_heading_is_found(self):
+        self.assertIn("no such heading", wrong_links({"README.md": "# One\n[x](#two)\n"})[0])
+
+    def test_a_page_of_the_docs_that_nothing_links_is_found(self):
+        self.assertEqual(wrong_links({"docs/lost.md": "# Lost\n"}), ["docs/lost.md: no page links to it"])
+
+
+class House(unittest.TestCase):
+    def test_a_long_file_is_found(self):
+        self.assertEqual(len(list(house.long_files([("a.rs", "\n" * 601), ("b.rs", "\n" * 600)]))), 1)
+
+    def test_a_test_that_nothing_runs_is_found(self):
+        files = [("a.rs", '#[ignore]\n#[ignore = "slow"]\n#[ignore = "needs a container"]\n')]
+        self.assertEqual([line.split(" ")[0] for line in house.ignored_tests(files)], ["a.rs:1:", "a.rs:2:"])
+
+    def test_a_stray_top_level_file_is_found(self):
+        self.assertEqual(len(list(house.top_level(["notes.txt", "core/a.rs", ".ci/run"]))), 1)
+
+
+class OldestRust(unittest.TestCase):
+    def metadata(self, wants, kind):
+        ours = {"id": "ours", "name": "ours", "version": "0.1.0", "rust_version": "1.88", "publish": None}
+        theirs = {"id": "theirs", "name": "theirs", "version": "1.0.0", "rust_version": wants, "publish": None}
+        dependency = {"pkg": "theirs", "dep_kinds": [{"kind": kind}]}
+        nodes = [{"id": "ours", "deps": [dependency]}, {"id": "theirs", "deps": []}]
+        packages = [ours, theirs]
+        return {"packages": packages, "workspace_members": ["ours"], "resolve": {"nodes": nodes}}
+
+    def test_an_older_or_equal_dependency_passes(self):
+        self.assertEqual(list(oldest_rust.check(self.metadata("1.88.0", None))), [])
+        self.assertEqual(list(oldest_rust.check(self.metadata(None, None))), [])
+
+    def test_a_newer_dependency_is_found(self):
+        self.assertEqual(len(list(oldest_rust.check(self.metadata("1.88.1", None)))), 1)
+        self.assertEqual(len(list(oldest_rust.check(self.metadata("1.100", "build")))), 1)
+
+    def test_a_newer_dependency_of_tests_alone_passes(self):
+        self.assertEqual(list(oldest_rust.check(self.metadata("1.99", "dev"))), [])
+
+    def test_a_member_without_a_promise_is_found(self):
+        metadata = self.metadata("1.50", None)
+        metadata["packages"][0]["rust_version"] = None
+        self.assertEqual(len(list(oldest_rust.check(metadata))), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
