@@ -9,6 +9,7 @@ mod id;
 pub mod job;
 pub mod log;
 mod lookup;
+pub mod protocol;
 mod sink;
 mod source;
 mod state;
