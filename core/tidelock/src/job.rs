@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Closed, Log, RequestId, SnapshotId};
+use crate::log::{Closed, Entry, EntryKind, Log, RequestId, Snapshot, SnapshotId, State};
 use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid};
 
 /// How a job checkpoints. Can be changed while the job runs: see
@@ -183,6 +183,26 @@ pub struct Job {
     pub(crate) config: JobConfig,
     pub(crate) log: Log,
     pub(crate) restored: Option<Restored>,
+    /// What is restored by choice instead of the newest entry, not obeyed yet.
+    pub(crate) chosen: Option<Chosen>,
+}
+
+/// A request for a rollback or a fork that is to be obeyed.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) request: RequestId,
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Restored {
+    fn of(entry: &Entry, state: &State) -> Self {
+        let closed = match entry.kind {
+            EntryKind::Closed(closed) => Some(closed),
+            _ => None,
+        };
+        let uids = state.uids().cloned().collect();
+        Self { id: entry.snapshot_id(), created_at: entry.created_at, uids, closed }
+    }
 }
 
 impl Job {
@@ -201,9 +221,26 @@ impl Job {
     ///
     /// # Errors
     /// As [`Job::open`].
-    #[allow(clippy::unused_async)]
     pub async fn open_on(config: JobConfig, log: Log) -> Result<Self> {
-        Ok(Self { config, log, restored: None })
+        config.validate()?;
+        log.probe().await?;
+        let newest = log.newest().await?;
+        if let Some(newest) = &newest
+            && newest.job != config.job
+        {
+            return Err(refuse("this log belongs to another job: each job has one of its own")
+                .with("log", log.place())
+                .with("job_of_the_log", &newest.job)
+                .with("job", &config.job));
+        }
+        let chosen = choose(&config, &log, newest.as_ref()).await?;
+        let restored = match (&chosen, &newest) {
+            (Some(chosen), _) => Some(Restored::of(chosen.snapshot.entry(), chosen.snapshot.state())),
+            (None, Some(Entry { state: Some(state), .. })) => newest.as_ref().map(|e| Restored::of(e, state)),
+            // An attempt that claimed and resolved nothing leaves a first run (I9).
+            (None, _) => None,
+        };
+        Ok(Self { config, log, restored, chosen })
     }
 
     /// What a run will restore; `None` on a first run. Known before the graph is built.
@@ -219,6 +256,41 @@ impl Job {
     /// The job's log, for hosts that write large state as chunks themselves.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+}
+
+fn refuse(why: &str) -> Error {
+    Error::new(ErrorKind::Config, "open the job", why)
+}
+
+/// What is restored by choice: `None` where nothing was chosen, or the request was obeyed already (I8).
+async fn choose(config: &JobConfig, log: &Log, newest: Option<&Entry>) -> Result<Option<Chosen>> {
+    let StartFrom::Snapshot { url, request } = &config.start_from else { return Ok(None) };
+    let obeyed = |request: &RequestId| newest.is_some_and(|newest| newest.obeyed.contains(request));
+    // Asked before the snapshot is loaded: whoever names the request may delete the snapshot later.
+    if request.as_ref().is_some_and(obeyed) {
+        return Ok(None);
+    }
+    let snapshot = log.load_snapshot(url).await?;
+    let request = request.clone().unwrap_or_else(|| snapshot.id().request());
+    if obeyed(&request) {
+        return Ok(None);
+    }
+    let from = snapshot.id();
+    let why = if from.job == config.job {
+        // Two logs of one job would number their attempts alike, and so use the same names in targets.
+        newest
+            .is_none()
+            .then_some("the job's own snapshot needs the job's own log: for a new log choose a new job id")
+    } else {
+        let began = newest.is_some_and(|newest| newest.state.is_some());
+        began.then_some("a fork from another job's snapshot needs a job that has no state yet")
+    };
+    match why {
+        None => Ok(Some(Chosen { request, snapshot })),
+        Some(why) => {
+            Err(refuse(why).with("snapshot", &from).with("job", &config.job).with("log", log.place()))
+        }
     }
 }
 

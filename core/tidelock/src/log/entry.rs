@@ -5,6 +5,7 @@
 //! a recovery restores and commits.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,10 @@ pub struct Entry {
     pub obeyed: Vec<RequestId>,
     /// The state of the job. `None`: no attempt has resolved its first positions yet (I9).
     pub state: Option<State>,
+    /// Prepared data that a person gave up, by sink: it was pending in the entry below, was not committed,
+    /// and nobody commits it any more (I7, I8). An entry that names some is never deleted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub abandoned: BTreeMap<Uid, Vec<PendingState>>,
 }
 
 /// Why an entry was appended.
@@ -146,6 +151,14 @@ impl State {
         sources.chain(operators).chain(sinks)
     }
 
+    /// Every segment of the state, to be replaced.
+    pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        let sources = self.sources.values_mut().flatten();
+        let operators = self.operators.values_mut().flat_map(|parts| parts.values_mut().flatten());
+        let sinks = self.sinks.values_mut().flatten().map(|pending| &mut pending.committable);
+        sources.chain(operators).chain(sinks)
+    }
+
     /// Every uid that has state, in order: what a restore must find a place for.
     pub fn uids(&self) -> impl Iterator<Item = &Uid> {
         self.sources.keys().chain(self.operators.keys()).chain(self.sinks.keys())
@@ -156,6 +169,25 @@ impl Entry {
     /// The name of the snapshot that this entry is.
     pub fn snapshot_id(&self) -> SnapshotId {
         SnapshotId { job: self.job.clone(), position: self.position, epoch: self.epoch }
+    }
+}
+
+impl SnapshotId {
+    /// The name of a request to restore this snapshot that was not given one: it is obeyed once.
+    pub fn request(&self) -> RequestId {
+        RequestId(self.to_string())
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.job, self.position)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

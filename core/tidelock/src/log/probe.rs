@@ -1,0 +1,71 @@
+//! Proof at start that the store can hold a log at all (I5): a second create of a name is refused, and a
+//! list shows what was just created. Some stores that speak S3 ignore the condition, and then two
+//! attempts would both own the job.
+
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
+use crate::{Error, ErrorKind, Result};
+
+use super::error::{from_store, is_taken};
+use super::{Log, PROBES};
+
+const OPERATION: &str = "probe the store";
+
+impl Log {
+    /// Proves that the store refuses a second create of the same name and lists what was created. Two
+    /// processes that probe at once do not disturb each other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a store that cannot hold a log; otherwise why it cannot be written,
+    /// read or listed.
+    pub async fn probe(&self) -> Result<()> {
+        let object = self.root.clone().join(PROBES).join(format!("{:032x}", self.random()));
+        let outcome = self.probe_with(&object).await;
+        // A probe that stays behind harms nobody, so its removal may fail; but a store that can never
+        // delete fills up, and that is told now.
+        let removed = self.store.delete(&object).await;
+        outcome?;
+        removed.map_err(|error| from_store(OPERATION, &self.place_of(&object), error))
+    }
+
+    async fn probe_with(&self, object: &Path) -> Result<()> {
+        let place = self.place_of(object);
+        match self.put_new(object, "tidelock-probe\n".into()).await {
+            // The name is random: "taken" is the answer to our own request, sent again by the store's client.
+            Err(error) if !is_taken(&error) => return Err(from_store(OPERATION, &place, error)),
+            _ => {}
+        }
+        match self.put_new(object, "tidelock-probe\n".into()).await {
+            Err(error) if is_taken(&error) => {}
+            Err(error) => return Err(from_store(OPERATION, &place, error)),
+            Ok(()) => {
+                return Err(unfit(
+                    "the store accepted a second create of the same object, so it cannot keep two attempts \
+                     apart: use a store with conditional create, or switch it on (AWS_CONDITIONAL_PUT=etag)",
+                )
+                .with("object", place));
+            }
+        }
+        let folder = self.root.clone().join(PROBES);
+        let listed: Vec<_> = self
+            .store
+            .list(Some(&folder))
+            .map_ok(|meta| meta.location)
+            .try_collect()
+            .await
+            .map_err(|error| from_store(OPERATION, &self.place_of(&folder), error))?;
+        if listed.contains(object) {
+            return Ok(());
+        }
+        Err(unfit(
+            "the store does not list an object that was just created: use a store with consistent listing",
+        )
+        .with("object", place))
+    }
+}
+
+fn unfit(why: &str) -> Error {
+    Error::new(ErrorKind::Config, OPERATION, why)
+}

@@ -1,0 +1,326 @@
+//! Snapshots that a person chooses: savepoints, and settled entries of a log.
+//!
+//! ```text
+//!   SAVEPOINT/                          shares nothing: copy it, move it, keep it
+//!     chunks/…                          copied first, verified on the way
+//!     snapshot.json                     last: without it there is no savepoint
+//!
+//!   LOG#12                              entry 12 of a log, while the log retains it
+//! ```
+//!
+//! Both are settled: they list nothing that waits to be committed, so that restoring one touches nothing
+//! of the job that made it (I8). An entry of a log counts as settled when a newer entry no longer lists
+//! what it listed: by I3 that was committed meanwhile.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
+use crate::{Error, ErrorKind, Position, Result};
+
+use super::error::{from_store, is_taken};
+use super::manifest::{self, Form};
+use super::{ChunkRef, Entry, EntryKind, Log, Segment, SnapshotId, State};
+
+/// The manifest of a savepoint.
+const SNAPSHOT: &str = "snapshot.json";
+
+/// A snapshot that can be restored by choice: complete, verified, settled.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    from: Log,
+    entry: Entry,
+    state: State,
+}
+
+impl Snapshot {
+    /// Loads a savepoint's folder, or `LOG#POSITION`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is none; [`ErrorKind::Conflict`] for an entry that is not
+    /// settled yet; [`ErrorKind::Corrupt`] for a damaged one.
+    pub async fn load(url: &str) -> Result<Self> {
+        let (folder, position) = split_position(url);
+        Self::load_from(Log::look(folder).await?, position).await
+    }
+
+    /// The same from a place that is open already.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load`].
+    pub async fn load_from(from: Log, position: Option<Position>) -> Result<Self> {
+        let entry = match position {
+            Some(position) => from.read(position).await?.ok_or_else(|| {
+                missing(&from, "the log has no entry at this position (any more)").with("position", position)
+            })?,
+            None => match from.read_manifest(Form::Savepoint, &from.snapshot_object()).await? {
+                Some(entry) => entry,
+                None => return Err(no_savepoint(&from).await),
+            },
+        };
+        let Some(mut state) = entry.state.clone() else {
+            return Err(missing(
+                &from,
+                "this entry has no positions: no attempt had resolved its first ones",
+            )
+            .with("position", entry.position));
+        };
+        from.check_settled(&entry).await?;
+        state.sinks.values_mut().for_each(Vec::clear);
+        Ok(Self { from, entry, state })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SnapshotId {
+        self.entry.snapshot_id()
+    }
+
+    /// The entry that it was made from. Its state may list what was committed meanwhile: see
+    /// [`Snapshot::state`].
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its state, with nothing pending. Chunks in it are those of the place that it was loaded from.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Copies its chunks into a job's log, verified on the way, and returns the state that refers to the
+    /// copies: the first entry of a lineage is complete by itself.
+    ///
+    /// # Errors
+    /// Where a chunk is damaged or gone, or cannot be written.
+    pub async fn import(&self, into: &Log, attempt: Position) -> Result<State> {
+        copy_state(&self.from, into, attempt, &self.state, &mut Vec::new()).await
+    }
+
+    /// Writes it as a savepoint to an empty folder.
+    ///
+    /// # Errors
+    /// As [`Log::export`].
+    pub async fn export(&self, to: &Log) -> Result<SnapshotId> {
+        self.from.export_to(&self.entry, &self.state, to).await
+    }
+}
+
+/// Splits `LOG#POSITION`. A `#` that no number follows is part of the place.
+fn split_position(url: &str) -> (&str, Option<Position>) {
+    let found = url.rsplit_once('#').and_then(|(log, digits)| Some((log, digits.parse().ok()?)));
+    found.map_or((url, None), |(log, number)| (log, Some(Position(number))))
+}
+
+impl Log {
+    /// Loads the snapshot that a configuration names: see [`Snapshot::load`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::load`].
+    pub async fn load_snapshot(&self, url: &str) -> Result<Snapshot> {
+        let (folder, position) = split_position(url);
+        Snapshot::load_from(self.other(folder, super::store::Missing::Refuse).await?, position).await
+    }
+
+    /// Writes a savepoint: a folder of its own that holds `state`, which is that of `entry` with every
+    /// commit confirmed. The entry must be protected from pruning meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a folder that is not empty; whatever hinders copying. What was copied
+    /// until then is removed again where that is possible.
+    pub async fn export(&self, entry: &Entry, state: &State, url: &str) -> Result<SnapshotId> {
+        let to = self.other(url, super::store::Missing::Create).await?;
+        self.export_to(entry, state, &to).await
+    }
+
+    /// The same to a place that is open already.
+    ///
+    /// # Errors
+    /// As [`Log::export`].
+    pub async fn export_to(&self, entry: &Entry, state: &State, to: &Log) -> Result<SnapshotId> {
+        if !state.is_settled() {
+            return Err(Error::new(
+                ErrorKind::Bug,
+                "write a savepoint",
+                "a savepoint never lists what waits to be committed",
+            ));
+        }
+        to.check_empty().await?;
+        let mut written = Vec::new();
+        let outcome = self.write_savepoint(entry, state, to, &mut written).await;
+        if outcome.is_err() {
+            // Without a manifest there is no savepoint; the chunks only hinder the next try.
+            for chunk in &written {
+                if let Ok(object) = to.chunk_object(&chunk.name) {
+                    let _ = to.store.delete(&object).await;
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn write_savepoint(
+        &self,
+        entry: &Entry,
+        state: &State,
+        to: &Log,
+        written: &mut Vec<ChunkRef>,
+    ) -> Result<SnapshotId> {
+        let state = copy_state(self, to, entry.attempt, state, written).await?;
+        let savepoint = Entry {
+            kind: EntryKind::Start,
+            nonce: to.nonce(),
+            state: Some(state),
+            abandoned: BTreeMap::new(),
+            ..entry.clone()
+        };
+        let object = to.snapshot_object();
+        let bytes = manifest::encode(Form::Savepoint, &savepoint)?;
+        let Err(error) = to.put_new(&object, bytes.into()).await else { return Ok(savepoint.snapshot_id()) };
+        // A remote store's client sends a request again by itself: what stands there may be ours.
+        let stands = if to.local { None } else { to.read_manifest(Form::Savepoint, &object).await? };
+        match stands {
+            Some(stands) if stands.nonce == savepoint.nonce => Ok(savepoint.snapshot_id()),
+            _ if is_taken(&error) => Err(not_empty(to)),
+            _ => Err(from_store("write a savepoint", &to.place_of(&object), error)),
+        }
+    }
+
+    fn snapshot_object(&self) -> Path {
+        self.root.clone().join(SNAPSHOT)
+    }
+
+    async fn check_empty(&self) -> Result<()> {
+        let first = self
+            .store
+            .list(Some(&self.root))
+            .try_next()
+            .await
+            .map_err(|error| from_store("write a savepoint", &self.place, error))?;
+        if first.is_some() { Err(not_empty(self)) } else { Ok(()) }
+    }
+
+    /// Whether everything that an entry lists was committed by now (I8).
+    async fn check_settled(&self, entry: &Entry) -> Result<()> {
+        if entry.state.as_ref().is_none_or(State::is_settled) {
+            return Ok(());
+        }
+        for position in self.positions().await? {
+            if position <= entry.position {
+                continue;
+            }
+            let Some(newer) = self.read(position).await? else { continue };
+            match settled_by(entry, &newer) {
+                SettledBy::Yes => return Ok(()),
+                SettledBy::NotYet => {}
+                SettledBy::Never => {
+                    return Err(Error::new(
+                        ErrorKind::Expired,
+                        "load a snapshot",
+                        "what this entry had prepared was abandoned later, so its positions are ahead of \
+                         what is visible: choose an older one",
+                    )
+                    .with("log", &self.place)
+                    .with("position", entry.position)
+                    .with("abandoned_at", newer.position));
+                }
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "load a snapshot",
+            "this entry is not settled: what it lists may not be committed yet. Wait until a newer entry no \
+             longer lists it, choose an older one, or take a savepoint",
+        )
+        .with("log", &self.place)
+        .with("position", entry.position))
+    }
+}
+
+/// What a newer entry says about the committables of an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettledBy {
+    /// It lists none of them: they were committed (I3).
+    Yes,
+    /// It still lists some, or has no state.
+    NotYet,
+    /// A person gave some of them up.
+    Never,
+}
+
+/// Whether `newer`, an entry above `older` in the same log, shows that what `older` lists was
+/// committed.
+pub fn settled_by(older: &Entry, newer: &Entry) -> SettledBy {
+    let pending = older.state.iter().flat_map(|state| &state.sinks);
+    let mut answer = if newer.state.is_some() { SettledBy::Yes } else { SettledBy::NotYet };
+    for (uid, pending) in pending {
+        for one in pending {
+            // The stored form may differ, such as inline or in a chunk: the origin is what names it.
+            let same = |other: &super::PendingState| {
+                (other.epoch, other.attempt, other.writer) == (one.epoch, one.attempt, one.writer)
+            };
+            if newer.abandoned.get(uid).is_some_and(|given_up| given_up.iter().any(same)) {
+                return SettledBy::Never;
+            }
+            let listed = newer.state.as_ref().and_then(|state| state.sinks.get(uid));
+            if listed.is_some_and(|listed| listed.iter().any(same)) {
+                answer = SettledBy::NotYet;
+            }
+        }
+    }
+    answer
+}
+
+/// Copies every chunk of a state, each once, and returns the state that refers to the copies.
+async fn copy_state(
+    from: &Log,
+    to: &Log,
+    attempt: Position,
+    state: &State,
+    written: &mut Vec<ChunkRef>,
+) -> Result<State> {
+    let mut copies: BTreeMap<String, ChunkRef> = BTreeMap::new();
+    let mut copied = state.clone();
+    for segment in copied.segments_mut() {
+        let Segment::Chunk(chunk) = segment else { continue };
+        let copy = match copies.get(&chunk.name) {
+            Some(copy) => copy.clone(),
+            None => {
+                let copy = to.write_chunk(attempt, from.read_chunk(chunk).await?).await?;
+                written.push(copy.clone());
+                copies.insert(chunk.name.clone(), copy.clone());
+                copy
+            }
+        };
+        *chunk = copy;
+    }
+    Ok(copied)
+}
+
+fn missing(log: &Log, why: &str) -> Error {
+    Error::new(ErrorKind::NotFound, "load a snapshot", why).with("folder", &log.place)
+}
+
+fn not_empty(log: &Log) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "write a savepoint",
+        "the folder is not empty: a savepoint has a folder of its own, so choose a new name",
+    )
+    .with("folder", &log.place)
+}
+
+/// Says what is there instead of a savepoint.
+async fn no_savepoint(log: &Log) -> Error {
+    match log.positions().await {
+        Ok(positions) if !positions.is_empty() => {
+            let newest = positions.last().copied().unwrap_or_default();
+            missing(log, "this is a log, not a savepoint: name one of its entries as LOG#POSITION")
+                .with("newest_position", newest)
+        }
+        _ => missing(
+            log,
+            "there is no savepoint: a folder without snapshot.json is none, or an unfinished one",
+        ),
+    }
+}
