@@ -28,9 +28,11 @@ mod chunk;
 mod entries;
 mod entry;
 mod error;
+mod gc;
 mod manifest;
 mod permit;
 mod probe;
+mod retention;
 mod savepoint;
 mod segment;
 mod store;
@@ -44,7 +46,9 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 pub use entry::{Closed, Entry, EntryKind, Lineage, Nonce, PendingState, RequestId, SnapshotId, State};
+pub use gc::{EntryHead, fences, prune_plan, retained_positions};
 pub use permit::{CommitPermit, Durable};
+pub use retention::{PruneWork, Retention};
 pub use savepoint::{SettledBy, Snapshot, settled_by};
 pub use segment::{ChunkRef, Segment};
 

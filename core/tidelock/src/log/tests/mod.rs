@@ -2,6 +2,7 @@
 
 mod damage;
 mod local;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
