@@ -5,9 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// One input record, named by its split and its place within it, counted from 0.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// ```
+/// # use tidelock_testkit::oracle::Input;
+/// assert_eq!("p0:17".parse(), Ok(Input::new("p0", 17)));
+/// assert_eq!(Input::new("p0", 17).to_string(), "p0:17");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Input {
     /// The split that it is in.
     pub split: String,
@@ -25,6 +34,27 @@ impl Input {
 impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.split, self.place)
+    }
+}
+
+/// The text is not the `Display` form of an [`Input`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnInput;
+
+impl fmt::Display for NotAnInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an input: it has the form split:place")
+    }
+}
+
+impl std::error::Error for NotAnInput {}
+
+impl FromStr for Input {
+    type Err = NotAnInput;
+
+    fn from_str(text: &str) -> Result<Self, NotAnInput> {
+        let (split, place) = text.rsplit_once(':').ok_or(NotAnInput)?;
+        Ok(Self::new(split, place.parse().map_err(|_| NotAnInput)?))
     }
 }
 

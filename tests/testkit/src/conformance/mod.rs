@@ -1,0 +1,58 @@
+//! Conformance: every promise of the contract, tried on a connector.
+//!
+//! A connector's `tests/conformance.rs` implements a [harness](crate::harness) and calls one macro for
+//! each side, with a function that boots the harness on a fresh, isolated target. Every check becomes a
+//! test that is named by its promise:
+//!
+//! ```text
+//! tidelock_testkit::conformance::sink!(Files::boot);
+//! ```
+//!
+//! `boot` is an async function that returns `Result<Option<Harness>>`, and `None` where the system is not
+//! there on this machine. Checks return [`Checked`](crate::check::Checked), so that they can be run and
+//! judged without a test runner too: see [`sink::check`] and [`source::check`].
+
+pub mod sink;
+pub mod source;
+
+pub use crate::{sink_conformance as sink, source_conformance as source};
+
+/// Makes one test of every check of [`conformance::sink`](crate::conformance::sink); to be called as
+/// `conformance::sink!(boot)`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! sink_conformance {
+    ($boot:expr) => {
+        mod sink_conformance {
+            #[allow(unused_imports)]
+            use super::*;
+            $crate::__sink_checks!($crate::__tests, sink($boot));
+        }
+    };
+}
+
+/// Makes one test of every check of [`conformance::source`](crate::conformance::source); to be called as
+/// `conformance::source!(boot)`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! source_conformance {
+    ($boot:expr) => {
+        mod source_conformance {
+            #[allow(unused_imports)]
+            use super::*;
+            $crate::__source_checks!($crate::__tests, source($boot));
+        }
+    };
+}
+
+/// One test for each check of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests {
+    ($suite:ident ($boot:expr); $($check:ident)*) => {$(
+        #[test]
+        fn $check() {
+            $crate::check::run(stringify!($check), $boot, $crate::conformance::$suite::$check);
+        }
+    )*};
+}

@@ -1,0 +1,20 @@
+//! A source and a sink in memory, correct or broken on purpose.
+//!
+//! The correct ones show how small a connector can be, and serve tests of pipelines. The broken ones
+//! test the suite: a check is worth nothing until some connector fails it, so each check has a defect
+//! here that fails *it*, and no other check but those that [`SinkDefect::fails`] and
+//! [`SourceDefect::fails`] name and give the reason for.
+
+mod defect;
+mod feed;
+mod harness;
+mod sink;
+mod source;
+mod target;
+
+pub use defect::{Fails, SinkDefect, SourceDefect};
+pub use feed::Feed;
+pub use harness::{MemorySinkHarness, MemorySourceHarness};
+pub use sink::{MemoryCommittable, MemorySink, MemoryWriter};
+pub use source::{BATCH_RECORDS_MAX, MemoryReader, MemorySource, MemorySplit};
+pub use target::{Target, TransactionId};

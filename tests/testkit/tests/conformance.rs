@@ -1,0 +1,16 @@
+//! The suites as a connector runs them, on the doubles.
+
+use tidelock::Result;
+use tidelock_testkit::conformance;
+use tidelock_testkit::doubles::{MemorySinkHarness, MemorySourceHarness};
+
+async fn sink() -> Result<Option<MemorySinkHarness>> {
+    Ok(Some(MemorySinkHarness::new(None)))
+}
+
+async fn source() -> Result<Option<MemorySourceHarness>> {
+    Ok(Some(MemorySourceHarness::new(None)))
+}
+
+conformance::sink!(sink);
+conformance::source!(source);
