@@ -23,6 +23,7 @@ pub enum Segment {
 
 /// Where a chunk is and how its bytes are checked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChunkRef {
     /// Its name relative to the log, so that a copied folder stays whole.
     pub name: String,

@@ -1,8 +1,12 @@
 //! The log on a real folder and in memory.
 
 mod damage;
+mod golden;
 mod local;
+mod open;
+mod probe;
 mod retention;
+mod savepoint;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,90 @@
+//! The first format, as it was released: these files are read for ever, and never change.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(name)
+}
+
+async fn look(name: &str) -> Log {
+    Log::look(golden(name).to_str().unwrap()).await.unwrap()
+}
+
+/// What the files say.
+fn expected() -> [Entry; 3] {
+    let nonce = |digit: char| Nonce(digit.to_string().repeat(32));
+    let chunk = ChunkRef {
+        name: format!("chunks/00000000000000000001-{}", "0123456789abcdef".repeat(2)),
+        bytes: 36,
+        crc32c: crc32c::crc32c(CHUNK),
+    };
+    let claim = Entry { nonce: nonce('a'), ..entry(1, EntryKind::Claim, 1, 0) };
+    let mut checkpoint = Entry { nonce: nonce('b'), ..entry(2, EntryKind::Checkpoint, 1, 7) };
+    checkpoint.state = Some(state(vec![chunk.clone()], vec![pending(6, 1, 0), pending(7, 1, 1)]));
+    let mut closed = Entry { nonce: nonce('c'), ..entry(3, EntryKind::Closed(Closed::Stopped), 1, 7) };
+    closed.lineage = Lineage {
+        id: Position(3),
+        generation: Generation(1_790_000_000_001),
+        origin: Some(checkpoint.snapshot_id()),
+    };
+    closed.obeyed = vec![RequestId("orders#2".to_owned())];
+    closed.state = Some(state(vec![chunk], vec![]));
+    closed.abandoned = BTreeMap::from([(uid("out"), vec![pending(7, 1, 1)])]);
+    [claim, checkpoint, closed]
+}
+
+const CHUNK: &[u8] = b"every byte of this chunk is checked\n";
+
+#[tokio::test]
+async fn a_log_of_the_first_format_is_read() {
+    let log = look("log").await;
+    let mut found = Vec::new();
+    for position in log.positions().await.unwrap() {
+        found.push(log.read(position).await.unwrap().unwrap());
+    }
+    assert_eq!(found, expected());
+    for entry in &found {
+        for segment in entry.state.iter().flat_map(State::segments) {
+            let bytes = log.read_segment(segment).await.unwrap();
+            if let Segment::Chunk(_) = segment {
+                assert_eq!(bytes, CHUNK);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_savepoint_of_the_first_format_is_restored() {
+    let savepoint = golden("savepoint");
+    let snapshot = Snapshot::load(savepoint.to_str().unwrap()).await.unwrap();
+    let closed = &expected()[2];
+    assert_eq!(snapshot.id(), closed.snapshot_id());
+    assert_eq!(snapshot.entry().kind, EntryKind::Start);
+    let into = memory();
+    let state = snapshot.import(&into, Position(1)).await.unwrap();
+    assert_eq!(state.uids().cloned().collect::<Vec<_>>(), ["in", "count", "out"].map(uid));
+    let mut chunks = 0;
+    for segment in state.segments() {
+        let bytes = into.read_segment(segment).await.unwrap();
+        if let Segment::Chunk(_) = segment {
+            assert_eq!(bytes, CHUNK);
+            chunks += 1;
+        }
+    }
+    assert_eq!(chunks, 1);
+}
+
+/// As long as this build writes version 1, it writes the very bytes that were released.
+#[test]
+fn this_build_writes_the_first_format() {
+    for entry in expected() {
+        let file = golden(&format!("log/log/{:020}.json", entry.position));
+        assert_eq!(
+            String::from_utf8(manifest::encode(manifest::Form::LogEntry, &entry).unwrap()).unwrap(),
+            fs::read_to_string(file).unwrap()
+        );
+    }
+}
