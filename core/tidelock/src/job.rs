@@ -307,6 +307,13 @@ pub struct Graph {
     pub tasks: u32,
 }
 
+impl Graph {
+    /// Every uid of the graph.
+    pub fn uids(&self) -> BTreeSet<Uid> {
+        self.sources.keys().chain(&self.operators).chain(self.sinks.keys()).cloned().collect()
+    }
+}
+
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Graph")

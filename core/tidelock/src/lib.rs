@@ -10,6 +10,8 @@ pub mod job;
 pub mod log;
 mod lookup;
 pub mod protocol;
+pub mod restore;
+mod retry;
 mod sink;
 mod source;
 mod state;

@@ -153,6 +153,11 @@ impl Machine {
             && self.in_flight() < self.limits.epochs_in_flight_max as usize
     }
 
+    /// The epoch that the next barrier closes.
+    pub fn next_epoch(&self) -> Epoch {
+        self.barrier.next()
+    }
+
     /// Whether everything that is durable is also committed and settled.
     pub fn is_settled(&self) -> bool {
         self.durable.lists.is_empty() && self.committing.is_none() && self.to_commit.is_empty()
@@ -172,13 +177,16 @@ impl Machine {
             Event::FoundForeign => self.on_foreign(actions),
             Event::FoundNothing => self.appender.on_nothing(),
             Event::Relisted { newest } => self.on_relisted(newest, actions),
-            Event::Recovered => self.on_recovered(actions),
+            Event::Recovered => self.on_recovered(),
             Event::StartResolved { epoch } => self.on_start_resolved(epoch),
             Event::Opened => self.on_opened(),
             Event::BarrierDue => self.on_barrier_due(actions),
             Event::InputEnded => self.close(Closed::Finished),
             Event::StopWanted => self.close(Closed::Stopped),
-            Event::CancelWanted => self.cancel(actions),
+            Event::CancelWanted => {
+                self.closing = Some(Closed::Cancelled);
+                self.last_barrier_wanted = false;
+            }
             Event::Reported { epoch, task, prepared, expires_at } => {
                 self.on_reported(epoch, task, &prepared, expires_at, actions);
             }
@@ -196,6 +204,7 @@ impl Machine {
         if self.phase == Phase::Ended {
             return;
         }
+        self.cancel(actions);
         if self.committing.is_none() {
             self.begin_commit(actions);
         }

@@ -28,7 +28,7 @@ impl Machine {
 
     /// The job shall end at a barrier. I4: the last epoch gets its entry too.
     pub(super) fn close(&mut self, closed: Closed) {
-        if self.phase == Phase::Running && self.closing.is_none() {
+        if self.closing.is_none() {
             self.closing = Some(closed);
             self.last_barrier_wanted = true;
         }
@@ -43,11 +43,10 @@ impl Machine {
     }
 
     /// The job shall end at once: epochs without an entry are dropped, what is durable is committed.
+    /// Wanted before the job runs, it is done as soon as it does.
     pub(super) fn cancel(&mut self, actions: &mut Vec<Action>) {
-        if self.phase == Phase::Running {
+        if self.phase == Phase::Running && self.closing == Some(Closed::Cancelled) {
             self.phase = Phase::Closing;
-            self.closing = Some(Closed::Cancelled);
-            self.last_barrier_wanted = false;
             // No new request for them. One that was asked for already may still stand, and counts then.
             self.open.values_mut().for_each(|epoch| epoch.given_up = true);
             actions.push(Action::StopHost);

@@ -56,7 +56,7 @@ impl Machine {
         actions.push(Action::Recover(self.durable.lists.clone()));
     }
 
-    pub(super) fn on_recovered(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn on_recovered(&mut self) {
         if self.phase != Phase::Recovering {
             return;
         }

@@ -1,17 +1,13 @@
-//! The coordinator: the only async brain of a job.
+//! The user's hand on a running job, and what the user sees of it.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::host::{News, Order};
-use crate::job::{Graph, Job, Settings};
+use crate::job::Settings;
 use crate::log::{Closed, SnapshotId};
-use crate::{Attempt, Epoch, Result};
-
-/// Drives one attempt. It is one future that spawns nothing: dropping it ends the attempt like a crash.
-#[derive(Debug)]
-pub struct Coordinator {}
+use crate::{Attempt, Epoch, Error, ErrorKind, Result};
 
 /// The host's ends of the channels: see [`crate::host`].
 #[derive(Debug)]
@@ -39,55 +35,53 @@ pub struct Ended {
 pub struct Progress {
     /// The attempt, once claimed.
     pub attempt: Option<Attempt>,
+    /// The snapshot that it restored, once known.
+    pub restored: Option<SnapshotId>,
     /// The epoch of the last durable checkpoint.
     pub epoch: Epoch,
     /// Checkpoints completed by this attempt.
     pub checkpoints: u64,
     /// Checkpoints that were given up or not stored.
     pub failures: u64,
-    /// Pending commits that recovery of this attempt found.
-    pub recovered_commits: u64,
-    /// Barrier sent until all reports were in, of the last checkpoint.
+    /// Committables that recovery of this attempt found pending and committed.
+    pub recovered: u64,
+    /// Of the last checkpoint: from its barrier until all tasks had reported.
     pub prepare: Duration,
-    /// Entry appended, of the last checkpoint.
+    /// Of the last checkpoint: until its entry was durable.
     pub append: Duration,
-    /// Commit confirmed, of the last checkpoint.
+    /// Of the last confirmed checkpoint: until all sinks had committed.
     pub commit: Duration,
 }
 
 /// The user's hand on a running job. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Control {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) settings: watch::Sender<Settings>,
-    pub(crate) progress: watch::Receiver<Progress>,
+    commands: mpsc::Sender<Command>,
+    settings: watch::Sender<Settings>,
+    progress: watch::Receiver<Progress>,
 }
+
+/// Where the answer to a command goes.
+pub(super) type Answer = oneshot::Sender<Result<SnapshotId>>;
 
 /// What [`Control`] asks of the coordinator.
 #[derive(Debug)]
-pub(crate) enum Command {
-    Checkpoint(oneshot::Sender<Result<SnapshotId>>),
-    Savepoint { url: String, answer: oneshot::Sender<Result<SnapshotId>> },
+pub(super) enum Command {
+    Checkpoint(Answer),
+    Savepoint { url: String, answer: Answer },
     Stop { savepoint: Option<String> },
     Cancel,
 }
 
-impl Coordinator {
-    /// Makes the coordinator of a job whose graph is built, with the ends for the host and the user.
-    pub fn new(_job: Job, _graph: Graph) -> (Self, HostLink, Control) {
-        unimplemented!()
-    }
-
-    /// Claims the job, recovers, and runs it until its end.
-    ///
-    /// # Errors
-    /// Whatever ended the attempt; its [`Retry`](crate::Retry) says whether starting again helps.
-    pub async fn run(self) -> Result<Ended> {
-        std::future::pending().await
-    }
-}
-
 impl Control {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        settings: watch::Sender<Settings>,
+        progress: watch::Receiver<Progress>,
+    ) -> Self {
+        Self { commands, settings, progress }
+    }
+
     /// Changes interval, pause, timeout and tolerable failures from the next checkpoint on.
     pub fn set_settings(&self, settings: Settings) {
         self.settings.send_replace(settings);
@@ -103,20 +97,39 @@ impl Control {
     /// # Errors
     /// Where the checkpoint failed or the job ended.
     pub async fn checkpoint(&self) -> Result<SnapshotId> {
-        unimplemented!()
+        let (answer, answered) = oneshot::channel();
+        self.ask(Command::Checkpoint(answer), answered).await
     }
 
     /// Takes a savepoint: a checkpoint, exported to `url` after its commits are confirmed.
     ///
     /// # Errors
     /// Where it cannot be taken or stored; the job goes on.
-    pub async fn savepoint(&self, _url: &str) -> Result<SnapshotId> {
-        unimplemented!()
+    pub async fn savepoint(&self, url: &str) -> Result<SnapshotId> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Command::Savepoint { url: url.to_owned(), answer }, answered).await
+    }
+
+    async fn ask(
+        &self,
+        command: Command,
+        answered: oneshot::Receiver<Result<SnapshotId>>,
+    ) -> Result<SnapshotId> {
+        let ended = || {
+            Error::new(
+                ErrorKind::Conflict,
+                "ask the job",
+                "the job ended before it could answer; nothing was taken",
+            )
+        };
+        self.commands.send(command).await.map_err(|_| ended())?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Stops at a barrier, everything committed, and exports a savepoint if asked. The end is what
-    /// [`Coordinator::run`] returns.
+    /// [`Coordinator::run`](super::Coordinator::run) returns.
     pub async fn stop(&self, savepoint: Option<&str>) {
+        // A job that ended already needs no stopping.
         let _ = self.commands.send(Command::Stop { savepoint: savepoint.map(str::to_owned) }).await;
     }
 

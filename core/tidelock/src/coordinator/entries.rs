@@ -1,0 +1,313 @@
+//! Entries: made of drafts, asked for, and what follows when one is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::time::Instant;
+
+use super::run::{Chunking, Running};
+use super::snapshot::Place;
+use super::start::{self, Inputs, Start, changed_since_open, next_generation};
+use super::{splits, work};
+use crate::host::Order;
+use crate::log::{ChunkRef, Closed, Entry, EntryKind, Lineage, State};
+use crate::protocol::{Draft, Event, Head, Lists, Token};
+use crate::restore::place_state;
+use crate::{Attempt, Epoch, Error, ErrorKind, Generation, Position, Result, Retry, Stored};
+
+/// The pause before a position is asked for again: doubled each time, jittered.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A store that refused a position so often will not take it: about two minutes.
+const ASKED_MAX: u32 = 120;
+/// Positions are exported to sources at most this often: it is for monitors only.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
+
+impl Running {
+    /// The newest entry is known: check that it can be restored into this graph, before the claim.
+    pub(super) fn on_looked(&mut self, entry: Option<Entry>) -> Result<()> {
+        if let (Some(entry), Some(chosen)) = (&entry, &self.chosen)
+            && entry.obeyed.contains(&chosen.request)
+        {
+            self.chosen = None; // I8: a request is obeyed once.
+        }
+        let state = entry.as_ref().and_then(|entry| entry.state.as_ref());
+        let restored = self.chosen.as_ref().map(|chosen| chosen.snapshot.state()).or(state);
+        if restored.is_some() != self.opened_with_state {
+            return Err(changed_since_open());
+        }
+        let graph = self.graph.uids();
+        if let Some(restored) = restored {
+            place_state(restored, &graph, &self.config.allow_dropped_state)?;
+        }
+        let mut lists = Lists::new();
+        if let Some(state) = state {
+            // What is pending is committed before anything else, also where another snapshot is chosen.
+            let pending = state.sinks.iter().filter(|(_, pending)| !pending.is_empty());
+            let pending = State {
+                sinks: pending.map(|(uid, pending)| (uid.clone(), pending.clone())).collect(),
+                ..State::default()
+            };
+            place_state(&pending, &graph, &self.config.allow_dropped_state)?;
+            for (index, uid) in (0..).zip(&self.sinks) {
+                for body in pending.sinks.get(uid).into_iter().flatten() {
+                    lists.entry(body.epoch).or_default().insert(index);
+                }
+            }
+            self.building.restore_pending(&pending);
+        }
+        let head = entry.map(Arc::new);
+        self.events.push_back(Event::Looked(head.as_ref().map(|entry| Head {
+            position: entry.position,
+            epoch: entry.epoch,
+            lists,
+            finished: entry.kind == EntryKind::Closed(Closed::Finished) && self.chosen.is_none(),
+        })));
+        self.head = head;
+        Ok(())
+    }
+
+    /// Asks for an entry; large segments become chunks first.
+    pub(super) fn append(
+        &mut self,
+        token: Token,
+        position: Position,
+        draft: Draft,
+        retry: u32,
+    ) -> Result<()> {
+        if retry >= ASKED_MAX {
+            let error =
+                Error::new(ErrorKind::Unavailable, "append", "the log's store does not take an entry")
+                    .with("position", position);
+            return Err(match self.store_error.take() {
+                Some(cause) => error.because(cause),
+                None => error,
+            });
+        }
+        let pause = self.pause(retry);
+        if draft.kind == EntryKind::Checkpoint {
+            self.building.apply(draft.epoch)?;
+            if let Some(taken) = self.phases.append_begun(draft.epoch, Instant::now()) {
+                self.progress.send_modify(|progress| progress.prepare = taken);
+            }
+        }
+        if matches!(draft.kind, EntryKind::Checkpoint | EntryKind::Start) {
+            let large = self.building.large_segments(draft.epoch);
+            if !large.is_empty() {
+                let (log, attempt) = (self.log.clone(), self.attempt_number());
+                self.work.push(Box::pin(work::write_chunks(log, attempt, token, large)));
+                self.chunking = Some(Chunking { token, position, draft, pause });
+                return Ok(());
+            }
+        }
+        self.ask(token, position, &draft, pause);
+        Ok(())
+    }
+
+    pub(super) fn on_chunked(&mut self, token: Token, chunks: Result<Vec<(Place, ChunkRef)>>) {
+        let Some(Chunking { position, draft, pause, .. }) =
+            self.chunking.take_if(|waits| waits.token == token)
+        else {
+            return;
+        };
+        match chunks {
+            Ok(chunks) => {
+                for (place, chunk) in chunks {
+                    self.building.replace(&place, chunk);
+                }
+                self.ask(token, position, &draft, pause);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "state could not be stored");
+                self.store_error = Some(error);
+                self.events.push_back(Event::Unknown(token));
+            }
+        }
+    }
+
+    fn pause(&mut self, retry: u32) -> Duration {
+        if retry == 0 {
+            return Duration::ZERO;
+        }
+        let longest = PAUSE_MIN.saturating_mul(1 << retry.min(16)).min(PAUSE_MAX);
+        longest.mul_f64(self.chance.random_range(0.5..1.0))
+    }
+
+    fn ask(&mut self, token: Token, position: Position, draft: &Draft, pause: Duration) {
+        let entry = Arc::new(self.entry(position, draft));
+        self.asked.insert(token, Arc::clone(&entry));
+        self.work.push(Box::pin(work::append(self.log.clone(), token, entry, pause)));
+    }
+
+    fn entry(&mut self, position: Position, draft: &Draft) -> Entry {
+        let before = self.newest.as_ref().or(self.head.as_ref());
+        let state = match draft.kind {
+            EntryKind::Claim => before.and_then(|entry| entry.state.clone()),
+            EntryKind::Start | EntryKind::Checkpoint => Some(self.building.state(&self.sinks, &draft.lists)),
+            EntryKind::Confirmation | EntryKind::Closed(_) => {
+                let sinks = self.building.pending(&self.sinks, &draft.lists);
+                before.and_then(|entry| entry.state.clone()).map(|state| State { sinks, ..state })
+            }
+        };
+        let mut lineage = match (&self.lineage, before) {
+            (Some(lineage), _) => lineage.clone(),
+            (None, Some(entry)) => entry.lineage.clone(),
+            (None, None) => Lineage { id: position, generation: self.first_generation(), origin: None },
+        };
+        let mut obeyed = before.map(|entry| entry.obeyed.clone()).unwrap_or_default();
+        if draft.kind == EntryKind::Start
+            && let Some(new) = &self.new_lineage
+        {
+            lineage = Lineage { id: position, generation: new.generation, origin: Some(new.origin.clone()) };
+            obeyed.push(new.request.clone());
+        }
+        Entry {
+            job: self.config.job.clone(),
+            position,
+            kind: draft.kind,
+            nonce: self.log.nonce(),
+            attempt: if draft.kind == EntryKind::Claim { position } else { self.attempt_number() },
+            lineage,
+            created_at: self.wall(),
+            epoch: draft.epoch,
+            obeyed,
+            state,
+            abandoned: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn first_generation(&self) -> Generation {
+        next_generation(Generation(0), self.wall_ms())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        u64::try_from(self.wall().as_millisecond()).unwrap_or(0)
+    }
+
+    /// An entry is durable and ours.
+    pub(super) fn durable(&mut self, token: Token, position: Position) -> Result<()> {
+        let entry = self.asked.remove(&token).ok_or_else(|| {
+            Error::new(ErrorKind::Bug, "append", "an entry is durable that was not asked for")
+                .with("position", position)
+        })?;
+        self.asked.retain(|_, asked| asked.position > position);
+        self.store_error = None;
+        self.lineage = Some(entry.lineage.clone());
+        self.newest = Some(Arc::clone(&entry));
+        match entry.kind {
+            EntryKind::Claim => self.claimed(&entry),
+            EntryKind::Start => {
+                let generation = entry.lineage.generation;
+                self.attempt = self.attempt.take().map(|attempt| Attempt { generation, ..attempt });
+                self.progress.send_modify(|progress| progress.attempt.clone_from(&self.attempt));
+                self.load_books();
+            }
+            EntryKind::Checkpoint => self.checkpoint_durable(&entry),
+            EntryKind::Confirmation | EntryKind::Closed(_) => {}
+        }
+        self.note_entry(&entry);
+        Ok(())
+    }
+
+    fn claimed(&mut self, entry: &Entry) {
+        let attempt =
+            Attempt { job: entry.job.clone(), number: entry.position, generation: entry.lineage.generation };
+        tracing::info!(job = %attempt.job, attempt = %attempt.number, "claimed");
+        self.attempt = Some(attempt);
+        let chosen = self.chosen.as_ref().map(|chosen| chosen.snapshot.id());
+        let newest = self.head.as_ref().filter(|head| head.state.is_some()).map(|head| head.snapshot_id());
+        self.progress.send_modify(|progress| {
+            progress.attempt.clone_from(&self.attempt);
+            progress.restored = chosen.or(newest);
+        });
+    }
+
+    fn checkpoint_durable(&mut self, entry: &Arc<Entry>) {
+        let now = Instant::now();
+        let append = self.phases.durable(entry.epoch, now);
+        self.schedule.completed(entry.epoch, now);
+        self.waiting.durable(entry);
+        self.progress.send_modify(|progress| {
+            progress.epoch = entry.epoch;
+            progress.checkpoints += 1;
+            progress.append = append.unwrap_or(progress.append);
+        });
+        self.outbox.push_back(Order::Completed { epoch: entry.epoch });
+        self.acknowledge(now);
+    }
+
+    /// I2: what sources learn of durable positions is for monitors; it is never read back.
+    fn acknowledge(&mut self, now: Instant) {
+        if self.acknowledged.is_some_and(|last| now < last + ACKNOWLEDGE_EVERY) {
+            return;
+        }
+        self.acknowledged = Some(now);
+        let durable = |splits: &splits::Splits| -> Vec<Stored> {
+            splits.unfinished().map(|split| split.split.clone()).collect()
+        };
+        let sources = self.building.sources.iter();
+        let sources = sources.map(|(uid, splits)| (Arc::clone(&self.graph.sources[uid]), durable(splits)));
+        self.work.push(Box::pin(work::acknowledge(sources.collect())));
+    }
+
+    pub(super) fn resolve_start(&mut self) {
+        let inputs = Inputs {
+            log: self.log.clone(),
+            attempt: self.attempt_number(),
+            head: self.head.clone(),
+            chosen: self.chosen.clone(),
+            sources: self.graph.sources.clone(),
+            operators: self.graph.operators.iter().cloned().collect(),
+            seed: self.seed(),
+            wall_ms: self.wall_ms(),
+        };
+        self.work.push(Box::pin(async { work::Done::StartResolved(start::resolve(inputs).await) }));
+    }
+
+    pub(super) fn on_start_resolved(&mut self, start: Start) {
+        let Start { epoch, splits, operators, lineage } = start;
+        self.building.sources = splits;
+        self.building.restore_operators(operators);
+        self.new_lineage = lineage;
+        self.events.push_back(Event::StartResolved { epoch });
+    }
+
+    pub(super) fn fenced(&self, position: Position) -> Error {
+        Error::new(
+            ErrorKind::Fenced,
+            "append",
+            "a newer attempt owns this job: this one ends, and what it had not checkpointed is the other's to do",
+        )
+        .with("job", &self.config.job)
+        .with("attempt", self.attempt_number())
+        .with("claimed_at", position)
+    }
+
+    pub(super) fn too_many_failures(&mut self, epoch: Epoch) -> Error {
+        let error = Error::new(
+            ErrorKind::Unavailable,
+            "checkpoint",
+            "too many checkpoints in a row took too long or could not be stored",
+        )
+        .with("epoch", epoch)
+        .with("timeout", format_args!("{:?}", self.schedule.settings().timeout));
+        match self.store_error.take() {
+            Some(cause) => error.because(cause),
+            None => error,
+        }
+    }
+
+    pub(super) fn would_expire(&self, epoch: Epoch) -> Error {
+        Error::new(
+            ErrorKind::Expired,
+            "checkpoint",
+            "prepared data would expire before it could be committed; nothing is lost: the job restarts from the \
+             snapshot before. Checkpoint more often, or let the target keep prepared data for longer",
+        )
+        .with_retry(Retry::Restart)
+        .with("epoch", epoch)
+        .with("commit_margin", format_args!("{:?}", self.config.commit_margin))
+    }
+}

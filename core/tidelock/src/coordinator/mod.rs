@@ -1,0 +1,93 @@
+//! The coordinator: the only async brain of a job. It feeds the [protocol machine](crate::protocol) with
+//! what happens and performs what the machine decides.
+//!
+//! ```text
+//!             ┌── Control (user) ──┐      ┌── News (host) ──┐     ┌── timers ──┐
+//!             v                    v      v                 v     v            v
+//!   ┌───────────────────────────── one loop, one future ─────────────────────────────┐
+//!   │ event ─> Machine::step ─> actions ─> work under way (log, sinks, sources) ─> event │
+//!   └──────────────────────────────────────────────┬─────────────────────────────────┘
+//!                                                   └──> Order (host)
+//! ```
+//!
+//! It spawns nothing: dropping its future ends the attempt exactly like a crash, and not polling it is a
+//! pause. Both are what the simulation does to it at every point.
+
+mod control;
+mod entries;
+mod perform;
+mod phases;
+mod pruning;
+mod run;
+mod schedule;
+mod snapshot;
+mod splits;
+mod start;
+mod waiting;
+mod work;
+
+pub use control::{Control, Ended, HostLink, Progress};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::Result;
+use crate::host::{News, Order};
+use crate::job::{Graph, Job, Settings};
+
+use control::Command;
+
+/// Orders that wait for the host. More wait inside the coordinator, bounded by the epochs in flight and
+/// the number of splits.
+const ORDERS: usize = 64;
+/// News that wait for the coordinator: enough for every task of a large host to report at once.
+const NEWS: usize = 256;
+/// Commands of users are rare.
+const COMMANDS: usize = 16;
+
+/// Drives one attempt. It is one future that spawns nothing: dropping it ends the attempt like a crash.
+#[derive(Debug)]
+pub struct Coordinator {
+    job: Job,
+    graph: Graph,
+    orders: mpsc::Sender<Order>,
+    news: mpsc::Receiver<News>,
+    commands: mpsc::Receiver<Command>,
+    settings: watch::Receiver<Settings>,
+    progress: watch::Sender<Progress>,
+    seed: u64,
+    wall: jiff::Timestamp,
+}
+
+impl Coordinator {
+    /// Makes the coordinator of a job whose graph is built, with the ends for the host and the user.
+    pub fn new(job: Job, graph: Graph) -> (Self, HostLink, Control) {
+        // The one place where the coordinator takes chance and the wall clock.
+        Self::with_chance(job, graph, rand::random(), jiff::Timestamp::now())
+    }
+
+    /// The same with given chance and clock, so that a simulation replays exactly. `seed` jitters pauses;
+    /// `wall` is the wall clock's time now.
+    pub fn with_chance(
+        job: Job,
+        graph: Graph,
+        seed: u64,
+        wall: jiff::Timestamp,
+    ) -> (Self, HostLink, Control) {
+        let (orders, host_orders) = mpsc::channel(ORDERS);
+        let (host_news, news) = mpsc::channel(NEWS);
+        let (user_commands, commands) = mpsc::channel(COMMANDS);
+        let (user_settings, settings) = watch::channel(job.config().settings.clone());
+        let (progress, user_progress) = watch::channel(Progress::default());
+        let control = Control::new(user_commands, user_settings, user_progress);
+        let link = HostLink { orders: host_orders, news: host_news };
+        (Self { job, graph, orders, news, commands, settings, progress, seed, wall }, link, control)
+    }
+
+    /// Claims the job, recovers, and runs it until its end.
+    ///
+    /// # Errors
+    /// Whatever ended the attempt; its [`Retry`](crate::Retry) says whether starting again helps.
+    pub async fn run(self) -> Result<Ended> {
+        run::Running::new(self).run().await
+    }
+}

@@ -1,0 +1,183 @@
+//! What the machine decides is done here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::control::Ended;
+use super::run::Running;
+use super::waiting::Ready;
+use super::work;
+use crate::host::{Opening, Order};
+use crate::job::OnCancel;
+use crate::log::{Closed, Entry, PendingState, SnapshotId, State};
+use crate::protocol::{Action, End, Event, Lists, SinkIndex};
+use crate::{Epoch, Error, ErrorKind, Position, Result, WriterId};
+
+impl Running {
+    pub(super) fn perform(&mut self, action: Action) -> Result<()> {
+        match action {
+            Action::Look => {
+                let (log, seed) = (self.log.clone(), self.seed());
+                self.work.push(Box::pin(work::look(log, seed)));
+            }
+            Action::Append { token, position, draft, retry } => self.append(token, position, draft, retry)?,
+            Action::ReadBack(position) => {
+                let asked = self.asked.values().filter(|entry| entry.position == position);
+                let ours = asked.map(|entry| entry.nonce.clone()).collect();
+                self.work.push(Box::pin(work::read_back(self.log.clone(), position, ours)));
+            }
+            Action::Relist => {
+                let (log, seed) = (self.log.clone(), self.seed());
+                self.work.push(Box::pin(work::relist(log, seed)));
+            }
+            Action::Recover(lists) => self.recover(&lists),
+            Action::ResolveStart => self.resolve_start(),
+            Action::OpenHost { epoch } => self.open_host(epoch)?,
+            Action::Barrier { epoch, last } => {
+                let now = Instant::now();
+                self.schedule.sent(epoch, now);
+                self.phases.barrier_sent(epoch, now);
+                self.waiting.barrier_sent(epoch);
+                self.outbox.push_back(Order::Barrier { epoch, last });
+            }
+            Action::Durable { token, position } => self.durable(token, position)?,
+            Action::Commit { sink, position, groups, .. } => self.commit(sink, position, groups)?,
+            Action::Confirmed { epoch } => {
+                self.durables.retain(|_, durable| durable.epoch() > epoch);
+                self.confirmed(epoch);
+                for ready in self.waiting.confirmed(epoch) {
+                    self.export(ready);
+                }
+            }
+            Action::Settled { epoch } => self.settled(epoch),
+            Action::GivenUp { epoch } => {
+                self.phases.given_up(epoch);
+                self.waiting.given_up(epoch);
+                self.progress.send_modify(|progress| progress.failures += 1);
+                tracing::warn!(%epoch, "a checkpoint took too long and is given up");
+            }
+            Action::StopHost => {
+                self.outbox.clear();
+                self.orders = None;
+            }
+            Action::End(end) => self.end = Some(end),
+        }
+        Ok(())
+    }
+
+    /// I6: sweep leftovers and look at everything that is pending, all sinks side by side.
+    fn recover(&mut self, lists: &Lists) {
+        let Some(attempt) = self.attempt.clone() else { return };
+        self.recovering = self.sinks.len();
+        if self.sinks.is_empty() {
+            self.events.push_back(Event::Recovered);
+        }
+        for (index, uid) in (0..).zip(self.sinks.clone()) {
+            let listed = lists.iter().filter(|(_, sinks)| sinks.contains(&index)).map(|(epoch, _)| *epoch);
+            let states = self.bodies(&uid, listed);
+            self.progress.send_modify(|progress| progress.recovered += states.len() as u64);
+            let control = Arc::clone(&self.graph.sinks[&uid]);
+            let (log, attempt, seed) = (self.log.clone(), attempt.clone(), self.seed());
+            self.work.push(Box::pin(work::recover(log, index, control, attempt, states, seed)));
+        }
+    }
+
+    /// I6: the sweep is repeated now and then, because a paused older attempt may open something late. By
+    /// now nothing of an older attempt is pending, and nothing of this one is touched by it.
+    pub(super) fn sweep(&mut self) {
+        if let Some(attempt) = self.attempt.clone()
+            && self.machine.is_running()
+        {
+            let sinks = self.graph.sinks.values().map(Arc::clone).collect();
+            self.work.push(Box::pin(work::sweep(sinks, attempt)));
+        }
+    }
+
+    fn bodies(&self, uid: &crate::Uid, epochs: impl IntoIterator<Item = Epoch>) -> Vec<PendingState> {
+        epochs.into_iter().flat_map(|epoch| self.building.bodies(epoch, uid)).cloned().collect()
+    }
+
+    fn commit(&mut self, sink: SinkIndex, position: Position, groups: Vec<Epoch>) -> Result<()> {
+        let uid = self.sinks[usize::from(sink)].clone();
+        // I1: the permit is made from the proof that the entry is durable and ours.
+        let permit = self.durables.get(&position).map(|durable| durable.permit(&uid)).ok_or_else(|| {
+            Error::new(ErrorKind::Bug, "commit", "no proof that the entry is durable")
+                .with("position", position)
+        })?;
+        let states = self.bodies(&uid, groups.iter().copied());
+        let control = Arc::clone(&self.graph.sinks[&uid]);
+        let (log, seed) = (self.log.clone(), self.seed());
+        self.work.push(Box::pin(work::commit(log, sink, control, permit, groups, states, seed)));
+        Ok(())
+    }
+
+    fn open_host(&mut self, epoch: Epoch) -> Result<()> {
+        let attempt = self
+            .attempt
+            .clone()
+            .ok_or_else(|| Error::new(ErrorKind::Bug, "open", "the job is not claimed"))?;
+        let operators = self.building.operators().clone();
+        self.outbox.push_back(Order::Open(Opening { attempt, epoch, operators }));
+        Ok(())
+    }
+
+    fn settled(&mut self, epoch: Epoch) {
+        self.settle_idle_at = None;
+        let later = self.reinit.split_off(&epoch.next());
+        let mut reinit: BTreeMap<_, Vec<WriterId>> = BTreeMap::new();
+        for sinks in std::mem::replace(&mut self.reinit, later).into_values() {
+            for (uid, writers) in sinks {
+                reinit.entry(uid).or_default().extend(writers);
+            }
+        }
+        self.outbox.push_back(Order::Settled { epoch, reinit });
+    }
+
+    fn export(&mut self, ready: Ready) {
+        let log = self.log.clone();
+        self.pruning.export_began(ready.entry.position);
+        self.work.push(Box::pin(async move {
+            let Ready { entry, url, answer } = ready;
+            let result = export(&log, &entry, &url).await;
+            work::Done::Exported { position: entry.position, result, answer }
+        }));
+    }
+
+    /// The attempt is over.
+    pub(super) async fn finish(mut self, end: End) -> Result<Ended> {
+        let closed = match end {
+            End::Closed(closed) => closed,
+            End::WasFinished => Closed::Finished,
+            End::Fenced { position } => return Err(self.fenced(position)),
+            End::TooManyFailures { epoch } => return Err(self.too_many_failures(epoch)),
+            End::WouldExpire { epoch } => return Err(self.would_expire(epoch)),
+            End::HostBroke { promise } => {
+                return Err(
+                    Error::new(ErrorKind::Bug, "run", "the host broke a promise").with("promise", promise)
+                );
+            }
+        };
+        let was_finished = self.newest.is_none();
+        let last = self.newest.take().or(self.head.take());
+        let last = last.ok_or_else(|| Error::new(ErrorKind::Bug, "end", "the job ended without an entry"))?;
+        if let Some(url) = self.stop_savepoint.take() {
+            export(&self.log, &last, &url).await?;
+        }
+        if closed == Closed::Cancelled && self.config.on_cancel == OnCancel::Delete {
+            self.log.delete_below_closed(&last).await?;
+        }
+        Ok(Ended { closed, snapshot: last.snapshot_id(), was_finished })
+    }
+}
+
+/// Exports an entry whose commits are confirmed: it lists nothing any more.
+async fn export(log: &crate::log::Log, entry: &Entry, url: &str) -> Result<SnapshotId> {
+    let state = entry
+        .state
+        .clone()
+        .ok_or_else(|| Error::new(ErrorKind::Conflict, "take a savepoint", "the job has no positions yet"))?;
+    let sinks = state.sinks.keys().map(|uid| (uid.clone(), Vec::new())).collect();
+    log.export(entry, &State { sinks, ..state }, url).await
+}

@@ -1,0 +1,250 @@
+//! The splits of one source, as the coordinator knows them: what is in the snapshot, what was found
+//! since, and when discovery must be asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::value::to_raw_value;
+
+use crate::restore::SplitChanges;
+use crate::{
+    Discovery, Epoch, Error, ErrorKind, Known, Result, Segment, SplitId, SplitState, Stored, StoredSplit,
+};
+
+/// Up to this many splits are written whole with each entry: one small list is cheaper to write and to
+/// read than a chain.
+const WHOLE_MAX: usize = 64;
+/// A chain of changes is replaced by a base when it is longer than this, so that a restore reads a
+/// bounded number of segments.
+const CHAIN_MAX: usize = 64;
+
+/// A split that was found and is in no entry yet.
+#[derive(Debug)]
+struct Newcomer {
+    state: SplitState,
+    /// It enters the entry of this epoch, or of an earlier one that has all of `after`.
+    from: Epoch,
+    /// Splits that had finished when it was found, and whose end no entry has yet: its parents are among
+    /// them. It enters the same entry as their end, never an earlier one.
+    after: BTreeSet<SplitId>,
+}
+
+/// The splits of one source.
+#[derive(Debug, Default)]
+pub(super) struct Splits {
+    /// As of the last epoch whose reports were applied.
+    current: BTreeMap<SplitId, SplitState>,
+    newcomers: Vec<Newcomer>,
+    /// Known to be finished, perhaps in an epoch that is not stored yet.
+    finished: BTreeSet<SplitId>,
+    forget: BTreeSet<SplitId>,
+    chain: Vec<Segment>,
+    chain_bytes: u64,
+    base_bytes: u64,
+    /// No more splits will be found.
+    complete: bool,
+    discovery: Asked,
+}
+
+/// Discovery requests: how many were wanted, how many of those are answered.
+#[derive(Debug, Default)]
+struct Asked {
+    wanted: u64,
+    answered: u64,
+    running: Option<u64>,
+    /// What the running request was told to be finished.
+    told: BTreeSet<SplitId>,
+}
+
+impl Splits {
+    /// Continues from a snapshot.
+    pub(super) fn restored(current: BTreeMap<SplitId, SplitState>) -> Self {
+        let finished =
+            current.values().filter(|split| split.finished).map(|split| split.id.clone()).collect();
+        Self { current, finished, ..Self::default() }
+    }
+
+    /// Splits that are to be read, with their positions.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &SplitState> {
+        self.current.values().filter(|split| !split.finished)
+    }
+
+    /// Whether everything was read and no more will come.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let found = self.current.keys().chain(self.newcomers.iter().map(|newcomer| &newcomer.state.id));
+        let mut found = found.filter(|id| !self.forget.contains(*id));
+        self.complete
+            && self.discovery.wanted == self.discovery.answered
+            && found.all(|id| self.finished.contains(id))
+    }
+
+    /// A split was read to its end: its children must be looked for. `false` if that is known.
+    pub(super) fn finish(&mut self, id: SplitId) -> bool {
+        let new = self.finished.insert(id);
+        if new && !self.complete {
+            self.want_discovery();
+        }
+        new
+    }
+
+    /// Wants discovery to be asked, once more if it is being asked now.
+    pub(super) fn want_discovery(&mut self) {
+        if !self.complete {
+            self.discovery.wanted += 1;
+        }
+    }
+
+    /// How many requests must be answered before a report that was told now may count.
+    pub(super) fn discoveries_wanted(&self) -> u64 {
+        self.discovery.wanted
+    }
+
+    /// How many requests are answered.
+    pub(super) fn discoveries_answered(&self) -> u64 {
+        self.discovery.answered
+    }
+
+    /// What to tell discovery, if it is to be asked now.
+    pub(super) fn begin_discovery(&mut self, first_run: bool) -> Option<Known<Stored>> {
+        let asked = &mut self.discovery;
+        if asked.running.is_some() || asked.wanted == asked.answered {
+            return None;
+        }
+        asked.running = Some(asked.wanted);
+        asked.told = self.finished.clone();
+        let known = self.current.values().chain(self.newcomers.iter().map(|newcomer| &newcomer.state));
+        let active =
+            known.filter(|split| !self.finished.contains(&split.id)).map(|split| split.split.clone());
+        Some(Known { active: active.collect(), finished: self.finished.iter().cloned().collect(), first_run })
+    }
+
+    /// Discovery answered. Returns the new splits, to be assigned. `next` is the epoch that the next
+    /// barrier closes: splits that are assigned now are read in it at the earliest.
+    pub(super) fn found(&mut self, found: Discovery<StoredSplit>, next: Epoch) -> Result<Vec<SplitState>> {
+        self.discovery.answered = self.discovery.running.take().unwrap_or(self.discovery.answered);
+        self.complete |= found.complete;
+        let stored = |id: &SplitId| self.current.get(id).is_some_and(|split| split.finished);
+        let after: BTreeSet<SplitId> = self
+            .discovery
+            .told
+            .iter()
+            .filter(|id| !stored(id) && !self.forget.contains(*id))
+            .cloned()
+            .collect();
+        let mut new = Vec::with_capacity(found.new.len());
+        for StoredSplit { id, split } in found.new {
+            let known =
+                self.current.contains_key(&id) || self.newcomers.iter().any(|known| known.state.id == id);
+            if known {
+                return Err(Error::new(
+                    ErrorKind::Bug,
+                    "discover",
+                    "a source returned a split that is known",
+                )
+                .with("split", id));
+            }
+            let state = SplitState { id, split, watermark: None, finished: false };
+            new.push(state.clone());
+            self.newcomers.push(Newcomer { state, from: next, after: after.clone() });
+        }
+        self.forget.extend(found.forget.into_iter().filter(|id| self.finished.contains(id)));
+        Ok(new)
+    }
+
+    /// Applies what the tasks reported for an epoch, and returns what changed in the snapshot.
+    pub(super) fn apply(&mut self, epoch: Epoch, reported: Vec<SplitState>) -> Result<()> {
+        let mut changed = BTreeSet::new();
+        for mut split in reported {
+            if let Some(before) = self.take_known(&split.id) {
+                // A watermark never goes back, whatever a task reports after a restart of its reader.
+                split.watermark = split.watermark.max(before.watermark);
+            } else {
+                return Err(Error::new(
+                    ErrorKind::Bug,
+                    "report",
+                    "a task reported a split that was not assigned",
+                )
+                .with("split", &split.id));
+            }
+            changed.insert(split.id.clone());
+            self.current.insert(split.id.clone(), split);
+        }
+        self.admit(epoch, &mut changed);
+        let forgotten = self.forget_stored();
+        self.store(changed, forgotten)
+    }
+
+    fn take_known(&mut self, id: &SplitId) -> Option<SplitState> {
+        if let Some(known) = self.current.get(id) {
+            return Some(known.clone());
+        }
+        let index = self.newcomers.iter().position(|newcomer| newcomer.state.id == *id)?;
+        Some(self.newcomers.swap_remove(index).state)
+    }
+
+    fn admit(&mut self, epoch: Epoch, changed: &mut BTreeSet<SplitId>) {
+        let current = &self.current;
+        let ended = |id: &SplitId| current.get(id).is_some_and(|split| split.finished);
+        let due = |newcomer: &Newcomer| {
+            newcomer.from <= epoch || (!newcomer.after.is_empty() && newcomer.after.iter().all(ended))
+        };
+        let (admitted, waiting) = std::mem::take(&mut self.newcomers).into_iter().partition(due);
+        self.newcomers = waiting;
+        let admitted: Vec<Newcomer> = admitted;
+        for Newcomer { state, .. } in admitted {
+            changed.insert(state.id.clone());
+            self.current.insert(state.id.clone(), state);
+        }
+    }
+
+    /// Forgets what is finished in the snapshot too: forgetting earlier would read it again.
+    fn forget_stored(&mut self) -> Vec<SplitId> {
+        let current = &self.current;
+        let ended = |id: &SplitId| current.get(id).is_some_and(|split| split.finished);
+        let forgotten: Vec<SplitId> = self.forget.iter().filter(|id| ended(id)).cloned().collect();
+        for id in &forgotten {
+            self.current.remove(id);
+            self.finished.remove(id);
+            self.forget.remove(id);
+        }
+        forgotten
+    }
+
+    fn store(&mut self, changed: BTreeSet<SplitId>, forgotten: Vec<SplitId>) -> Result<()> {
+        if changed.is_empty() && forgotten.is_empty() && !self.chain.is_empty() {
+            return Ok(());
+        }
+        let whole = self.chain.is_empty()
+            || self.current.len() <= WHOLE_MAX
+            || self.chain.len() >= CHAIN_MAX
+            || self.chain_bytes > self.base_bytes;
+        let splits = if whole {
+            self.current.values().cloned().collect()
+        } else {
+            changed.iter().filter_map(|id| self.current.get(id)).cloned().collect()
+        };
+        let forgotten = if whole { Vec::new() } else { forgotten };
+        let json = to_raw_value(&SplitChanges { splits, forgotten }).map_err(|error| {
+            Error::new(ErrorKind::Bug, "store", "split states cannot be stored as JSON").because(error)
+        })?;
+        let segment = Segment::Json(json);
+        if whole {
+            self.base_bytes = segment.size();
+            self.chain_bytes = 0;
+            self.chain.clear();
+        } else {
+            self.chain_bytes += segment.size();
+        }
+        self.chain.push(segment);
+        Ok(())
+    }
+
+    /// The segments of the source's state, as of the last applied epoch.
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.chain
+    }
+
+    /// The same, to replace large ones by chunks.
+    pub(super) fn segments_mut(&mut self) -> &mut [Segment] {
+        &mut self.chain
+    }
+}

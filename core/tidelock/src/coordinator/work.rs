@@ -1,0 +1,185 @@
+//! I/O that the coordinator has under way: each a future of its own, which borrows nothing, and what it
+//! answers. None is spawned, so that dropping the coordinator ends them all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::control::Answer;
+use super::snapshot::Place;
+use crate::log::{
+    ChunkRef, CommitPermit, Created, Entry, Log, Nonce, PendingState, PruneWork, ReadBack, Retention,
+    SnapshotId,
+};
+use crate::protocol::{SinkIndex, Token};
+use crate::retry::{Tried, retry};
+use crate::{
+    Attempt, Committed, Discovery, Epoch, Error, ErrorKind, Known, Pending, Position, Result, SinkControl,
+    SourceControl, Stored, StoredSplit, Uid,
+};
+
+/// A create without an answer for so long is taken as unknown, and read back.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Something under way.
+pub(super) type Work = BoxFuture<'static, Done>;
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Looked(Result<Option<Entry>>),
+    Chunked { token: Token, chunks: Result<Vec<(Place, ChunkRef)>> },
+    Appended { token: Token, created: Result<Created> },
+    ReadBack(Result<ReadBack>),
+    Relisted(Result<Position>),
+    Recovered { sink: SinkIndex, result: Result<()> },
+    StartResolved(Result<super::start::Start>),
+    Committed { sink: SinkIndex, epoch: Epoch, groups: Vec<Epoch>, result: Result<Committed>, again: bool },
+    Discovered { uid: Uid, found: Result<Discovery<StoredSplit>> },
+    Exported { position: Position, result: Result<SnapshotId>, answer: Answer },
+    Swept(Result<()>),
+    BooksLoaded(Result<Retention>),
+    Pruned { work: PruneWork, outcome: Result<()> },
+    Acknowledged(Result<()>),
+}
+
+pub(super) async fn look(log: Log, seed: u64) -> Done {
+    Done::Looked(retry("look", seed, || log.newest()).await.result)
+}
+
+pub(super) async fn relist(log: Log, seed: u64) -> Done {
+    let listed = retry("list", seed, || log.positions()).await.result;
+    Done::Relisted(listed.map(|positions| positions.last().copied().unwrap_or_default()))
+}
+
+/// Asks for an entry's position once. Every answer but a clear one is unknown.
+pub(super) async fn append(log: Log, token: Token, entry: Arc<Entry>, pause: Duration) -> Done {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    let created = tokio::time::timeout(CREATE_TIMEOUT, log.create(&entry)).await;
+    let created = created.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Unavailable, "append", "the store did not answer in time")
+            .with("timeout", format_args!("{CREATE_TIMEOUT:?}")))
+    });
+    Done::Appended { token, created }
+}
+
+pub(super) async fn read_back(log: Log, position: Position, ours: Vec<Nonce>) -> Done {
+    Done::ReadBack(log.read_back(position, &ours).await)
+}
+
+pub(super) async fn write_chunks(
+    log: Log,
+    attempt: Position,
+    token: Token,
+    large: Vec<(Place, Bytes)>,
+) -> Done {
+    let chunk = |(place, bytes): (Place, Bytes)| {
+        let log = log.clone();
+        async move { Ok((place, log.write_chunk(attempt, bytes).await?)) }
+    };
+    let chunks = futures::future::try_join_all(large.into_iter().map(chunk)).await;
+    Done::Chunked { token, chunks }
+}
+
+/// The committables of pending states, wherever their bytes are.
+async fn read_pending(log: &Log, states: Vec<PendingState>) -> Result<Vec<Pending<Stored>>> {
+    let mut pending = Vec::with_capacity(states.len());
+    for state in states {
+        let committable = match state.inline() {
+            Some(stored) => stored,
+            None => {
+                let bytes = log.read_segment(&state.committable).await?;
+                let json = serde_json::from_slice(&bytes).map_err(|error| {
+                    Error::new(ErrorKind::Corrupt, "restore", "a stored committable is not JSON")
+                        .because(error)
+                })?;
+                Stored { version: state.version, json }
+            }
+        };
+        let PendingState { epoch, attempt, writer, .. } = state;
+        pending.push(Pending { epoch, attempt, writer, committable });
+    }
+    Ok(pending)
+}
+
+pub(super) async fn recover(
+    log: Log,
+    sink: SinkIndex,
+    control: Arc<dyn SinkControl>,
+    attempt: Attempt,
+    states: Vec<PendingState>,
+    seed: u64,
+) -> Done {
+    let result = async {
+        let pending = read_pending(&log, states).await?;
+        retry("recover", seed, || control.recover(&attempt, pending.clone())).await.result
+    };
+    Done::Recovered { sink, result: result.await }
+}
+
+/// The sweep of leftovers that is repeated while the job runs (I6): nothing of theirs is pending.
+pub(super) async fn sweep(sinks: Vec<Arc<dyn SinkControl>>, attempt: Attempt) -> Done {
+    let result = async {
+        for control in sinks {
+            control.recover(&attempt, Vec::new()).await?;
+        }
+        Ok(())
+    };
+    Done::Swept(result.await)
+}
+
+pub(super) async fn commit(
+    log: Log,
+    sink: SinkIndex,
+    control: Arc<dyn SinkControl>,
+    permit: CommitPermit,
+    groups: Vec<Epoch>,
+    states: Vec<PendingState>,
+    seed: u64,
+) -> Done {
+    let epoch = permit.epoch();
+    let Tried { result, again } = match read_pending(&log, states).await {
+        Ok(pending) => retry("commit", seed, || control.commit(&permit, pending.clone())).await,
+        Err(error) => Tried { result: Err(error), again: false },
+    };
+    Done::Committed { sink, epoch, groups, result, again }
+}
+
+pub(super) async fn discover(
+    uid: Uid,
+    control: Arc<dyn SourceControl>,
+    known: Known<Stored>,
+    seed: u64,
+) -> Done {
+    let found = retry("discover", seed, || control.discover(known.clone())).await.result;
+    Done::Discovered { uid, found }
+}
+
+pub(super) async fn acknowledge(sources: Vec<(Arc<dyn SourceControl>, Vec<Stored>)>) -> Done {
+    let result = async {
+        for (control, durable) in sources {
+            control.acknowledge(durable).await?;
+        }
+        Ok(())
+    };
+    Done::Acknowledged(result.await)
+}
+
+/// The writers that must begin with a fresh identity after a commit: those that the sink named, and,
+/// where a try failed, all that it was about.
+pub(super) fn reinit(
+    committed: Committed,
+    again: bool,
+    writers: Vec<crate::WriterId>,
+) -> BTreeSet<crate::WriterId> {
+    let mut reinit = committed.reinit;
+    if again {
+        reinit.extend(writers);
+    }
+    reinit
+}

@@ -1,0 +1,137 @@
+//! Reading a snapshot back: which state finds its place in a graph, and where the splits stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::{Log, State};
+use crate::{Error, ErrorKind, Result, Segment, SplitId, SplitState, Uid, from_json};
+
+/// What becomes of each uid's state in a restore.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Placement {
+    /// Uids whose state is restored.
+    pub restored: BTreeSet<Uid>,
+    /// Uids whose state is dropped, because the user allowed it.
+    pub dropped: BTreeSet<Uid>,
+    /// Uids of the graph that begin without state.
+    pub fresh: BTreeSet<Uid>,
+}
+
+/// Finds a place for every state of a snapshot.
+///
+/// # Errors
+/// [`ErrorKind::Config`] naming every uid that has state and no place, unless it is in `allow_dropped`;
+/// and every sink without a place that has prepared data: that is never dropped on the way.
+pub fn place_state(state: &State, graph: &BTreeSet<Uid>, allow_dropped: &BTreeSet<Uid>) -> Result<Placement> {
+    let mut placement = Placement::default();
+    let mut refused = BTreeSet::new();
+    for uid in state.uids() {
+        let pending = state.sinks.get(uid).is_some_and(|pending| !pending.is_empty());
+        if graph.contains(uid) {
+            placement.restored.insert(uid.clone());
+        } else if allow_dropped.contains(uid) && !pending {
+            placement.dropped.insert(uid.clone());
+        } else {
+            refused.insert((uid.clone(), pending));
+        }
+    }
+    placement.fresh = graph.difference(&placement.restored).cloned().collect();
+    if refused.is_empty() {
+        return Ok(placement);
+    }
+    let names = |wanted: bool| {
+        let names = refused.iter().filter(|(_, pending)| *pending == wanted).map(|(uid, _)| uid.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let mut error = Error::new(
+        ErrorKind::Config,
+        "restore",
+        "the snapshot has state that the graph has no place for: give the uid back to its operator, or list it \
+         in allow_dropped_state; prepared data of a sink must be committed by the graph that prepared it, or \
+         abandoned with `tidelock snapshots abandon`",
+    );
+    if !names(false).is_empty() {
+        error = error.with("state_without_place", names(false));
+    }
+    if !names(true).is_empty() {
+        error = error.with("prepared_data_without_place", names(true));
+    }
+    Err(error)
+}
+
+/// One segment of a source's state: what changed of its splits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitChanges {
+    /// Splits that are new or moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<SplitState>,
+    /// Splits that are forgotten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<SplitId>,
+}
+
+/// The splits of a source, from the segments of its state.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for damaged segments, [`ErrorKind::Unavailable`] where they cannot be read.
+pub async fn read_splits(log: &Log, segments: &[Segment]) -> Result<BTreeMap<SplitId, SplitState>> {
+    let mut splits = BTreeMap::new();
+    for segment in segments {
+        let bytes = log.read_segment(segment).await?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, "restore", "the state of a source is not text").because(error)
+        })?;
+        let SplitChanges { splits: changed, forgotten } = from_json(text)?;
+        splits.extend(changed.into_iter().map(|split| (split.id.clone(), split)));
+        for id in forgotten {
+            splits.remove(&id);
+        }
+    }
+    Ok(splits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::PendingState;
+    use crate::{Epoch, Position, WriterId};
+
+    fn uids(names: &[&str]) -> BTreeSet<Uid> {
+        names.iter().map(|name| Uid::new(name).expect("legal")).collect()
+    }
+
+    fn state(sources: &[&str], pending: &[&str]) -> State {
+        let body = PendingState {
+            epoch: Epoch(1),
+            attempt: Position(1),
+            writer: WriterId(0),
+            version: 1,
+            committable: Segment::Bytes(bytes::Bytes::new()),
+        };
+        State {
+            sources: uids(sources).into_iter().map(|uid| (uid, Vec::new())).collect(),
+            sinks: uids(pending).into_iter().map(|uid| (uid, vec![body.clone()])).collect(),
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn state_without_a_place_is_named() {
+        let error = place_state(&state(&["in"], &[]), &uids(&["input"]), &uids(&[])).unwrap_err();
+        assert!(error.to_string().contains("state_without_place=in]"), "{error}");
+    }
+
+    #[test]
+    fn state_is_dropped_only_if_allowed() {
+        let placement = place_state(&state(&["in"], &[]), &uids(&["input"]), &uids(&["in"])).unwrap();
+        assert_eq!((placement.dropped, placement.fresh), (uids(&["in"]), uids(&["input"])));
+    }
+
+    #[test]
+    fn prepared_data_is_never_dropped() {
+        let error = place_state(&state(&[], &["out"]), &uids(&[]), &uids(&["out"])).unwrap_err();
+        assert!(error.to_string().contains("prepared_data_without_place=out"), "{error}");
+    }
+}
