@@ -1,0 +1,143 @@
+//! One attempt in one process: workers, tasks and coordinator from their beginning to their end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tidelock::coordinator::{Ended, HostLink};
+use tidelock::host::News;
+use tidelock::job::{Graph as CoreGraph, Restored};
+use tidelock::log::Log;
+use tidelock::{Error, ErrorKind, Result};
+use timely::communication::WorkerGuards;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::budget::Budget;
+use crate::counters::Counters;
+use crate::dispatch::{Built, Dispatch};
+use crate::outbox::Outbox;
+use crate::shared::Shared;
+use crate::stop::Stop;
+use crate::tasks::Tasks;
+use crate::worker::{self, Build};
+use crate::workers::Workers;
+
+/// How long the coordinator may take to end after a failure, before it is dropped like in a crash.
+const COORDINATOR_GRACE: Duration = Duration::from_secs(10);
+
+/// What all attempts of a job have in common.
+pub(crate) struct Setup<F> {
+    pub(crate) workers: Workers,
+    pub(crate) bytes_in_flight_max: u64,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) log: Log,
+    pub(crate) build: Arc<F>,
+}
+
+/// A coordinator at work, and the host's ends of its channels.
+pub(crate) type Coordination = (BoxFuture<'static, Result<Ended>>, HostLink);
+
+/// The worker threads. However the attempt's future ends, they are stopped and joined.
+struct Threads {
+    stop: Arc<Stop>,
+    guards: Option<WorkerGuards<()>>,
+}
+
+impl Threads {
+    fn start<F: Build>(
+        setup: &Setup<F>,
+        shared: &Arc<Shared>,
+        restored: Option<Restored>,
+        built: mpsc::Sender<Built>,
+    ) -> Result<Self> {
+        let (worker_shared, build) = (Arc::clone(shared), Arc::clone(&setup.build));
+        let guards = timely::execute(setup.workers.to_timely(), move |worker| {
+            worker::run(worker, &worker_shared, restored.clone(), &*build, &built);
+        });
+        let guards = guards.map_err(|message| Error::new(ErrorKind::Other, "start workers", message))?;
+        Ok(Self { stop: Arc::clone(&shared.stop), guards: Some(guards) })
+    }
+
+    /// Joins them. The guards block, so not here.
+    async fn join(mut self) {
+        self.stop.end();
+        if let Some(guards) = self.guards.take() {
+            // A worker catches its panics, so there is nothing to learn from the result.
+            let _ = tokio::task::spawn_blocking(move || drop(guards.join())).await;
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.end();
+    }
+}
+
+/// Runs one attempt to its end. `coordinate` makes its coordinator once the graph is known.
+pub(crate) async fn run<F: Build>(
+    restored: Option<Restored>,
+    setup: &Setup<F>,
+    coordinate: impl FnOnce(CoreGraph) -> Coordination,
+) -> Result<Ended> {
+    let stop = Stop::new();
+    let shared = Arc::new(Shared {
+        tasks: Tasks::new(Handle::current(), Arc::clone(&stop)),
+        budget: Budget::new(setup.bytes_in_flight_max),
+        outbox: Outbox::new(Arc::clone(&stop)),
+        counters: Arc::clone(&setup.counters),
+        log: setup.log.clone(),
+        stop,
+    });
+    let (built_sender, mut built) = mpsc::channel(setup.workers.count());
+    let threads = Threads::start(setup, &shared, restored, built_sender)?;
+    let ended = conduct(setup, &shared, &mut built, coordinate).await;
+    threads.join().await;
+    shared.tasks.ended().await;
+    match shared.stop.take_failure() {
+        // What the coordinator says after that only follows from it.
+        Some(failure) => Err(match failure.uid {
+            Some(uid) => failure.error.with("uid", uid),
+            None => failure.error,
+        }),
+        None => ended,
+    }
+}
+
+/// Brings the built graph and the coordinator together, until one of them ends.
+async fn conduct<F: Build>(
+    setup: &Setup<F>,
+    shared: &Arc<Shared>,
+    built: &mut mpsc::Receiver<Built>,
+    coordinate: impl FnOnce(CoreGraph) -> Coordination,
+) -> Result<Ended> {
+    let stopped = || Error::new(ErrorKind::Other, "run", "the attempt ended before it began");
+    let mut workers = Vec::new();
+    while workers.len() < setup.workers.count() {
+        tokio::select! {
+            next = built.recv() => workers.push(next.ok_or_else(stopped)?),
+            () = shared.stop.token().cancelled() => return Err(stopped()),
+        }
+    }
+    let dispatch = Dispatch::new(workers, Arc::clone(&shared.outbox))?;
+    let graph = dispatch.core_graph(u32::try_from(setup.workers.count()).unwrap_or(u32::MAX));
+    let (mut coordinator, HostLink { orders, news }) = coordinate(graph);
+    shared.tasks.spawn(None, "obey", dispatch.run(orders));
+    shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(news.clone()));
+
+    tokio::select! {
+        ended = &mut coordinator => return ended,
+        () = shared.stop.token().cancelled() => {}
+    }
+    // The coordinator learns of the failure and ends by itself, rather than half-way in a request.
+    let failed = Error::new(ErrorKind::Other, "run", "the host failed");
+    let end = async {
+        let _ = news.send(News::Failed { uid: None, error: failed }).await;
+        coordinator.await
+    };
+    match tokio::time::timeout(COORDINATOR_GRACE, end).await {
+        Ok(ended) => ended,
+        Err(_) => Err(Error::new(ErrorKind::Other, "run", "the coordinator did not end in time")),
+    }
+}

@@ -1,0 +1,126 @@
+//! The budget of bytes in flight: what sources handed to the dataflow and nothing has taken yet.
+//!
+//! Timely has no flow control. Every batch carries a [`Credit`], whoever drops the batch gives it back,
+//! and sources stop reading while too much is out. Barriers never wait for the budget: the
+//! frontier always moves on, so what is held back for alignment always comes free.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::wake::Waker;
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: u64,
+    in_flight: AtomicU64,
+    /// Whether a source waits: so that giving back costs no lock while none does.
+    waiting: AtomicBool,
+    waiters: Mutex<Vec<Waker>>,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            in_flight: AtomicU64::new(0),
+            waiting: AtomicBool::new(false),
+            waiters: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Who is woken when there is room again.
+    pub(crate) fn register(&self, waker: Waker) {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+    }
+
+    /// Whether a source may hand over another batch. After `false` it is woken when it may.
+    pub(crate) fn has_room(&self) -> bool {
+        if self.in_flight.load(Ordering::SeqCst) < self.limit {
+            return true;
+        }
+        // The wish first, then a second look: whoever gives back meanwhile sees one of the two.
+        self.waiting.store(true, Ordering::SeqCst);
+        self.in_flight.load(Ordering::SeqCst) < self.limit
+    }
+
+    /// Takes bytes. It may exceed the limit by what is handed over at once.
+    pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Credit {
+        self.in_flight.fetch_add(bytes, Ordering::SeqCst);
+        Credit { bytes, budget: Some(Arc::clone(self)) }
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    fn give_back(&self, bytes: u64) {
+        let before = self.in_flight.fetch_sub(bytes, Ordering::SeqCst);
+        if before - bytes < self.limit && self.waiting.swap(false, Ordering::SeqCst) {
+            for waker in &*self.waiters.lock().unwrap_or_else(PoisonError::into_inner) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Bytes taken of a budget until this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Credit {
+    bytes: u64,
+    budget: Option<Arc<Budget>>,
+}
+
+impl Credit {
+    /// Moves a part of it into another credit: what `part` of `whole` records take.
+    pub(crate) fn split(&mut self, part: usize, whole: usize) -> Credit {
+        let Some(budget) = &self.budget else { return Credit::default() };
+        let bytes = if whole == 0 { 0 } else { self.bytes / whole as u64 * part as u64 };
+        self.bytes -= bytes;
+        Credit { bytes, budget: Some(Arc::clone(budget)) }
+    }
+
+    /// Joins two credits of the same budget.
+    pub(crate) fn merge(&mut self, mut other: Credit) {
+        if self.budget.is_none() {
+            std::mem::swap(self, &mut other);
+        }
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Clone for Credit {
+    fn clone(&self) -> Self {
+        match &self.budget {
+            Some(budget) => budget.take(self.bytes),
+            None => Self::default(),
+        }
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        if let Some(budget) = self.budget.take() {
+            budget.give_back(self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_taken_comes_back() {
+        let budget = Budget::new(100);
+        let mut credit = budget.take(99);
+        assert!(budget.has_room());
+        let copy = credit.clone();
+        assert!(!budget.has_room());
+        let mut part = credit.split(1, 3);
+        part.merge(credit.split(1, 2));
+        assert_eq!(budget.in_flight(), 198);
+        drop((credit, copy, part));
+        assert_eq!(budget.in_flight(), 0);
+        assert!(budget.has_room());
+    }
+}

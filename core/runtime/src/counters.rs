@@ -1,0 +1,69 @@
+//! Counters for people: how many records went in and out. Counted by this process, since it started.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidelock::Uid;
+
+/// One counter. Cheap to clone; read at any time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of a job's sources, sinks and windows, by uid. They go on across restarts within the
+/// process, so records that are read again are counted again.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    read: Mutex<BTreeMap<Uid, Counter>>,
+    written: Mutex<BTreeMap<Uid, Counter>>,
+    late: Mutex<BTreeMap<Uid, Counter>>,
+}
+
+fn counter(of: &Mutex<BTreeMap<Uid, Counter>>, uid: &Uid) -> Counter {
+    of.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.clone()).or_default().clone()
+}
+
+fn all(of: &Mutex<BTreeMap<Uid, Counter>>) -> BTreeMap<Uid, u64> {
+    let counters = of.lock().unwrap_or_else(PoisonError::into_inner);
+    counters.iter().map(|(uid, counter)| (uid.clone(), counter.get())).collect()
+}
+
+impl Counters {
+    pub(crate) fn reader(&self, uid: &Uid) -> Counter {
+        counter(&self.read, uid)
+    }
+
+    pub(crate) fn writer(&self, uid: &Uid) -> Counter {
+        counter(&self.written, uid)
+    }
+
+    pub(crate) fn lateness(&self, uid: &Uid) -> Counter {
+        counter(&self.late, uid)
+    }
+
+    /// Records that each source handed over.
+    pub(crate) fn read(&self) -> BTreeMap<Uid, u64> {
+        all(&self.read)
+    }
+
+    /// Records that the writers of each sink took; committed some time later.
+    pub(crate) fn written(&self) -> BTreeMap<Uid, u64> {
+        all(&self.written)
+    }
+
+    /// Records that came too late for the windows of each operator.
+    pub(crate) fn late(&self) -> BTreeMap<Uid, u64> {
+        all(&self.late)
+    }
+}

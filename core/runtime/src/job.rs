@@ -1,0 +1,118 @@
+//! A job from opening to its end, with its restarts.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tidelock::Result;
+use tidelock::coordinator::{Coordinator, Ended};
+use tidelock::job::{Job as CoreJob, JobConfig, Restored};
+use tidelock::log::Log;
+
+use crate::attempt::{self, Setup};
+use crate::counters::Counters;
+use crate::handle::Handle;
+use crate::restarts::Restarts;
+use crate::workers::Workers;
+
+/// Bytes that sources may have handed over and nothing has taken yet.
+const BYTES_IN_FLIGHT_MAX: u64 = 64 << 20;
+
+/// A job that was looked at and does not run yet.
+#[derive(Debug)]
+pub struct Job {
+    core: CoreJob,
+    restarts: Restarts,
+    bytes_in_flight_max: u64,
+    handle: Handle,
+}
+
+impl Job {
+    /// Looks at the job's log and finds out what a run will restore. Nothing is changed by it.
+    ///
+    /// # Errors
+    /// For a wrong setting, a store that cannot hold a log, or a damaged newest entry.
+    pub async fn open(config: JobConfig) -> Result<Self> {
+        Ok(Self::of(CoreJob::open(config).await?))
+    }
+
+    /// The same on a log that is open already.
+    ///
+    /// # Errors
+    /// As [`Job::open`].
+    pub async fn open_on(config: JobConfig, log: Log) -> Result<Self> {
+        Ok(Self::of(CoreJob::open_on(config, log).await?))
+    }
+
+    fn of(core: CoreJob) -> Self {
+        Self {
+            core,
+            restarts: Restarts::default(),
+            bytes_in_flight_max: BYTES_IN_FLIGHT_MAX,
+            handle: Handle::new(Arc::new(Counters::default())),
+        }
+    }
+
+    /// What a run will restore; `None` on a first run.
+    pub fn restored(&self) -> Option<&Restored> {
+        self.core.restored()
+    }
+
+    /// The hand on the job while it runs: stop it, take a savepoint, see how it goes. Get it before
+    /// [`Job::run`], which takes the job.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// How often and when a failed attempt is followed by another one within this process. Default:
+    /// [`Restarts::default`].
+    #[must_use]
+    pub fn restarts(mut self, restarts: Restarts) -> Self {
+        self.restarts = restarts;
+        self
+    }
+
+    /// How many bytes of records may be between sources and sinks. Default 64 MiB. Records that state
+    /// was made of do not count.
+    #[must_use]
+    pub fn bytes_in_flight_max(mut self, bytes: u64) -> Self {
+        self.bytes_in_flight_max = bytes.max(1);
+        self
+    }
+
+    /// Builds the graph on every worker, claims the job, recovers, and runs it to its end: the end of
+    /// bounded input, or a stop through [`Job::handle`].
+    ///
+    /// # Errors
+    /// What ended the last attempt, with the uid where it happened, if restarting does not help or
+    /// was tried often enough.
+    pub async fn run<F>(self, workers: Workers, build: F) -> Result<Ended>
+    where
+        F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
+    {
+        let Self { core, restarts, bytes_in_flight_max, handle } = self;
+        let config = core.config().clone();
+        let setup = Setup {
+            workers,
+            bytes_in_flight_max,
+            counters: handle.shared_counters(),
+            log: core.log().clone(),
+            build: Arc::new(build),
+        };
+        let mut next = Some(core);
+        restarts
+            .run(&handle, async || {
+                let job = match next.take() {
+                    Some(job) => job,
+                    None => CoreJob::open_on(config.clone(), setup.log.clone()).await?,
+                };
+                let coordinate = |job: CoreJob, graph| {
+                    let (coordinator, link, control) = Coordinator::new(job, graph);
+                    handle.attach(control);
+                    (coordinator.run().boxed(), link)
+                };
+                let restored = job.restored().cloned();
+                attempt::run(restored, &setup, |graph| coordinate(job, graph)).await
+            })
+            .await
+    }
+}

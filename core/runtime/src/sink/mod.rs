@@ -1,0 +1,8 @@
+//! Sinks: one feed on each worker that brings records and barriers in order, and one task that owns the
+//! writer.
+
+mod feed;
+mod settle;
+mod writer;
+
+pub(crate) use settle::Settle;

@@ -1,0 +1,91 @@
+//! The task that owns a writer. Calls on it are strictly serial.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidelock::host::{News, PreparedState};
+use tidelock::{Epoch, Prepared, Result, SinkWriter, Stored, Uid, WriterId};
+use tokio::sync::mpsc;
+
+use super::Settle;
+use crate::book::{Book, Part};
+use crate::budget::Credit;
+use crate::counters::Counter;
+use crate::outbox::Outbox;
+use crate::wake::Waker;
+
+/// What the feed brings, in order.
+#[derive(Debug)]
+pub(crate) enum Feed<R> {
+    Records(Vec<R>, Credit),
+    /// All records of this epoch are there.
+    Close(Epoch),
+}
+
+pub(crate) struct WriterTask<R> {
+    pub(crate) uid: Uid,
+    pub(crate) writer: WriterId,
+    pub(crate) feed: mpsc::Receiver<Feed<R>>,
+    /// The feed found the channel full, and waits for a place in it.
+    pub(crate) starved: Arc<AtomicBool>,
+    pub(crate) waker: Waker,
+    pub(crate) settle: Arc<Settle>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) counter: Counter,
+}
+
+impl<R: Send + 'static> WriterTask<R> {
+    /// Writes and prepares until the feed ends.
+    pub(crate) async fn run<W: SinkWriter<Record = R>>(mut self, mut writer: W) -> Result<()> {
+        loop {
+            let feed = tokio::select! {
+                biased;
+                (epoch, reinit) = self.settle.next() => {
+                    writer.settled(epoch, reinit).await?;
+                    continue;
+                }
+                feed = self.feed.recv() => feed,
+            };
+            if self.starved.swap(false, Ordering::SeqCst) {
+                self.waker.wake();
+            }
+            match feed {
+                None => return Ok(()),
+                Some(Feed::Records(records, credit)) => {
+                    self.write(&mut writer, records).await?;
+                    drop(credit);
+                }
+                Some(Feed::Close(epoch)) => {
+                    let prepared = writer.prepare(epoch).await?;
+                    let prepared = self.store(prepared)?;
+                    self.book.contribute(epoch, &self.uid, Part::Sink(prepared));
+                }
+            }
+        }
+    }
+
+    async fn write<W: SinkWriter<Record = R>>(&self, writer: &mut W, mut records: Vec<R>) -> Result<()> {
+        let count = records.len();
+        loop {
+            writer.write(&mut records).await?;
+            if records.is_empty() {
+                self.counter.add(count);
+                return Ok(());
+            }
+            // No free place: nothing is free before an epoch settles, so the coordinator must know
+            // that somebody waits for it.
+            self.outbox.push(News::NoFreePlace);
+            let (epoch, reinit) = self.settle.next().await;
+            writer.settled(epoch, reinit).await?;
+        }
+    }
+
+    fn store<C: tidelock::Committable>(&self, prepared: Vec<Prepared<C>>) -> Result<Vec<PreparedState>> {
+        let store = |Prepared { committable, expires_in }| {
+            let committable = Stored::encode(&committable)?;
+            Ok(PreparedState { writer: self.writer, committable, expires_in })
+        };
+        prepared.into_iter().map(store).collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! How a source is added to a graph.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelock::{Source, SourceControl, Uid};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use tokio::sync::mpsc;
+
+use super::inbox::Inbox;
+use super::operator::{LaneClock, Phase, Scale, SourceOperator, Timer};
+use super::splits::{Reading, Splits};
+use crate::batch::{Lane, Millis};
+use crate::graph::Graph;
+use crate::stop::Place;
+use crate::stream::{Origin, Stream};
+use crate::wake::Waker;
+
+/// Batches that wait between the readers of a source and their worker: enough that neither waits for
+/// the other, few enough that they are not a budget of their own.
+const BATCHES_WAITING_MAX: usize = 16;
+
+/// A partition needs its own reader, or it is never read: the bound is far above what one worker
+/// has in practice.
+const OPEN_SPLITS_MAX: usize = 1024;
+
+/// What a record with parts on the heap is taken to need there, unless
+/// [`SourceBuilder::weigh`] says better.
+const HEAP_BYTES: usize = 64;
+
+/// A source with its settings, before it becomes a stream.
+#[must_use = "a source is read where its stream is used"]
+pub struct SourceBuilder<'s, S: Source> {
+    graph: Graph<'s>,
+    uid: Uid,
+    source: Arc<S>,
+    timer: Option<Timer<S::Record>>,
+    scale: Scale<S::Record>,
+    reading: Reading,
+}
+
+impl<S: Source> fmt::Debug for SourceBuilder<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceBuilder").field("uid", &self.uid).field("reading", &self.reading).finish()
+    }
+}
+
+impl<'s, S: Source> SourceBuilder<'s, S> {
+    pub(crate) fn new(graph: Graph<'s>, uid: Uid, source: Arc<S>) -> Self {
+        let heap = if std::mem::needs_drop::<S::Record>() { HEAP_BYTES } else { 0 };
+        let bytes = (size_of::<S::Record>() + heap) as u64;
+        let reading = Reading {
+            out_of_orderness: 0,
+            idle_after: None,
+            in_order_of_names: false,
+            open_splits_max: OPEN_SPLITS_MAX,
+        };
+        let scale = Box::new(move |records: &[S::Record]| bytes * records.len() as u64);
+        Self { graph, uid, source, timer: None, scale, reading }
+    }
+
+    /// Gives every record its event time, in milliseconds since 1970. Windows need it.
+    pub fn event_time(mut self, time: impl Fn(&S::Record) -> i64 + 'static) -> Self {
+        self.timer = Some(Box::new(move |records, times| times.extend(records.iter().map(&time))));
+        self
+    }
+
+    /// How far a record's time may lie before the greatest one that its split had so far. Default 0:
+    /// the records of each split are in the order of time.
+    pub fn out_of_orderness(mut self, bound: Duration) -> Self {
+        self.reading.out_of_orderness = Millis::try_from(bound.as_millis()).unwrap_or(Millis::MAX);
+        self
+    }
+
+    /// After this time without records a split no longer holds event time back; its next records may
+    /// then be late. Default: every split holds it back until it ends.
+    pub fn idle_after(mut self, time: Duration) -> Self {
+        self.reading.idle_after = Some(time);
+        self
+    }
+
+    /// Reads one split after the other, in the order of their names, on each worker. It says as well
+    /// that later splits hold later records: one that waits does not hold event time back.
+    pub fn in_order_of_names(mut self) -> Self {
+        self.reading.in_order_of_names = true;
+        self.reading.open_splits_max = 1;
+        self
+    }
+
+    /// How many splits are open at once on each worker; the others wait for one to end. Default
+    /// 1,024. Splits that never end must all be open.
+    pub fn open_splits_max(mut self, splits: usize) -> Self {
+        self.reading.open_splits_max = splits.max(1);
+        self
+    }
+
+    /// The bytes that a record takes in memory, for the budget of bytes in flight. Default: the size
+    /// of its type, and 64 bytes more where it has parts on the heap.
+    pub fn weigh(mut self, bytes: impl Fn(&S::Record) -> usize + 'static) -> Self {
+        self.scale = Box::new(move |records| records.iter().map(|record| bytes(record) as u64).sum::<u64>());
+        self
+    }
+
+    /// The records of the source.
+    pub fn stream(self) -> Stream<'s, S::Record> {
+        let Self { graph, uid, source, timer, scale, reading } = self;
+        let number = graph.new_origin();
+        let mut builder = OperatorBuilder::new(format!("source {uid}"), graph.scope());
+        let address = builder.operator_info().address;
+        let (mut output, inner) = builder.new_output();
+
+        let worker = graph.scope().worker();
+        let waker = Waker::new(worker.sync_activator_for(address.to_vec()));
+        let inbox = Arc::new(Inbox::default());
+        inbox.connect(waker.clone());
+        let shared = Arc::clone(&graph.inner.shared);
+        shared.budget.register(waker.clone());
+        let control: Arc<dyn SourceControl> = Arc::<S>::clone(&source);
+        graph.add_source(&uid, control, Arc::clone(&inbox));
+
+        let (to_worker, reads) = mpsc::channel(BATCHES_WAITING_MAX);
+        let place = Place { uid: uid.clone(), operator: "source" };
+        let mut operator = SourceOperator {
+            counter: shared.counters.reader(&uid),
+            uid: uid.clone(),
+            source,
+            book: Arc::clone(&graph.inner.book),
+            inbox,
+            splits: Splits::new(reading),
+            reads,
+            to_worker,
+            timer,
+            scale,
+            waker,
+            activator: worker.activator_for(address),
+            lane: Lane(number * graph.inner.workers + graph.inner.worker),
+            clock: LaneClock::default(),
+            capability: None,
+            phase: Phase::Closed,
+            shared,
+        };
+        builder.build(move |mut capabilities| {
+            operator.capability = capabilities.pop();
+            move |_| {
+                if let Err(error) = place.run(|| operator.run(&mut output)) {
+                    operator.capability = None;
+                    operator.shared.stop.fail(Some(operator.uid.clone()), error);
+                }
+            }
+        });
+        Stream { inner, graph, origins: vec![Origin { number, from_all: false }], after: uid }
+    }
+}

@@ -1,0 +1,10 @@
+//! Sources: readers on tokio, one operator on each worker that hands over what they read.
+
+mod builder;
+mod inbox;
+mod operator;
+mod reader;
+mod splits;
+
+pub use builder::SourceBuilder;
+pub(crate) use inbox::{Inbox, SourceOrder};

@@ -1,0 +1,179 @@
+//! The operator of a source on one worker.
+//!
+//! It hands over what the readers read, in the epoch that is open. At a barrier it notes the position
+//! of every split and goes on in the next epoch: a cut between two batches, at once, whatever
+//! waits elsewhere.
+
+use std::sync::Arc;
+
+use tidelock::host::News;
+use tidelock::{Batch as ReadBatch, Epoch, Result, Source, Uid};
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
+use timely::scheduling::Activator;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::Instant;
+
+use super::inbox::{Inbox, SourceOrder};
+use super::reader::{Read, read};
+use super::splits::Splits;
+use crate::batch::{Batch, Lane, Mark, Millis};
+use crate::book::{Book, Part};
+use crate::counters::Counter;
+use crate::graph::Time;
+use crate::shared::Shared;
+use crate::wake::Waker;
+
+/// How many batches are handed over before other operators have their turn.
+const BATCHES_A_TURN: usize = 32;
+
+/// Adds the event time of each record.
+pub(crate) type Timer<R> = Box<dyn FnMut(&[R], &mut Vec<Millis>)>;
+/// The bytes that records take.
+pub(crate) type Scale<R> = Box<dyn FnMut(&[R]) -> u64>;
+
+pub(crate) struct SourceOperator<S: Source> {
+    pub(crate) uid: Uid,
+    pub(crate) source: Arc<S>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) splits: Splits<S::Split>,
+    pub(crate) reads: Receiver<Read<S>>,
+    pub(crate) to_worker: Sender<Read<S>>,
+    pub(crate) timer: Option<Timer<S::Record>>,
+    pub(crate) scale: Scale<S::Record>,
+    pub(crate) waker: Waker,
+    pub(crate) activator: Activator,
+    pub(crate) counter: Counter,
+    pub(crate) lane: Lane,
+    pub(crate) clock: LaneClock,
+    /// The right to write the open epoch. It is kept after the last barrier too: the frontier must
+    /// say which epochs are closed, and an empty one does not.
+    pub(crate) capability: Option<Capability<Time>>,
+    pub(crate) phase: Phase,
+}
+
+/// Where in the attempt the source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The coordinator has not opened the attempt.
+    Closed,
+    /// Splits are read.
+    Open,
+    /// The last barrier is through: nothing is read any more.
+    Ended,
+}
+
+/// What the lane told so far.
+#[derive(Debug, Default)]
+pub(crate) struct LaneClock {
+    told: Option<Mark>,
+    /// All splits of the beginning are assigned before the first barrier is sent. Until then no
+    /// watermark is told: a split that is still on its way must hold it back.
+    may_tell: bool,
+    ended: bool,
+}
+
+impl<S: Source> SourceOperator<S> {
+    /// One turn: orders first, because a barrier waits for nothing.
+    pub(crate) fn run(&mut self, output: &mut Output<Time, Batch<S::Record>>) -> Result<()> {
+        self.waker.taken();
+        while let Some(order) = self.inbox.pop() {
+            self.obey(order, output)?;
+        }
+        if self.phase == Phase::Open {
+            self.hand_over(output)?;
+            while let Some((slot, split)) = self.splits.open_next(Instant::now())? {
+                let task =
+                    read(Arc::clone(&self.source), slot, split, self.to_worker.clone(), self.waker.clone());
+                self.shared.tasks.spawn(Some(self.uid.clone()), "read", task);
+            }
+            self.tell_time(output);
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: SourceOrder, output: &mut Output<Time, Batch<S::Record>>) -> Result<()> {
+        match order {
+            SourceOrder::Open(epoch) => {
+                self.phase = Phase::Open;
+                if let Some(capability) = &mut self.capability {
+                    capability.downgrade(&epoch.0);
+                }
+            }
+            SourceOrder::Assign(split) => self.splits.assign(*split),
+            SourceOrder::Barrier { epoch, last } => self.cut(epoch, last)?,
+            SourceOrder::EndOfInput => {
+                self.clock.ended = true;
+                self.tell_time(output);
+            }
+            SourceOrder::Completed(epoch) => self.splits.completed(epoch),
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, epoch: Epoch, last: bool) -> Result<()> {
+        self.clock.may_tell = true;
+        let splits = self.splits.cut(epoch)?;
+        self.book.contribute(epoch, &self.uid, Part::Source(splits));
+        if let Some(capability) = &mut self.capability {
+            capability.downgrade(&epoch.next().0);
+        }
+        if last {
+            // Readers see that nobody listens, and end.
+            self.phase = Phase::Ended;
+            self.reads.close();
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, output: &mut Output<Time, Batch<S::Record>>) -> Result<()> {
+        let Some(capability) = &self.capability else { return Ok(()) };
+        let mut output = output.activate();
+        for _ in 0..BATCHES_A_TURN {
+            if !self.shared.budget.has_room() {
+                // Woken when there is room. Nobody is idle because of it.
+                self.splits.excuse(Instant::now());
+                return Ok(());
+            }
+            let Ok(Read { slot, batch }) = self.reads.try_recv() else { return Ok(()) };
+            let Some(ReadBatch { records, resume }) = batch else {
+                if let Some(id) = self.splits.finish(slot)? {
+                    self.shared.outbox.push(News::SplitFinished { uid: self.uid.clone(), id });
+                }
+                continue;
+            };
+            let mut times = Vec::new();
+            if let Some(timer) = &mut self.timer {
+                times.reserve_exact(records.len());
+                timer(&records, &mut times);
+            }
+            self.splits.advance(slot, resume, times.iter().max().copied(), Instant::now());
+            self.counter.add(records.len());
+            let credit = self.shared.budget.take((self.scale)(&records));
+            output.give(capability, &mut Batch { records, times, credit, ..Batch::default() });
+        }
+        // More may wait, and nobody else will wake this operator for what is in the channel already.
+        self.activator.activate();
+        Ok(())
+    }
+
+    /// Tells the watermark where it changed.
+    fn tell_time(&mut self, output: &mut Output<Time, Batch<S::Record>>) {
+        let Some(capability) = &self.capability else { return };
+        if self.timer.is_none() || !(self.clock.may_tell || self.clock.ended) {
+            return;
+        }
+        let now = Instant::now();
+        let mark = if self.clock.ended { Mark::At(Millis::MAX) } else { self.splits.mark(now) };
+        if self.clock.told != Some(mark) {
+            self.clock.told = Some(mark);
+            let marks = vec![(self.lane, mark)];
+            output.activate().give(capability, &mut Batch { marks, ..Batch::default() });
+        }
+        if let Some(idle_in) = self.splits.idle_in(now) {
+            self.activator.activate_after(idle_in);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The task that reads one split.
+
+use std::sync::Arc;
+
+use tidelock::{Batch, Result, Source, SplitReader};
+use tokio::sync::mpsc;
+
+use crate::wake::Waker;
+
+/// What a reader hands to its worker.
+#[derive(Debug)]
+pub(crate) struct Read<S: Source> {
+    /// The worker's number for the split.
+    pub(crate) slot: u32,
+    /// Records with the position after them; `None` at the end of the split.
+    pub(crate) batch: Option<Batch<S::Record, S::Split>>,
+}
+
+/// Reads a split to its end. Waits while the worker is behind: that is the backpressure.
+pub(crate) async fn read<S: Source>(
+    source: Arc<S>,
+    slot: u32,
+    split: S::Split,
+    worker: mpsc::Sender<Read<S>>,
+    waker: Waker,
+) -> Result<()> {
+    let mut reader = source.open(split).await?;
+    loop {
+        let batch = reader.next().await?;
+        let ended = batch.is_none();
+        // The worker is gone only when the attempt ends.
+        if worker.send(Read { slot, batch }).await.is_err() {
+            return Ok(());
+        }
+        waker.wake();
+        if ended {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! How an attempt ends on this side: the first failure anywhere stops all of it.
+//!
+//! Timely does not stop on an error. So the first failure sets a flag, cancels every task, and wakes
+//! every worker; each worker sees the flag between two steps and drops its dataflow.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
+
+use tidelock::{Error, ErrorKind, Uid};
+use tokio_util::sync::CancellationToken;
+
+/// What ended an attempt, and where.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) uid: Option<Uid>,
+    pub(crate) error: Error,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    stopped: AtomicBool,
+    first: Mutex<Option<Failure>>,
+    workers: Mutex<Vec<Thread>>,
+    token: CancellationToken,
+}
+
+impl Stop {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Ends the attempt with an error. Only the first one counts: the others follow from it.
+    pub(crate) fn fail(&self, uid: Option<Uid>, error: Error) {
+        {
+            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.is_none() && !self.is_set() {
+                tracing::error!(uid = uid.as_ref().map(Uid::as_str), %error, "the attempt ends with an error");
+                *first = Some(Failure { uid, error });
+            }
+        }
+        self.end();
+    }
+
+    /// Ends the attempt.
+    pub(crate) fn end(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.token.cancel();
+        for worker in &*self.workers.lock().unwrap_or_else(PoisonError::into_inner) {
+            worker.unpark();
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Cancelled when the attempt ends.
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// The calling thread is a worker: it is woken at the end.
+    pub(crate) fn register_worker(&self) {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
+    }
+
+    /// The failure that ended the attempt, once.
+    pub(crate) fn take_failure(&self) -> Option<Failure> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The error of a caught panic.
+pub(crate) fn panic_error(operation: &'static str, panic: &(dyn Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::new(ErrorKind::Bug, operation, format!("a function panicked: {message}"))
+}
+
+/// Where the calling worker is in the graph: named in the error when a user's function panics.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The nearest uid at or above the operator.
+    pub(crate) uid: Uid,
+    /// The operator.
+    pub(crate) operator: &'static str,
+}
+
+thread_local! {
+    static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+impl Place {
+    /// Runs an operator. A panic leaves the place behind, for [`Place::of_panic`].
+    pub(crate) fn run<T>(&self, logic: impl FnOnce() -> T) -> T {
+        PLACE.set(Some(self.clone()));
+        let result = logic();
+        PLACE.set(None);
+        result
+    }
+
+    /// Where the panic that was just caught on this thread happened.
+    pub(crate) fn of_panic() -> Option<Self> {
+        PLACE.take()
+    }
+}

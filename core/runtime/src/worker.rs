@@ -1,0 +1,77 @@
+//! One worker thread: builds the graph, steps it until the attempt ends, and drops it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tidelock::Result;
+use tidelock::job::Restored;
+use timely::worker::Worker;
+use tokio::sync::mpsc;
+
+use crate::book::Book;
+use crate::dispatch::Built;
+use crate::graph::{Graph, Time};
+use crate::shared::Shared;
+use crate::stop::{Place, Stop, panic_error};
+
+/// Builds a job's graph. Called once on every worker, again for every attempt.
+pub(crate) trait Build: for<'s> Fn(&Graph<'s>) + Send + Sync + 'static {}
+
+impl<F: for<'s> Fn(&Graph<'s>) + Send + Sync + 'static> Build for F {}
+
+/// The life of a worker. Errors end the attempt through [`Stop`].
+pub(crate) fn run<F: Build>(
+    worker: &mut Worker,
+    shared: &Arc<Shared>,
+    restored: Option<Restored>,
+    build: &F,
+    built: &mpsc::Sender<Built>,
+) {
+    let stop = &shared.stop;
+    stop.register_worker();
+    match guard(stop, "build graph", || build_graph(worker, shared, restored, build)) {
+        // The channel has a place for every worker; it is closed only when the attempt has ended.
+        Some(Ok(plan)) => drop(built.try_send(plan)),
+        Some(Err(error)) => stop.fail(None, error),
+        None => {}
+    }
+    while !stop.is_set() {
+        guard(stop, "run", || worker.step_or_park(None));
+    }
+    guard(stop, "drop graph", || {
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+    });
+}
+
+fn build_graph<F: Build>(
+    worker: &mut Worker,
+    shared: &Arc<Shared>,
+    restored: Option<Restored>,
+    build: &F,
+) -> Result<Built> {
+    let index = u32::try_from(worker.index()).unwrap_or(u32::MAX);
+    let book = Book::new(index, Arc::clone(&shared.outbox));
+    let plan = worker.dataflow::<Time, _, _>(|scope| {
+        let graph = Graph::new(scope, Arc::clone(shared), Arc::clone(&book), restored);
+        build(&graph);
+        graph.finish()
+    });
+    Ok(Built { worker: index, book, plan: plan? })
+}
+
+/// Calls what may run a user's function. A panic ends the attempt and names the place.
+fn guard<T>(stop: &Stop, operation: &'static str, logic: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(logic)) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            let error = panic_error(operation, &*panic);
+            match Place::of_panic() {
+                Some(Place { uid, operator }) => stop.fail(Some(uid), error.with("operator", operator)),
+                None => stop.fail(None, error),
+            }
+            None
+        }
+    }
+}
