@@ -50,7 +50,6 @@
 //!   that begins a new lineage, obeyed once for each request; a fork touches nothing of the job it came from.
 //! - **I9** A first run appends an entry with resolved positions before it reads: "latest" is decided once.
 
-
 pub mod coordinator;
 mod erased;
 mod error;
