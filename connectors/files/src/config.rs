@@ -1,0 +1,359 @@
+//! Settings of the source and the sink.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tidelock::Result;
+
+use crate::error::setting;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The smallest part that object stores take before the last one.
+const UPLOAD_PART_BYTES_MIN: usize = 5 * MIB;
+
+/// Settings of a [`FilesSource`](crate::FilesSource).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FilesSourceConfig {
+    /// Where the files are: a local folder, or a URL such as `s3://bucket/folder`. Required.
+    pub folder: String,
+    /// How records stand in the files. Default: JSON Lines.
+    pub format: SourceFormat,
+    /// Which files are read, by their path below the folder: `*` matches within one folder level, `**`
+    /// any levels. Files and folders whose names begin with `.` or `_` are never read. Default `*`.
+    pub glob: String,
+    /// Whether the files that are there at the first start are all there is. If not, new files are
+    /// looked for as long as the job runs. Default true.
+    pub bounded: bool,
+    /// How the files are compressed. Default: by the end of the name.
+    pub compression: Compression,
+    /// What to do with a record that cannot be read. Default: fail.
+    pub on_bad_record: OnBadRecord,
+    /// Whether a bounded source without a single file is fine: if not, a mistyped glob is an error
+    /// instead of a job that ends with nothing. Default false.
+    pub allow_empty: bool,
+    /// Whether a file that was read and is gone from the folder may be forgotten, so that the snapshot
+    /// does not grow for ever. With it, a file that comes back under a name that was used before is
+    /// read again. Default false.
+    pub forget_removed: bool,
+    /// How many records a batch has at most. Default 1,024.
+    pub batch_records_max: usize,
+    /// After how many bytes of input a batch ends. Default 1 MiB.
+    pub batch_bytes_max: usize,
+    /// How long a record may be, in bytes: what bounds the memory where a quote is never closed.
+    /// Default 16 MiB.
+    pub record_bytes_max: usize,
+    /// Options of the object store. Credentials are read from the environment where they are not here.
+    #[serde(skip_serializing)]
+    pub store_options: StoreOptions,
+}
+
+impl Default for FilesSourceConfig {
+    fn default() -> Self {
+        Self {
+            folder: String::new(),
+            format: SourceFormat::default(),
+            glob: "*".into(),
+            bounded: true,
+            compression: Compression::default(),
+            on_bad_record: OnBadRecord::default(),
+            allow_empty: false,
+            forget_removed: false,
+            batch_records_max: 1024,
+            batch_bytes_max: MIB,
+            record_bytes_max: 16 * MIB,
+            store_options: StoreOptions::default(),
+        }
+    }
+}
+
+impl FilesSourceConfig {
+    /// Every file directly in `folder`, with every other setting at its default.
+    pub fn new(folder: impl Into<String>, format: SourceFormat) -> Self {
+        Self { folder: folder.into(), format, ..Self::default() }
+    }
+
+    /// Checks the settings before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        if self.folder.is_empty() {
+            return Err(setting("folder", "the folder of the files is required"));
+        }
+        for (name, value) in [
+            ("batch_records_max", self.batch_records_max),
+            ("batch_bytes_max", self.batch_bytes_max),
+            ("record_bytes_max", self.record_bytes_max),
+        ] {
+            if value == 0 {
+                return Err(setting(name, "must be greater than zero"));
+            }
+        }
+        if let SourceFormat::Csv(csv) = &self.format {
+            check_delimiter(csv.delimiter)?;
+        }
+        if matches!(&self.on_bad_record, OnBadRecord::DeadLetter(folder) if folder.is_empty()) {
+            return Err(setting("on_bad_record", "dead letters need a folder"));
+        }
+        Ok(())
+    }
+}
+
+/// How records stand in files that are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum SourceFormat {
+    /// Comma-separated values. The first record of every file names the columns.
+    Csv(CsvReading),
+    /// One JSON value in each line. Empty lines are passed over.
+    #[default]
+    JsonLines,
+    /// Each line is a record, without its line ending: for records of type `String`.
+    Lines,
+}
+
+/// How comma-separated values are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CsvReading {
+    /// What stands between two fields: one ASCII character. Default `,`.
+    pub delimiter: char,
+    /// A field that stands for a missing value, such as `NA`: it is read as if it were empty, so as
+    /// `None` where the record has an `Option`. Default: none but the empty field.
+    pub null_value: Option<String>,
+}
+
+impl Default for CsvReading {
+    fn default() -> Self {
+        Self { delimiter: ',', null_value: None }
+    }
+}
+
+impl CsvReading {
+    /// Comma-separated values where `null_value` stands for a missing one.
+    pub fn with_null(null_value: impl Into<String>) -> Self {
+        Self { null_value: Some(null_value.into()), ..Self::default() }
+    }
+}
+
+/// How files are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Compression {
+    /// A name that ends in `.gz` is gzip, every other is not compressed.
+    #[default]
+    Auto,
+    /// Not compressed.
+    None,
+    /// Gzip, also of several members.
+    Gzip,
+}
+
+/// What happens with a record that cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum OnBadRecord {
+    /// The job ends with an error that names file, byte offset and reason.
+    #[default]
+    Fail,
+    /// It is left out, counted and logged.
+    Skip,
+    /// It is left out, and written to this folder (a local path or a URL) with its provenance: one file
+    /// for each record, named by file and byte offset, so that a replay writes the same file again.
+    DeadLetter(String),
+}
+
+/// Settings of a [`FilesSink`](crate::FilesSink).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FilesSinkConfig {
+    /// Where the files are written: a local folder, or a URL such as `s3://bucket/folder`. Required.
+    pub folder: String,
+    /// How records stand in the files. Default: JSON Lines.
+    pub format: SinkFormat,
+    /// After how many bytes a file is closed before the epoch ends. Default 128 MiB.
+    pub file_bytes_max: u64,
+    /// How many files a writer has open at once, where records go to several buckets. One more, and
+    /// the file that was opened first is closed. Default 64.
+    pub open_files_max: usize,
+    /// How many bytes are uploaded at once to an object store: at least 5 MiB. A file has at most
+    /// 9,999 parts. Default 8 MiB.
+    pub upload_part_bytes: usize,
+    /// When the object store throws away an upload that was not completed, in milliseconds after it
+    /// began: set it where the bucket has such a lifecycle rule. Azure does so after a week.
+    /// Default: never.
+    pub upload_expires_after_ms: Option<u64>,
+    /// Options of the object store. Credentials are read from the environment where they are not here.
+    #[serde(skip_serializing)]
+    pub store_options: StoreOptions,
+}
+
+impl Default for FilesSinkConfig {
+    fn default() -> Self {
+        Self {
+            folder: String::new(),
+            format: SinkFormat::default(),
+            file_bytes_max: 128 * MIB as u64,
+            open_files_max: 64,
+            upload_part_bytes: 8 * MIB,
+            upload_expires_after_ms: None,
+            store_options: StoreOptions::default(),
+        }
+    }
+}
+
+impl FilesSinkConfig {
+    /// Files in `folder`, with every other setting at its default.
+    pub fn new(folder: impl Into<String>, format: SinkFormat) -> Self {
+        Self { folder: folder.into(), format, ..Self::default() }
+    }
+
+    /// Checks the settings before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        if self.folder.is_empty() {
+            return Err(setting("folder", "the folder of the files is required"));
+        }
+        if self.file_bytes_max == 0 {
+            return Err(setting("file_bytes_max", "must be greater than zero"));
+        }
+        if self.open_files_max == 0 {
+            return Err(setting("open_files_max", "must be greater than zero"));
+        }
+        if self.upload_part_bytes < UPLOAD_PART_BYTES_MIN {
+            return Err(setting("upload_part_bytes", "object stores take no part under 5 MiB but the last"));
+        }
+        if self.file_bytes_max / self.upload_part_bytes as u64 >= crate::target::UPLOAD_PARTS_MAX {
+            return Err(setting(
+                "file_bytes_max",
+                "a file would have too many parts: raise upload_part_bytes",
+            ));
+        }
+        if let SinkFormat::Csv(csv) = &self.format {
+            check_delimiter(csv.delimiter)?;
+        }
+        Ok(())
+    }
+}
+
+/// How records stand in files that are written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum SinkFormat {
+    /// One JSON value in each line.
+    #[default]
+    JsonLines,
+    /// Comma-separated values. The first record of every file names the columns.
+    Csv(CsvWriting),
+    /// Apache Parquet, compressed with Snappy. The value is the list of columns in the form that
+    /// `serde_arrow` reads: `[{"name": "origin", "data_type": "Utf8", "nullable": true}, ...]`.
+    #[cfg(feature = "parquet")]
+    Parquet(serde_json::Value),
+}
+
+impl SinkFormat {
+    /// How the names of files of this format end.
+    pub(crate) fn extension(&self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonl",
+            Self::Csv(_) => "csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => "parquet",
+        }
+    }
+}
+
+/// How comma-separated values are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CsvWriting {
+    /// What stands between two fields: one ASCII character. Default `,`.
+    pub delimiter: char,
+}
+
+impl Default for CsvWriting {
+    fn default() -> Self {
+        Self { delimiter: ',' }
+    }
+}
+
+/// Options of an object store, by the names that crate `object_store` gives them, such as
+/// `aws_region` or `aws_endpoint`. They may hold secrets: they are not serialized, and values are not
+/// printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct StoreOptions(pub BTreeMap<String, String>);
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|key| (key, "***"))).finish()
+    }
+}
+
+fn check_delimiter(delimiter: char) -> Result<()> {
+    if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r') {
+        return Err(setting("delimiter", "a delimiter is one ASCII character, and no quote or line end"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_read_with_defaults_and_unknown_ones_are_refused() {
+        let config: FilesSourceConfig =
+            serde_json::from_str(r#"{"folder": "in", "format": {"csv": {"null_value": "NA"}}}"#).unwrap();
+        assert_eq!(config.batch_records_max, 1024);
+        assert!(matches!(&config.format, SourceFormat::Csv(csv) if csv.null_value.as_deref() == Some("NA")));
+        config.validate().unwrap();
+        assert!(serde_json::from_str::<FilesSourceConfig>(r#"{"folder": "in", "blog": "*"}"#).is_err());
+        assert!(serde_json::from_str::<FilesSinkConfig>(r#"{"format": {"csv": {"delim": ";"}}}"#).is_err());
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_before_any_io() {
+        let named = |error: tidelock::Error| {
+            assert_eq!(error.kind(), ErrorKind::Config);
+            error.context().next().map(|(_, setting)| setting.to_owned())
+        };
+        assert_eq!(named(FilesSourceConfig::default().validate().unwrap_err()).unwrap(), "folder");
+        let mut source = FilesSourceConfig::new("in", SourceFormat::Csv(CsvReading::default()));
+        source.batch_records_max = 0;
+        assert_eq!(named(source.validate().unwrap_err()).unwrap(), "batch_records_max");
+        source =
+            FilesSourceConfig::new("in", SourceFormat::Csv(CsvReading { delimiter: 'é', null_value: None }));
+        assert_eq!(named(source.validate().unwrap_err()).unwrap(), "delimiter");
+        let mut sink = FilesSinkConfig::new("out", SinkFormat::JsonLines);
+        sink.upload_part_bytes = MIB;
+        assert_eq!(named(sink.validate().unwrap_err()).unwrap(), "upload_part_bytes");
+        sink = FilesSinkConfig::new("out", SinkFormat::JsonLines);
+        sink.file_bytes_max = u64::MAX;
+        assert_eq!(named(sink.validate().unwrap_err()).unwrap(), "file_bytes_max");
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let mut config = FilesSinkConfig::new("s3://bucket/out", SinkFormat::JsonLines);
+        config.store_options.0.insert("aws_secret_access_key".into(), "hunter2".into());
+        let printed = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
+        assert!(printed.contains("aws_secret_access_key") && !printed.contains("hunter2"), "{printed}");
+    }
+}

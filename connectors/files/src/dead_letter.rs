@@ -1,0 +1,87 @@
+//! Records that cannot be read, written down with their provenance.
+//!
+//! Each is a file of its own, named by file and byte offset, and durable before the position moves over
+//! the record. A replay finds the same record at the same offset and writes the same file again, so
+//! that there is one for each bad record however often the job was killed. It is there at
+//! once, not only when the checkpoint is complete.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use object_store::ObjectStoreExt;
+use serde::Serialize;
+use tidelock::{Error, ErrorKind, Result};
+
+use crate::blocking::blocking;
+use crate::error;
+use crate::folder::Folder;
+use crate::format::BadRecord;
+
+const OPERATION: &str = "write a dead letter";
+
+/// What a dead letter says. Text where the record is UTF-8, else base64.
+#[derive(Serialize)]
+struct DeadLetter<'a> {
+    file: &'a str,
+    offset: u64,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+/// Writes the bad records of `file` down, durable when this returns.
+pub(crate) async fn write(folder: &Folder, file: &str, records: &[BadRecord]) -> Result<()> {
+    let mut letters = Vec::with_capacity(records.len());
+    for record in records {
+        let text = std::str::from_utf8(&record.bytes).ok();
+        let letter = DeadLetter {
+            file,
+            offset: record.offset,
+            reason: &record.reason,
+            text,
+            base64: text.is_none().then(|| BASE64_STANDARD.encode(&record.bytes)),
+        };
+        let letter = serde_json::to_vec(&letter).map_err(|error| {
+            Error::new(ErrorKind::Bug, OPERATION, "a dead letter cannot be written as JSON").because(error)
+        })?;
+        letters.push((format!("{file}-{:020}.json", record.offset), letter));
+    }
+    match folder {
+        Folder::Local(root) => {
+            let root = root.clone();
+            blocking(OPERATION, move || {
+                letters.iter().try_for_each(|(name, letter)| write_local(&root, name, letter))
+            })
+            .await
+        }
+        Folder::Store(store) => {
+            for (name, letter) in letters {
+                let path = store.path(&name)?;
+                let put = store.objects.put(&path, letter.into()).await;
+                put.map_err(|error| error::store(OPERATION, path.as_ref(), error))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Writes beside the place and renames, so that no reader sees half a letter.
+fn write_local(root: &Path, name: &str, letter: &[u8]) -> Result<()> {
+    let path = root.join(name);
+    let (Some(folder), Some(file_name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(ErrorKind::Bug, OPERATION, "a dead letter has no name").with("name", name));
+    };
+    let hidden = folder.join(format!(".{}", file_name.to_string_lossy()));
+    fs::create_dir_all(folder).map_err(|error| error::local(OPERATION, folder, error))?;
+    let mut file = fs::File::create(&hidden).map_err(|error| error::local(OPERATION, &hidden, error))?;
+    file.write_all(letter)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&hidden, &path))
+        .and_then(|()| fs::File::open(folder)?.sync_all())
+        .map_err(|error| error::local(OPERATION, &path, error))
+}

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+mod blocking;
+mod committable;
+mod config;
+mod dead_letter;
+mod discovery;
+mod error;
+mod folder;
+mod format;
+mod input;
+mod names;
+mod reader;
+mod sink;
+mod source;
+mod split;
+mod target;
+mod writer;
+
+pub use committable::{FileCommittable, Staged};
+pub use config::{
+    Compression, CsvReading, CsvWriting, FilesSinkConfig, FilesSourceConfig, OnBadRecord, SinkFormat,
+    SourceFormat, StoreOptions,
+};
+pub use reader::FileReader;
+pub use sink::FilesSink;
+pub use source::FilesSource;
+pub use split::{FileSplit, FileVersion};
+pub use writer::FileWriter;

@@ -1,0 +1,168 @@
+//! Reads one file in batches, off the async threads.
+//!
+//! ```text
+//!   next() ──> a thread that may block: read, decompress, parse up to a batch
+//!                  │ the file is still the one that was found?      no ──> error, nothing handed over
+//!                  │ bad records: fail, count, or write them down
+//!                  v
+//!              Batch { records, resume }
+//! ```
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use tidelock::{Batch, Error, ErrorKind, Result, SplitReader};
+use tokio::runtime::Handle;
+
+use crate::blocking::blocking;
+use crate::config::{FilesSourceConfig, OnBadRecord};
+use crate::dead_letter;
+use crate::folder::Folder;
+use crate::format::{BadRecord, Next, Parser};
+use crate::input::Input;
+use crate::split::FileSplit;
+
+const OPERATION: &str = "read a file";
+
+/// Reads the records of one file.
+pub struct FileReader<T> {
+    /// Gone only while, and after, a call that did not return.
+    work: Option<Box<Work>>,
+    split: FileSplit,
+    config: Arc<FilesSourceConfig>,
+    dead_letters: Option<Folder>,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for FileReader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileReader").field("split", &self.split).finish_non_exhaustive()
+    }
+}
+
+/// What moves to the blocking thread and back.
+struct Work {
+    input: Input,
+    parser: Parser,
+    config: Arc<FilesSourceConfig>,
+}
+
+/// What a call on the blocking thread found.
+struct Found<T> {
+    records: Vec<T>,
+    bad: Vec<BadRecord>,
+    offset: u64,
+    end: bool,
+}
+
+impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
+    /// Opens the split's file at its position.
+    pub(crate) async fn open(
+        split: FileSplit,
+        folder: Folder,
+        config: Arc<FilesSourceConfig>,
+        dead_letters: Option<Folder>,
+    ) -> Result<Self> {
+        let (opened, with, handle) = (split.clone(), Arc::clone(&config), Handle::current());
+        let work = blocking(OPERATION, move || {
+            let input = Input::open(&folder, &opened, with.compression, handle)?;
+            let parser = Parser::open(&input, opened.offset, &with)?;
+            Ok(Box::new(Work { input, parser, config: with }))
+        });
+        Ok(Self { work: Some(work.await?), split, config, dead_letters, record: PhantomData })
+    }
+
+    /// Obeys the policy for records that cannot be read.
+    async fn dispose(&mut self, bad: Vec<BadRecord>) -> Result<()> {
+        let Some(first) = bad.first() else { return Ok(()) };
+        let file = &*self.split.file;
+        match &self.config.on_bad_record {
+            OnBadRecord::Fail => {
+                return Err(Error::new(ErrorKind::Data, "read a record", &first.reason)
+                    .with("file", file)
+                    .with("offset", first.offset));
+            }
+            OnBadRecord::Skip => {}
+            OnBadRecord::DeadLetter(_) => {
+                let folder = self.dead_letters.as_ref().expect("invariant: the source opened the folder");
+                dead_letter::write(folder, file, &bad).await?;
+            }
+        }
+        metrics::counter!("tidelock_files_bad_records_total").increment(bad.len() as u64);
+        tracing::warn!(
+            file,
+            offset = first.offset,
+            reason = first.reason,
+            count = bad.len(),
+            "bad records left out"
+        );
+        Ok(())
+    }
+}
+
+impl Work {
+    /// Parses up to a batch. With the policy `fail` it stops at the first bad record.
+    fn batch<T: DeserializeOwned>(&mut self) -> Result<Found<T>> {
+        let found = self.parse();
+        // Damage in a file that is not the one that was found is explained by that. And records of such a
+        // file are not handed over.
+        self.input.verify()?;
+        found
+    }
+
+    fn parse<T: DeserializeOwned>(&mut self) -> Result<Found<T>> {
+        let begin = self.parser.offset();
+        let (records_max, bytes_max) = (self.config.batch_records_max, self.config.batch_bytes_max as u64);
+        let mut records = Vec::new();
+        let mut bad = Vec::new();
+        let mut end = false;
+        while records.len() + bad.len() < records_max && self.parser.offset() - begin < bytes_max {
+            match self.parser.next(&self.input)? {
+                Next::Record(record) => {
+                    if records.capacity() == 0 {
+                        records.reserve_exact(records_max);
+                    }
+                    records.push(record);
+                }
+                Next::Bad(record) => {
+                    bad.push(record);
+                    if self.config.on_bad_record == OnBadRecord::Fail {
+                        break;
+                    }
+                }
+                Next::End => {
+                    end = true;
+                    break;
+                }
+            }
+        }
+        Ok(Found { records, bad, offset: self.parser.offset(), end })
+    }
+}
+
+#[async_trait]
+impl<T: DeserializeOwned + Send + 'static> SplitReader for FileReader<T> {
+    type Record = T;
+    type Split = FileSplit;
+
+    async fn next(&mut self) -> Result<Option<Batch<T, FileSplit>>> {
+        let Some(mut work) = self.work.take() else {
+            return Err(Error::new(ErrorKind::Bug, OPERATION, "a reader is used after a call that failed"));
+        };
+        let (work, found) = blocking(OPERATION, move || {
+            let found = work.batch::<T>()?;
+            Ok((work, found))
+        })
+        .await?;
+        self.work = Some(work);
+        if found.end && found.records.is_empty() && found.bad.is_empty() {
+            return Ok(None);
+        }
+        self.dispose(found.bad).await?;
+        self.split.offset = found.offset;
+        Ok(Some(Batch { records: found.records, resume: self.split.clone() }))
+    }
+}

@@ -1,0 +1,104 @@
+//! The sink: hidden files at a barrier, visible ones when the snapshot is durable.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use tidelock::{Attempt, CommitPermit, Committed, Error, ErrorKind, Pending, Result, Sink, Uid, WriterId};
+
+use crate::committable::FileCommittable;
+use crate::config::FilesSinkConfig;
+use crate::format::encoder::Encoder;
+use crate::names;
+use crate::target::Target;
+use crate::writer::{BucketOf, FileWriter};
+
+/// Writes records of type `T` to the files of a folder: see the [crate's page](crate) for what it
+/// guarantees.
+pub struct FilesSink<T> {
+    uid: Uid,
+    config: Arc<FilesSinkConfig>,
+    target: Target,
+    bucket_of: Option<Arc<BucketOf<T>>>,
+}
+
+impl<T> fmt::Debug for FilesSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilesSink")
+            .field("uid", &self.uid)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> FilesSink<T> {
+    /// A sink with these settings, by the uid that it has in the job. Does no I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the setting that is wrong.
+    pub fn new(uid: Uid, config: FilesSinkConfig) -> Result<Self> {
+        config.validate()?;
+        // Columns of Parquet that cannot be are found now, not with the first record.
+        Encoder::new(&config.format)?;
+        let target = Target::new(&config)?;
+        Ok(Self { uid, config: Arc::new(config), target, bucket_of: None })
+    }
+
+    /// Writes each record into a folder of its own below the sink's folder: `bucket_of` writes the name
+    /// of the record's folder into an empty string. `/` makes folders in folders; a name that is hidden
+    /// or leaves the folder is an error.
+    ///
+    /// ```
+    /// # use tidelock_files::{FilesSink, FilesSinkConfig, SinkFormat};
+    /// # struct Row { origin: String }
+    /// # fn main() -> tidelock::Result<()> {
+    /// let config = FilesSinkConfig::new("out", SinkFormat::JsonLines);
+    /// let sink = FilesSink::new("rows".parse()?, config)?.with_bucket(|row: &Row, name| name.push_str(&row.origin));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_bucket(mut self, bucket_of: impl Fn(&T, &mut String) + Send + Sync + 'static) -> Self {
+        self.bucket_of = Some(Arc::new(bucket_of));
+        self
+    }
+}
+
+#[async_trait]
+impl<T: Serialize + Send + 'static> Sink for FilesSink<T> {
+    type Record = T;
+    type Committable = FileCommittable;
+    type Writer = FileWriter<T>;
+
+    async fn recover(&self, attempt: &Attempt, pending: &[Pending<FileCommittable>]) -> Result<()> {
+        self.target.recover(&self.uid, attempt, pending).await
+    }
+
+    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<FileWriter<T>> {
+        let name = attempt.target_name(&self.uid, writer);
+        names::check_length(&name, self.config.format.extension())?;
+        self.target.open(&name).await?;
+        Ok(FileWriter::new(self.target.clone(), name, Arc::clone(&self.config), self.bucket_of.clone()))
+    }
+
+    async fn commit(
+        &self,
+        permit: &CommitPermit,
+        committables: Vec<Pending<FileCommittable>>,
+    ) -> Result<Committed> {
+        // I1: a permit is for one sink and for what its entry covers.
+        let beyond = committables.iter().find(|pending| pending.epoch > permit.epoch());
+        if *permit.uid() != self.uid || beyond.is_some() {
+            return Err(Error::new(
+                ErrorKind::Bug,
+                "commit files",
+                "the permit is not for these committables",
+            )
+            .with("permit_uid", permit.uid())
+            .with("permit_epoch", permit.epoch())
+            .with("uid", &self.uid));
+        }
+        self.target.commit(committables).await?;
+        Ok(Committed::default())
+    }
+}

@@ -1,0 +1,89 @@
+//! The source: finds files, and opens them where the snapshot left off.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source, Split, SplitId};
+
+use crate::config::{FilesSourceConfig, OnBadRecord};
+use crate::discovery::{self, Selection};
+use crate::folder::Folder;
+use crate::reader::FileReader;
+use crate::split::FileSplit;
+
+/// Reads the files of a folder as records of type `T`: see the [crate's page](crate) for what it
+/// guarantees.
+pub struct FilesSource<T> {
+    config: Arc<FilesSourceConfig>,
+    folder: Folder,
+    dead_letters: Option<Folder>,
+    selection: Selection,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for FilesSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilesSource").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<T> FilesSource<T> {
+    /// A source with these settings. Does no I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the setting that is wrong.
+    pub fn new(config: FilesSourceConfig) -> Result<Self> {
+        config.validate()?;
+        let folder = Folder::new(&config.folder, &config.store_options)?;
+        let dead_letters = match &config.on_bad_record {
+            OnBadRecord::DeadLetter(folder) => Some(Folder::new(folder, &config.store_options)?),
+            OnBadRecord::Fail | OnBadRecord::Skip => None,
+        };
+        let selection = Selection::new(&config.glob)?;
+        Ok(Self { config: Arc::new(config), folder, dead_letters, selection, record: PhantomData })
+    }
+
+    fn found_nothing(&self) -> Error {
+        Error::new(
+            ErrorKind::NotFound,
+            "look for files",
+            "no file is there to be read; allow_empty says that this is fine",
+        )
+        .with("folder", &self.config.folder)
+        .with("glob", &self.config.glob)
+    }
+}
+
+#[async_trait]
+impl<T: DeserializeOwned + Send + 'static> Source for FilesSource<T> {
+    type Record = T;
+    type Split = FileSplit;
+    type Reader = FileReader<T>;
+
+    async fn discover(&self, known: &Known<FileSplit>) -> Result<Discovery<FileSplit>> {
+        let mut new = discovery::list(&self.folder, &self.selection).await?;
+        let there: HashSet<SplitId> = new.iter().map(Split::id).collect();
+        let nothing_known = known.active.is_empty() && known.finished.is_empty();
+        if self.config.bounded && !self.config.allow_empty && nothing_known && new.is_empty() {
+            return Err(self.found_nothing());
+        }
+        let taken: HashSet<SplitId> =
+            known.active.iter().map(Split::id).chain(known.finished.iter().cloned()).collect();
+        new.retain(|split| !taken.contains(&split.id()));
+        let forget = if self.config.forget_removed {
+            known.finished.iter().filter(|id| !there.contains(id)).cloned().collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Discovery { new, forget, complete: self.config.bounded })
+    }
+
+    async fn open(&self, split: FileSplit) -> Result<FileReader<T>> {
+        FileReader::open(split, self.folder.clone(), Arc::clone(&self.config), self.dead_letters.clone())
+            .await
+    }
+}

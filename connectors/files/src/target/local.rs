@@ -1,0 +1,302 @@
+//! A local folder: files are hidden until they are renamed.
+//!
+//! ```text
+//!   append    create ROOT/.tidelock/WRITER/N, write
+//!   finish    write, fsync the file, fsync its folder
+//!   commit    look at all; rename each to its visible name; fsync every folder that got one
+//! ```
+//!
+//! A rename is atomic and a visible name is never used twice, so a reader sees a whole file or none, and
+//! a file that it saw never changes. Committing again finds the file visible, and only makes the folder
+//! durable once more: the first time may have ended between rename and fsync.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tidelock::{Attempt, Error, ErrorKind, Result, TargetName, Uid};
+
+use super::{Fate, Finished, PendingFile, lost, not_ours};
+use crate::blocking::blocking;
+use crate::committable::{FileCommittable, Staged};
+use crate::error;
+use crate::names;
+
+/// Enough that the way to a blocking thread does not count, and little enough for many open files.
+pub(crate) const APPEND_BYTES: usize = 512 << 10;
+
+/// A local folder.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalTarget {
+    root: PathBuf,
+}
+
+impl LocalTarget {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) async fn recover(&self, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
+        let (root, uid, attempt, pending) =
+            (self.root.clone(), uid.clone(), attempt.clone(), pending.to_vec());
+        blocking("recover files", move || {
+            create_folders(&root, names::HIDDEN)?;
+            sweep(&root, &uid, &attempt, &pending)?;
+            pending.iter().try_for_each(|file| look(&root, file, Depth::Content).map(drop))
+        })
+        .await
+    }
+
+    pub(crate) async fn open(&self, writer: &TargetName) -> Result<()> {
+        let (root, folder) = (self.root.clone(), names::staging_folder(writer));
+        blocking("open a folder", move || create_folders(&root, &folder)).await
+    }
+
+    pub(crate) fn begin(&self, writer: &TargetName, number: u64) -> LocalFile {
+        let name = names::staged(writer, number);
+        LocalFile { path: self.root.join(&name), name, file: None }
+    }
+
+    pub(crate) async fn finish(&self, files: Vec<(LocalFile, Vec<u8>)>) -> Result<Vec<Finished>> {
+        blocking("prepare files", move || {
+            let mut finished = Vec::with_capacity(files.len());
+            let mut folders = BTreeSet::new();
+            for (mut in_progress, rest) in files {
+                let file = in_progress.write(&rest)?;
+                file.sync_all().map_err(|error| error::local("prepare a file", &in_progress.path, error))?;
+                folders.extend(in_progress.path.parent().map(Path::to_owned));
+                finished.push(Finished { staged: Staged::File(in_progress.name), expires_in: None });
+            }
+            sync_folders(&folders)?;
+            Ok(finished)
+        })
+        .await
+    }
+
+    pub(crate) async fn commit(&self, pending: Vec<PendingFile>) -> Result<()> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let root = self.root.clone();
+        blocking("commit files", move || commit(&root, &pending)).await
+    }
+}
+
+/// A file in progress; created with its first bytes.
+pub(crate) struct LocalFile {
+    path: PathBuf,
+    name: String,
+    file: Option<File>,
+}
+
+impl LocalFile {
+    pub(crate) async fn append(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let Self { path, name, file } = self;
+        let mut moved = Self { path: path.clone(), name: name.clone(), file: file.take() };
+        self.file = blocking("write a file", move || {
+            moved.write(&bytes)?;
+            Ok(moved.file)
+        })
+        .await?;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<&File> {
+        let failed = |error| error::local("write a file", &self.path, error);
+        let file = match &mut self.file {
+            Some(file) => file,
+            // The folder is there since the writer was opened. Where it is not, a newer attempt swept
+            // it, and to make it again would leave something behind the newer attempt's back.
+            none => none.insert(File::create_new(&self.path).map_err(failed)?),
+        };
+        file.write_all(bytes).map_err(failed)?;
+        Ok(file)
+    }
+}
+
+/// Removes what older attempts of this job and sink left and nothing pending needs. Names are read
+/// whole: what is not ours, or newer, is not touched.
+fn sweep(root: &Path, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
+    const OPERATION: &str = "remove leftovers";
+    let needed: HashSet<PathBuf> = pending
+        .iter()
+        .filter_map(|file| match &file.committable.staged {
+            Staged::File(name) => Some(root.join(name)),
+            Staged::Upload { .. } => None,
+        })
+        .collect();
+    let hidden = root.join(names::HIDDEN);
+    for folder in entries(OPERATION, &hidden)? {
+        let name = folder.file_name().and_then(|name| TargetName::parse(name.to_str()?));
+        let older =
+            |name: &TargetName| name.job == attempt.job && name.uid == *uid && name.attempt < attempt.number;
+        if !name.is_some_and(|name| older(&name)) {
+            continue;
+        }
+        let (kept, leftovers): (Vec<_>, Vec<_>) =
+            entries(OPERATION, &folder)?.into_iter().partition(|file| needed.contains(file));
+        for file in leftovers {
+            tracing::info!(file = %file.display(), "removing what an older attempt left");
+            absent_is_fine(fs::remove_file(&file)).map_err(|error| error::local(OPERATION, &file, error))?;
+        }
+        if kept.is_empty() {
+            // A paused older attempt may add a file right now; then the next sweep removes the folder.
+            match fs::remove_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                done => absent_is_fine(done).map_err(|error| error::local(OPERATION, &folder, error))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn commit(root: &Path, pending: &[PendingFile]) -> Result<()> {
+    const OPERATION: &str = "commit a file";
+    // I7: everything is looked at before anything becomes visible.
+    let fates = pending.iter().map(|file| look(root, file, Depth::Size)).collect::<Result<Vec<_>>>()?;
+    let mut folders = BTreeSet::new();
+    for (file, fate) in pending.iter().zip(fates) {
+        let (staged, visible) = paths(root, &file.committable)?;
+        if fate == Fate::Staged {
+            let folder =
+                Path::new(&file.committable.file).parent().and_then(Path::to_str).unwrap_or_default();
+            create_folders(root, folder)?;
+            match fs::rename(&staged, &visible) {
+                // The same commit by somebody else came first; or the file was removed just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    look(root, file, Depth::Content)?;
+                }
+                done => done.map_err(|error| error::local(OPERATION, &visible, error))?,
+            }
+        } else {
+            absent_is_fine(fs::remove_file(&staged))
+                .map_err(|error| error::local(OPERATION, &staged, error))?;
+        }
+        folders.extend(visible.parent().map(Path::to_owned));
+    }
+    sync_folders(&folders)
+}
+
+/// How closely a file is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Its size: enough for what this process wrote, or recovery looked at.
+    Size,
+    /// Every byte.
+    Content,
+}
+
+/// What became of a pending file. A visible one is always compared whole: that is rare.
+fn look(root: &Path, pending: &PendingFile, depth: Depth) -> Result<Fate> {
+    let (staged, visible) = paths(root, &pending.committable)?;
+    if let Some(same) = compare(&visible, &pending.committable, Depth::Content)? {
+        return if same {
+            Ok(Fate::Visible)
+        } else {
+            Err(not_ours(
+                pending,
+                "a visible file has the name of a prepared one and another content: it was changed",
+            ))
+        };
+    }
+    match compare(&staged, &pending.committable, depth)? {
+        Some(true) => Ok(Fate::Staged),
+        Some(false) => {
+            Err(not_ours(pending, "a prepared file is damaged: size or checksum are not what was prepared"))
+        }
+        // Between the two looks it may have become visible.
+        None => match compare(&visible, &pending.committable, Depth::Content)? {
+            Some(true) => Ok(Fate::Visible),
+            _ => Err(lost(pending)),
+        },
+    }
+}
+
+/// Whether a file has the prepared content; nothing where there is no file.
+fn compare(path: &Path, committable: &FileCommittable, depth: Depth) -> Result<Option<bool>> {
+    let compared = || -> io::Result<Option<bool>> {
+        let bytes = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => metadata.len(),
+            Ok(_) => return Ok(Some(false)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if bytes != committable.bytes || depth == Depth::Size {
+            return Ok(Some(bytes == committable.bytes));
+        }
+        match checksum(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            checksum => Ok(Some(checksum? == committable.crc32c)),
+        }
+    };
+    compared().map_err(|error| error::local("look at a file", path, error))
+}
+
+fn checksum(path: &Path) -> io::Result<u32> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; APPEND_BYTES];
+    let mut checksum = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(checksum),
+            read => checksum = crc32c::crc32c_append(checksum, &buffer[..read]),
+        }
+    }
+}
+
+/// The hidden and the visible path of a committable.
+fn paths(root: &Path, committable: &FileCommittable) -> Result<(PathBuf, PathBuf)> {
+    match &committable.staged {
+        Staged::File(name) => Ok((root.join(name), root.join(&committable.file))),
+        Staged::Upload { .. } => Err(Error::new(
+            ErrorKind::Config,
+            "commit a file",
+            "the file was prepared in an object store, and the sink's folder is a local one now",
+        )
+        .with("file", &committable.file)),
+    }
+}
+
+/// Makes a folder below `root`, and durable what it makes.
+fn create_folders(root: &Path, below: &str) -> Result<()> {
+    let folder = root.join(below);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    // From the first ancestor that exists on, every folder gets an entry that must be durable.
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(&folder).map_err(|error| error::local("make a folder", &folder, error))?;
+    sync_folders(&missing.into_iter().filter_map(Path::parent).map(Path::to_owned).collect())
+}
+
+/// Makes the entries of folders durable.
+fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<()> {
+    for folder in folders {
+        // The parent of a relative path of one part is empty, and means the working folder.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| error::local("make a folder durable", folder, error))?;
+    }
+    Ok(())
+}
+
+/// What is in a folder; nothing where there is none.
+fn entries(operation: &'static str, folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = match fs::read_dir(folder) {
+        // A file that somebody laid among our folders is not ours.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        read => read.and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect()),
+    };
+    read.map_err(|error| error::local(operation, folder, error))
+}
+
+fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}

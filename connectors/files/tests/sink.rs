@@ -1,0 +1,314 @@
+//! What the sink promises, on a local folder.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Row, attempt, attempt_of, in_progress, permit, prepare, row, start, uid, visible, visible_ids};
+use tempfile::TempDir;
+use tidelock::{Epoch, ErrorKind, Pending, Retry, Sink, SinkWriter, Stored, WriterId};
+use tidelock_files::{CsvWriting, FileCommittable, FilesSink, FilesSinkConfig, SinkFormat, Staged};
+
+fn config(folder: &Path) -> FilesSinkConfig {
+    FilesSinkConfig::new(folder.to_str().unwrap(), SinkFormat::JsonLines)
+}
+
+fn sink(folder: &Path) -> FilesSink<Row> {
+    FilesSink::new(uid(), config(folder)).unwrap()
+}
+
+fn rows(ids: std::ops::Range<u64>) -> Vec<Row> {
+    ids.map(row).collect()
+}
+
+fn staged_path(folder: &Path, pending: &Pending<FileCommittable>) -> std::path::PathBuf {
+    let Staged::File(name) = &pending.committable.staged else { panic!("a local file is staged in a file") };
+    folder.join(name)
+}
+
+#[tokio::test]
+async fn prepared_records_are_invisible_and_visible_once_committed() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(folder.path());
+    let mut writer = start(&sink, 1).await;
+    let pending = prepare(&mut writer, 1, 7, rows(0..100)).await.unwrap();
+    assert_eq!(pending.len(), 1);
+    assert!(visible(folder.path()).is_empty());
+    sink.commit(&permit(7), pending.clone()).await.unwrap();
+    assert_eq!(visible_ids(folder.path()), (0..100).collect::<Vec<_>>());
+    let seen = visible(folder.path());
+
+    // Again, also in a process that prepared nothing.
+    sink.commit(&permit(7), pending.clone()).await.unwrap();
+    let fresh = self::sink(folder.path());
+    fresh.recover(&attempt(2), &pending).await.unwrap();
+    fresh.commit(&permit(7), pending).await.unwrap();
+    assert_eq!(visible(folder.path()), seen);
+    assert_eq!(in_progress(folder.path()), 0);
+}
+
+#[tokio::test]
+async fn an_epoch_without_records_makes_no_file() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(folder.path());
+    let mut writer = start(&sink, 1).await;
+    assert!(writer.prepare(Epoch(1)).await.unwrap().is_empty());
+    sink.commit(&permit(1), Vec::new()).await.unwrap();
+    writer.settled(Epoch(1), false).await.unwrap();
+    assert!(visible(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_partly_committed_epoch_is_completed_by_a_fresh_process_from_the_stored_form() {
+    let folder = TempDir::new().unwrap();
+    let mut small = config(folder.path());
+    small.file_bytes_max = 500;
+    let sink: FilesSink<Row> = FilesSink::new(uid(), small).unwrap();
+    let mut writer = start(&sink, 1).await;
+    let pending = prepare(&mut writer, 1, 1, rows(0..100)).await.unwrap();
+    assert!(pending.len() > 3, "a full file is closed before the epoch ends");
+    sink.commit(&permit(1), pending[1..2].to_vec()).await.unwrap();
+    drop((writer, sink));
+
+    let restored: Vec<_> = pending
+        .iter()
+        .map(|pending| Pending {
+            committable: Stored::encode(&pending.committable).unwrap().decode().unwrap(),
+            ..pending.clone()
+        })
+        .collect();
+    let fresh = self::sink(folder.path());
+    fresh.recover(&attempt(2), &restored).await.unwrap();
+    fresh.commit(&permit(1), restored).await.unwrap();
+    assert_eq!(visible_ids(folder.path()), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn two_processes_that_commit_at_once_double_nothing() {
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        let (first, second) = (sink(folder.path()), sink(folder.path()));
+        let mut writer = start(&first, 1).await;
+        let mut pending = Vec::new();
+        for epoch in 1..5 {
+            pending.extend(prepare(&mut writer, 1, epoch, rows(epoch * 10..epoch * 10 + 10)).await.unwrap());
+        }
+        let (permit_a, permit_b) = (permit(4), permit(4));
+        let (a, b) =
+            tokio::join!(first.commit(&permit_a, pending.clone()), second.commit(&permit_b, pending.clone()));
+        a.and(b).unwrap();
+        assert_eq!(visible_ids(folder.path()), (10..50).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn recovery_removes_what_older_attempts_left_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let other_uid: FilesSink<Row> = FilesSink::new("ou".parse().unwrap(), config(folder.path())).unwrap();
+    let sink = sink(folder.path());
+    let mut writers = Vec::new();
+    for (sink, attempt, writer) in [
+        (&sink, attempt(2), 0),
+        (&sink, attempt(3), 0),
+        (&sink, attempt(4), 1),
+        (&sink, attempt_of("order", 1), 0),
+        (&other_uid, attempt(1), 0),
+    ] {
+        let mut writer = sink.open(&attempt, WriterId(writer)).await.unwrap();
+        writer.write(&mut rows(0..10)).await.unwrap();
+        let prepared = writer.prepare(Epoch(1)).await.unwrap().remove(0);
+        writers.push(prepared.committable);
+    }
+    fs::write(folder.path().join(".tidelock/orders.out.02.0"), "not a name that we make").unwrap();
+    let listed = Pending {
+        epoch: Epoch(1),
+        attempt: attempt(2).number,
+        writer: WriterId(0),
+        committable: writers[0].clone(),
+    };
+    sink.recover(&attempt(4), std::slice::from_ref(&listed)).await.unwrap();
+    let exists = |committable: &FileCommittable| {
+        staged_path(folder.path(), &Pending { committable: committable.clone(), ..listed.clone() }).exists()
+    };
+    assert_eq!(writers.iter().map(exists).collect::<Vec<_>>(), [true, false, true, true, true]);
+    assert!(folder.path().join(".tidelock/orders.out.02.0").exists());
+    // Repeated while it is being committed, and after.
+    sink.commit(&permit(1), vec![listed.clone()]).await.unwrap();
+    sink.recover(&attempt(4), &[listed]).await.unwrap();
+    assert_eq!(visible_ids(folder.path()).len(), 10);
+    assert!(
+        !folder.path().join(".tidelock/orders.out.2.0").exists(),
+        "an empty folder of an older attempt goes"
+    );
+}
+
+#[tokio::test]
+async fn an_older_attempt_that_wakes_up_cannot_leave_anything() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(folder.path());
+    let mut zombie = start(&sink, 1).await;
+    sink.recover(&attempt(2), &[]).await.unwrap();
+    let error = prepare(&mut zombie, 1, 1, rows(0..10)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(in_progress(folder.path()), 0);
+}
+
+#[tokio::test]
+async fn a_prepared_file_that_is_gone_halts_before_anything_of_its_epoch_is_visible() {
+    let folder = TempDir::new().unwrap();
+    let mut small = config(folder.path());
+    small.file_bytes_max = 500;
+    let sink: FilesSink<Row> = FilesSink::new(uid(), small).unwrap();
+    let mut writer = start(&sink, 1).await;
+    let pending = prepare(&mut writer, 1, 9, rows(0..100)).await.unwrap();
+    fs::remove_file(staged_path(folder.path(), pending.last().unwrap())).unwrap();
+    for error in [
+        sink.recover(&attempt(2), &pending).await.unwrap_err(),
+        sink.commit(&permit(9), pending.clone()).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Expired, Retry::Halt));
+        let text = error.to_string();
+        for fact in
+            ["epoch=9", "attempt=1", "writer=0", "records=", &pending.last().unwrap().committable.file]
+        {
+            assert!(text.contains(fact), "{fact} is not in {text}");
+        }
+    }
+    assert!(visible(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_prepared_file_is_not_published() {
+    for size_kept in [true, false] {
+        let folder = TempDir::new().unwrap();
+        let sink = sink(folder.path());
+        let mut writer = start(&sink, 1).await;
+        let pending = prepare(&mut writer, 1, 1, rows(0..10)).await.unwrap();
+        let path = staged_path(folder.path(), &pending[0]);
+        let mut content = fs::read(&path).unwrap();
+        content[5] ^= 1;
+        content.truncate(if size_kept { usize::MAX } else { 20 });
+        fs::write(&path, content).unwrap();
+        let error = sink.recover(&attempt(2), &pending).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt));
+        assert!(error.to_string().contains("damaged"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_visible_file_that_is_not_ours_is_never_overwritten() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(folder.path());
+    let mut writer = start(&sink, 1).await;
+    let pending = prepare(&mut writer, 1, 1, rows(0..10)).await.unwrap();
+    let path = folder.path().join(&pending[0].committable.file);
+    fs::write(&path, "somebody else's").unwrap();
+    for error in [
+        sink.commit(&permit(1), pending.clone()).await.unwrap_err(),
+        sink.recover(&attempt(2), &pending).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt));
+    }
+    assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
+}
+
+#[tokio::test]
+async fn a_permit_for_another_sink_or_epoch_commits_nothing() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(folder.path());
+    let mut writer = start(&sink, 1).await;
+    let pending = prepare(&mut writer, 1, 2, rows(0..10)).await.unwrap();
+    let other = tidelock::CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(
+        "other".parse().unwrap(),
+        Epoch(2),
+    );
+    for permit in [permit(1), other] {
+        assert_eq!(sink.commit(&permit, pending.clone()).await.unwrap_err().kind(), ErrorKind::Bug);
+    }
+    assert!(visible(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_replay_after_a_rollback_and_a_fork_make_files_of_their_own() {
+    let folder = TempDir::new().unwrap();
+    for (attempt, epoch) in [(attempt(1), 5), (attempt(9), 5), (attempt_of("fork", 1), 5)] {
+        let sink = sink(folder.path());
+        sink.recover(&attempt, &[]).await.unwrap();
+        let mut writer = sink.open(&attempt, WriterId(0)).await.unwrap();
+        let pending = prepare(&mut writer, attempt.number.0, epoch, rows(0..10)).await.unwrap();
+        sink.commit(&permit(epoch), pending).await.unwrap();
+    }
+    assert_eq!(visible(folder.path()).len(), 3);
+}
+
+#[tokio::test]
+async fn records_go_to_the_folder_of_their_bucket_also_with_more_buckets_than_open_files() {
+    let folder = TempDir::new().unwrap();
+    let mut config = config(folder.path());
+    config.open_files_max = 3;
+    let bucket =
+        |row: &Row, name: &mut String| name.push_str(&format!("parity={}/mod={}", row.id % 2, row.id % 8));
+    let sink = FilesSink::new(uid(), config.clone()).unwrap().with_bucket(bucket);
+    let mut writer = start(&sink, 1).await;
+    let pending = prepare(&mut writer, 1, 1, rows(0..64)).await.unwrap();
+    sink.commit(&permit(1), pending).await.unwrap();
+    let mut ids = visible_ids(folder.path());
+    ids.sort_unstable();
+    assert_eq!(ids, (0..64).collect::<Vec<_>>());
+    for (name, content) in visible(folder.path()) {
+        let bucket: u64 = name.split(['=', '/']).nth(3).unwrap().parse().unwrap();
+        for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            assert_eq!(serde_json::from_slice::<Row>(line).unwrap().id % 8, bucket, "{name}");
+        }
+    }
+    let leaving = FilesSink::new(uid(), config).unwrap().with_bucket(|_: &Row, name| name.push_str("../out"));
+    let mut writer = start(&leaving, 2).await;
+    assert_eq!(writer.write(&mut rows(0..1)).await.unwrap_err().kind(), ErrorKind::Data);
+}
+
+#[tokio::test]
+async fn every_csv_file_has_one_header_however_it_is_written() {
+    let folder = TempDir::new().unwrap();
+    let mut config =
+        FilesSinkConfig::new(folder.path().to_str().unwrap(), SinkFormat::Csv(CsvWriting::default()));
+    config.file_bytes_max = 2 << 20;
+    let sink = FilesSink::new(uid(), config).unwrap();
+    let mut writer = start(&sink, 1).await;
+    let count = 150_000;
+    let pending = prepare(&mut writer, 1, 1, rows(0..count)).await.unwrap();
+    assert!(pending.len() > 1);
+    assert_eq!(pending.iter().map(|file| file.committable.records).sum::<u64>(), count);
+    sink.commit(&permit(1), pending).await.unwrap();
+    let mut read = Vec::new();
+    for content in visible(folder.path()).into_values() {
+        read.extend(
+            csv::Reader::from_reader(&*content).deserialize().map(|row: Result<Row, _>| row.unwrap()),
+        );
+    }
+    assert!(read == rows(0..count));
+}
+
+#[tokio::test]
+async fn an_unwritable_folder_is_an_error_that_names_it() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "a file where a folder should be").unwrap();
+    let error = sink(&file).recover(&attempt(1), &[]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_that_has_no_json_form_is_an_error() {
+    #[derive(serde::Serialize)]
+    struct Odd {
+        map: std::collections::BTreeMap<(u8, u8), u8>,
+    }
+    let folder = TempDir::new().unwrap();
+    let sink: FilesSink<Odd> = FilesSink::new(uid(), config(folder.path())).unwrap();
+    let mut writer = start(&sink, 1).await;
+    let error = writer.write(&mut vec![Odd { map: [((1, 2), 3)].into() }]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
+}

@@ -1,0 +1,368 @@
+//! What the source promises, on a local folder.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use common::{Row, first_run, read_all, read_split, row};
+use flate2::{Compression, write::GzEncoder};
+use serde::Deserialize;
+use tempfile::TempDir;
+use tidelock::{Error, ErrorKind, Known, Retry, Source, Split, Stored};
+use tidelock_files::{CsvReading, FilesSource, FilesSourceConfig, OnBadRecord, SourceFormat};
+
+const ROWS: u64 = 1000;
+
+fn rows() -> Vec<Row> {
+    (0..ROWS).map(row).collect()
+}
+
+fn csv_of(rows: &[Row], crlf: bool) -> Vec<u8> {
+    let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+    let mut writer = csv::WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+    rows.iter().for_each(|row| writer.serialize(row).unwrap());
+    writer.into_inner().unwrap()
+}
+
+fn json_lines_of(rows: &[Row]) -> Vec<u8> {
+    rows.iter()
+        .flat_map(|row| serde_json::to_string(row).unwrap().into_bytes().into_iter().chain(*b"\n"))
+        .collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    // Two members, as programs leave them that append to a compressed file.
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    [first, second]
+        .into_iter()
+        .flat_map(|part| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(part).unwrap();
+            encoder.finish().unwrap()
+        })
+        .collect()
+}
+
+fn csv() -> SourceFormat {
+    SourceFormat::Csv(CsvReading::default())
+}
+
+fn config(folder: &Path, format: SourceFormat) -> FilesSourceConfig {
+    let mut config = FilesSourceConfig::new(folder.to_str().unwrap(), format);
+    config.batch_records_max = 64;
+    config
+}
+
+fn source<T>(config: FilesSourceConfig) -> FilesSource<T> {
+    FilesSource::new(config).unwrap()
+}
+
+/// Asserts that an error names all of `facts`, and halts.
+fn assert_names(error: &Error, kind: ErrorKind, facts: &[&str]) {
+    let text = error.to_string();
+    assert_eq!((error.kind(), error.retry()), (kind, Retry::Halt), "{text}");
+    for fact in facts {
+        assert!(text.contains(fact), "{fact:?} is not in: {text}");
+    }
+}
+
+#[tokio::test]
+async fn every_format_resumes_after_every_batch_with_the_exact_rest() {
+    let rows = rows();
+    let cases = [
+        ("plain.csv", csv(), csv_of(&rows, false)),
+        ("crlf.csv", csv(), csv_of(&rows, true)),
+        ("packed.csv.gz", csv(), gzip(&csv_of(&rows, false))),
+        ("plain.jsonl", SourceFormat::JsonLines, json_lines_of(&rows)),
+        ("packed.jsonl.gz", SourceFormat::JsonLines, gzip(&json_lines_of(&rows))),
+    ];
+    for (name, format, content) in cases {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join(name), content).unwrap();
+        let source: FilesSource<Row> = source(config(folder.path(), format));
+        let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+        let batches = read_split(&source, split).await.unwrap();
+        assert_eq!(batches.len(), (ROWS as usize).div_ceil(64), "{name}");
+        let mut seen = Vec::new();
+        for (records, resume) in batches {
+            seen.extend(records);
+            // Through the stored form, as a restore does.
+            let resume = Stored::encode(&resume).unwrap().decode().unwrap();
+            let rest = read_split(&source, resume).await.unwrap();
+            let rest: Vec<Row> = rest.into_iter().flat_map(|(records, _)| records).collect();
+            assert_eq!(rest, rows[seen.len()..], "{name} after {} rows", seen.len());
+        }
+        assert_eq!(seen, rows, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_ends_by_bytes_too() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.jsonl"), json_lines_of(&rows())).unwrap();
+    let mut config = config(folder.path(), SourceFormat::JsonLines);
+    config.batch_bytes_max = 1;
+    let source: FilesSource<Row> = source(config);
+    let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+    assert_eq!(read_split(&source, split).await.unwrap().len(), ROWS as usize);
+}
+
+#[tokio::test]
+async fn lines_are_strings_with_or_without_a_last_line_end() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.txt"), "\u{feff}one\r\n\r\ntwo").unwrap();
+    fs::write(folder.path().join("b.txt"), "three\n").unwrap();
+    let source: FilesSource<String> = source(config(folder.path(), SourceFormat::Lines));
+    assert_eq!(read_all(&source).await.unwrap(), ["one", "", "two", "three"]);
+}
+
+#[tokio::test]
+async fn files_without_records_end_at_once() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("empty.csv"), "").unwrap();
+    fs::write(folder.path().join("header.csv"), "id,name,delay\n").unwrap();
+    fs::write(folder.path().join("mark.csv"), "\u{feff}id,name,delay\n7,x,\n").unwrap();
+    let source: FilesSource<Row> = source(config(folder.path(), csv()));
+    let read = read_all(&source).await.unwrap();
+    assert_eq!(read, [Row { id: 7, name: "x".into(), delay: None }]);
+}
+
+#[tokio::test]
+async fn a_null_value_is_a_missing_one() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.csv"), "id,name,delay\n1,NA,NA\n2,NAB,0.5\n").unwrap();
+    let source: FilesSource<Row> =
+        source(config(folder.path(), SourceFormat::Csv(CsvReading::with_null("NA"))));
+    let read = read_all(&source).await.unwrap();
+    assert_eq!(read[0], Row { id: 1, name: String::new(), delay: None });
+    assert_eq!(read[1], Row { id: 2, name: "NAB".into(), delay: Some(0.5) });
+}
+
+#[tokio::test]
+async fn files_are_found_in_the_order_of_names_once_and_hidden_ones_never() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("sub/.tidelock")).unwrap();
+    for name in [
+        "b.jsonl",
+        "a.jsonl",
+        ".hidden.jsonl",
+        "_SUCCESS.jsonl",
+        "c.csv",
+        "sub/d.jsonl",
+        "sub/.tidelock/e.jsonl",
+    ] {
+        fs::write(path(name), json_lines_of(&[row(1)])).unwrap();
+    }
+    let mut config = config(folder.path(), SourceFormat::JsonLines);
+    config.glob = "**/*.jsonl".into();
+    config.bounded = false;
+    let source: FilesSource<Row> = source(config);
+    let names = |known: Known<_>| {
+        let source = &source;
+        async move {
+            let found = source.discover(&known).await.unwrap();
+            assert!(!found.complete && found.forget.is_empty());
+            found.new.iter().map(|split| split.id().to_string()).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(names(first_run()).await, ["a.jsonl", "b.jsonl", "sub/d.jsonl"]);
+    assert_eq!(names(first_run()).await.len(), 3, "discovery is idempotent");
+    let mut found = source.discover(&first_run()).await.unwrap().new;
+    fs::write(path("0.jsonl"), json_lines_of(&[row(1)])).unwrap();
+    let known = Known { finished: vec![found.pop().unwrap().id()], active: found, first_run: false };
+    assert_eq!(names(known).await, ["0.jsonl"], "only the new file is new");
+}
+
+#[tokio::test]
+async fn a_bounded_source_is_complete_and_refuses_to_find_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut with = config(folder.path(), csv());
+    with.glob = "*.cvs".into();
+    let error = source::<Row>(with.clone()).discover(&first_run()).await.unwrap_err();
+    assert_names(&error, ErrorKind::NotFound, &["glob=*.cvs", "allow_empty"]);
+    with.allow_empty = true;
+    assert!(source::<Row>(with).discover(&first_run()).await.unwrap().complete);
+    let missing = config(&folder.path().join("missing"), csv());
+    let error = source::<Row>(missing).discover(&first_run()).await.unwrap_err();
+    assert_names(&error, ErrorKind::NotFound, &["missing"]);
+}
+
+#[tokio::test]
+async fn a_finished_file_that_is_gone_is_forgotten_only_if_asked() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("here.jsonl"), "").unwrap();
+    let known = Known {
+        active: Vec::new(),
+        finished: ["here.jsonl", "gone.jsonl"].map(tidelock::SplitId::new).to_vec(),
+        first_run: false,
+    };
+    for (forget_removed, forgotten) in [(false, vec![]), (true, vec!["gone.jsonl"])] {
+        let mut config = config(folder.path(), SourceFormat::JsonLines);
+        config.forget_removed = forget_removed;
+        let found = source::<Row>(config).discover(&known).await.unwrap();
+        assert!(found.new.is_empty());
+        assert_eq!(found.forget.iter().map(ToString::to_string).collect::<Vec<_>>(), forgotten);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_the_one_found_is_an_error_that_names_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let original = json_lines_of(&rows());
+    fs::write(&path, &original).unwrap();
+    let source: FilesSource<Row> = source(config(folder.path(), SourceFormat::JsonLines));
+    let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+    let resume = read_split(&source, split.clone()).await.unwrap().remove(3).1;
+
+    for content in [&original[..100], &[&*original, b"{}\n"].concat()] {
+        fs::write(&path, content).unwrap();
+        for split in [split.clone(), resume.clone()] {
+            let error = source.open(split).await.unwrap_err();
+            assert_names(&error, ErrorKind::Expired, &["a.jsonl", "size_found"]);
+        }
+    }
+    // Another content of the same size is told by the time of the last change.
+    fs::write(&path, &original).unwrap();
+    let later = fs::metadata(&path).unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+    assert_names(
+        &source.open(resume.clone()).await.unwrap_err(),
+        ErrorKind::Expired,
+        &["a.jsonl", "version_now"],
+    );
+
+    fs::remove_file(&path).unwrap();
+    assert_names(&source.open(resume).await.unwrap_err(), ErrorKind::NotFound, &["a.jsonl", "gone"]);
+}
+
+#[tokio::test]
+async fn a_file_truncated_while_it_is_read_gives_an_error_and_no_record_of_the_wrong_content() {
+    use tidelock::SplitReader;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let content = json_lines_of(&(0..50_000).map(row).collect::<Vec<_>>());
+    fs::write(&path, &content).unwrap();
+    let source: FilesSource<Row> = source(config(folder.path(), SourceFormat::JsonLines));
+    let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+    let mut reader = source.open(split).await.unwrap();
+    assert_eq!(reader.next().await.unwrap().unwrap().records.len(), 64);
+    fs::File::options().write(true).open(&path).unwrap().set_len(content.len() as u64 / 2).unwrap();
+    assert_names(&reader.next().await.unwrap_err(), ErrorKind::Expired, &["a.jsonl"]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_names_file_offset_and_reason() {
+    let cases = [
+        ("a.csv", csv(), "id,name,delay\n1,x,\ntwo,y,\n3,z,\n", 19, "column id: "),
+        ("a.csv", csv(), "id,name,delay\n1,x,\n2,y\n3,z,\n", 19, "2 fields"),
+        ("a.csv", csv(), "id,name,delay\n1,x,\n2,y,slow\n", 19, "column delay: "),
+        (
+            "a.jsonl",
+            SourceFormat::JsonLines,
+            "{\"id\":1,\"name\":\"x\",\"delay\":null}\n{\"id\":\n",
+            33,
+            "EOF",
+        ),
+    ];
+    for (name, format, content, offset, reason) in cases {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join(name), content).unwrap();
+        let source: FilesSource<Row> = source(config(folder.path(), format));
+        let error = read_all(&source).await.unwrap_err();
+        assert_names(&error, ErrorKind::Data, &[name, &format!("offset={offset}"), reason]);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_column_names_file_and_column_whatever_the_policy() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.csv"), "id,delay\n1,\n").unwrap();
+    for policy in [OnBadRecord::Fail, OnBadRecord::Skip] {
+        let mut config = config(folder.path(), csv());
+        config.on_bad_record = policy;
+        let error = read_all(&source::<Row>(config)).await.unwrap_err();
+        assert_names(&error, ErrorKind::Data, &["a.csv", "column=name", "header=id,delay"]);
+    }
+}
+
+#[tokio::test]
+async fn damaged_or_cut_gzip_is_an_error_that_names_the_file() {
+    let whole = gzip(&json_lines_of(&rows()));
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 8].fill(0xFF);
+    for content in [&whole[..whole.len() - 4], &whole[..whole.len() / 3], &damaged[..]] {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("a.jsonl.gz"), content).unwrap();
+        let mut config = config(folder.path(), SourceFormat::JsonLines);
+        config.on_bad_record = OnBadRecord::Skip;
+        let error = read_all(&source::<Row>(config)).await.unwrap_err();
+        assert_names(&error, ErrorKind::Data, &["a.jsonl.gz", "damaged or cut off"]);
+    }
+}
+
+#[tokio::test]
+async fn a_record_without_an_end_does_not_fill_the_memory() {
+    let folder = TempDir::new().unwrap();
+    let endless = format!("id,name,delay\n1,\"{}", "x".repeat(4 << 20));
+    fs::write(folder.path().join("a.csv"), &endless).unwrap();
+    for format in [csv(), SourceFormat::JsonLines] {
+        let mut config = config(folder.path(), format);
+        config.record_bytes_max = 1 << 20;
+        config.on_bad_record = OnBadRecord::Skip;
+        let error = read_all(&source::<Row>(config)).await.unwrap_err();
+        assert_names(&error, ErrorKind::Data, &["a.csv", "record_bytes_max=1048576"]);
+    }
+}
+
+#[tokio::test]
+async fn bad_records_are_left_out_and_dead_letters_are_written_once_however_often_they_are_replayed() {
+    #[derive(Deserialize)]
+    struct Letter {
+        file: String,
+        offset: u64,
+        reason: String,
+        text: Option<String>,
+        base64: Option<String>,
+    }
+    let folder = TempDir::new().unwrap();
+    let (input, letters) = (folder.path().join("in"), folder.path().join("letters"));
+    fs::create_dir_all(input.join("sub")).unwrap();
+    fs::write(input.join("sub/a.csv"), b"id,name,delay\n1,x,\ntwo,\"y, z\",\n3,\xFF,\n4,z,\n").unwrap();
+    let mut config = config(&input, csv());
+    config.glob = "**".into();
+    config.on_bad_record = OnBadRecord::Skip;
+    let ids = |rows: Vec<Row>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(read_all(&source(config.clone())).await.unwrap()), [1, 4]);
+
+    config.on_bad_record = OnBadRecord::DeadLetter(letters.to_str().unwrap().into());
+    for _replay in 0..2 {
+        assert_eq!(ids(read_all(&source(config.clone())).await.unwrap()), [1, 4]);
+    }
+    let written = common::visible(&letters);
+    let names: Vec<_> = written.keys().map(String::as_str).collect();
+    assert_eq!(names, ["sub/a.csv-00000000000000000019.json", "sub/a.csv-00000000000000000031.json"]);
+    let letters: Vec<Letter> =
+        written.values().map(|letter| serde_json::from_slice(letter).unwrap()).collect();
+    assert_eq!((&*letters[0].file, letters[0].offset), ("sub/a.csv", 19));
+    assert!(letters[0].reason.contains("column id"), "{}", letters[0].reason);
+    assert_eq!(letters[0].text.as_deref(), Some("two,\"y, z\",\n"));
+    assert_eq!(letters[1].base64.as_deref(), Some("Myz/LAo="));
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_written_is_an_error_that_names_the_path() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.jsonl"), "no\n").unwrap();
+    fs::write(folder.path().join("letters"), "a file where a folder should be").unwrap();
+    let mut config = config(folder.path(), SourceFormat::JsonLines);
+    config.glob = "*.jsonl".into();
+    config.on_bad_record = OnBadRecord::DeadLetter(folder.path().join("letters").to_str().unwrap().into());
+    let error = read_all(&source::<Row>(config)).await.unwrap_err();
+    assert_names(&error, ErrorKind::Config, &["letters", "folder"]);
+}
