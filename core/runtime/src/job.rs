@@ -98,21 +98,25 @@ impl Job {
             log: core.log().clone(),
             build: Arc::new(build),
         };
-        let mut next = Some(core);
-        restarts
-            .run(&handle, async || {
-                let job = match next.take() {
-                    Some(job) => job,
-                    None => CoreJob::open_on(config.clone(), setup.log.clone()).await?,
-                };
-                let coordinate = |job: CoreJob, graph| {
-                    let (coordinator, link, control) = Coordinator::new(job, graph);
-                    handle.attach(control);
-                    (coordinator.run().boxed(), link)
-                };
-                let restored = job.restored().cloned();
-                attempt::run(restored, &setup, |graph| coordinate(job, graph)).await
-            })
-            .await
+        let mut attempts = restarts.begin();
+        let mut job = core;
+        loop {
+            let restored = job.restored().cloned();
+            let coordinate = |graph| {
+                let (coordinator, link, control) = Coordinator::new(job, graph);
+                handle.attach(control);
+                (coordinator.run().boxed(), link)
+            };
+            match attempt::run(restored, &setup, coordinate).await {
+                Ok(ended) => return Ok(ended),
+                Err(error) => attempts.after(error, &handle).await?,
+            }
+            job = loop {
+                match CoreJob::open_on(config.clone(), setup.log.clone()).await {
+                    Ok(job) => break job,
+                    Err(error) => attempts.after(error, &handle).await?,
+                }
+            };
+        }
     }
 }

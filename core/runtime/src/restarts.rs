@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use tidelock::coordinator::Ended;
-use tidelock::{ErrorKind, Result, Retry};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::time::Instant;
 
 use crate::handle::Handle;
@@ -39,37 +38,45 @@ impl Restarts {
         Self { attempts_max: 0, ..Self::default() }
     }
 
-    fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
+    fn waits(&self) -> ExponentialBackoff {
         let waits = ExponentialBuilder::default().with_min_delay(self.wait_first);
         waits.with_max_delay(self.wait_max).with_max_times(self.attempts_max).with_jitter().build()
     }
 
-    /// Runs attempts until one ends well, or trying again does not help.
-    pub(crate) async fn run(
-        self,
-        handle: &Handle,
-        mut attempt: impl AsyncFnMut() -> Result<Ended>,
-    ) -> Result<Ended> {
-        let mut waits = self.waits();
-        loop {
-            let began = Instant::now();
-            let error = match attempt().await {
-                Ok(ended) => return Ok(ended),
-                Err(error) => error,
-            };
-            // A newer attempt owns the job, or a person must look: another attempt would be wrong.
-            if error.kind() == ErrorKind::Fenced || error.retry() == Retry::Halt {
-                return Err(error);
-            }
-            if began.elapsed() >= self.good_after {
-                waits = self.waits();
-            }
-            let Some(wait) = waits.next() else { return Err(error) };
-            tracing::warn!(%error, ?wait, "restarting from the newest snapshot");
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = handle.end_requested() => return Err(error),
-            }
+    /// Begins to count.
+    pub(crate) fn begin(self) -> Attempts {
+        Attempts { restarts: self, waits: self.waits(), began: Instant::now() }
+    }
+}
+
+/// The attempts of one run.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    restarts: Restarts,
+    waits: ExponentialBackoff,
+    began: Instant,
+}
+
+impl Attempts {
+    /// Waits for the next attempt after one that failed.
+    ///
+    /// # Errors
+    /// The same error, where trying again does not help, was tried often enough, or is not wanted.
+    pub(crate) async fn after(&mut self, error: Error, handle: &Handle) -> Result<()> {
+        // A newer attempt owns the job, or a person must look: another attempt would be wrong.
+        if error.kind() == ErrorKind::Fenced || error.retry() == Retry::Halt {
+            return Err(error);
         }
+        if self.began.elapsed() >= self.restarts.good_after {
+            self.waits = self.restarts.waits();
+        }
+        let Some(wait) = self.waits.next() else { return Err(error) };
+        tracing::warn!(%error, ?wait, "restarting from the newest snapshot");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = handle.end_requested() => return Err(error),
+        }
+        self.began = Instant::now();
+        Ok(())
     }
 }
