@@ -64,6 +64,7 @@ mod retry;
 mod sink;
 mod source;
 mod state;
+pub mod write_ahead;
 
 pub use erased::{DynReader, DynWriter, SinkControl, SinkData, SourceControl, SourceData, StoredSplit};
 pub use error::{Error, ErrorKind, Result, Retry};

@@ -1,0 +1,484 @@
+//! The write-ahead sink: exactly-once effect on targets that have no transactions.
+//!
+//! ```text
+//!   write ──> buffer ──prepare(n)──> committable ──> snapshot ──commit(n)──> Apply::apply(version n, records)
+//!             (memory)               (the records                            changes the target only if
+//!                                     themselves)                            n is newer than what is there
+//! ```
+//!
+//! The records of an epoch travel in the snapshot, as its committables, and reach the target at commit and
+//! not before. So there is nothing in the target to abort, nothing that expires, and a fresh process can
+//! commit what a dead one wrote.
+//!
+//! Commit is repeated: after a crash, after an answer that was lost, by an older attempt that wakes up. A
+//! [`Version`] makes that harmless. The target keeps the newest one, or one for each row, and changes
+//! nothing for a version that is not newer. Its high part is the generation, so that what a rolled-back run
+//! wrote never wins against what the replay writes.
+//!
+//! What it costs: every record is stored in the job's log first, so this is for writes of moderate volume,
+//! and an epoch is bounded in bytes. What it does not give: readers may see an epoch in part where the
+//! target cannot apply many records in one atomic step.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    Attempt, CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Generation, JobId, Pending,
+    Prepared, Result, Retry, Sink, SinkWriter, Uid, Versioned, WriterId, from_json, unknown_version,
+};
+
+/// The version with which an epoch is applied. Ordered by generation, then by epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// The history that the epoch belongs to. A newer one wins over all of an older one.
+    pub generation: Generation,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.generation, self.epoch)
+    }
+}
+
+/// Everything that one sink writes in one epoch.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Writes<R> {
+    /// The job.
+    pub job: JobId,
+    /// The sink within the job. The target keeps versions for each job and sink apart.
+    pub uid: Uid,
+    /// The version to apply them with.
+    pub version: Version,
+    /// The records: those of one writer in their order, one writer after the other.
+    pub records: Vec<R>,
+}
+
+impl<R> fmt::Debug for Writes<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, uid, version, records } = self;
+        write!(f, "Writes({job}/{uid}, version {version}, {} records)", records.len())
+    }
+}
+
+/// A target that applies an epoch if it is newer than what it has.
+#[async_trait]
+pub trait Apply: Send + Sync + 'static {
+    /// What is written. Its stored form is in snapshots, so it has a version.
+    type Record: Versioned;
+
+    /// The newest version that was ever applied for this job and sink; `None` where none was.
+    ///
+    /// # Contract
+    /// - MUST be at least the version of everything that would win against this sink's writes. Where each
+    ///   row has its version, that is the newest of all rows, whoever wrote it: keep it beside them.
+    ///
+    /// # Crash
+    /// Leaves nothing: it only looks.
+    async fn newest(&self, job: &JobId, uid: &Uid) -> Result<Option<Version>>;
+
+    /// Applies all records, if their version is newer than what the target has.
+    ///
+    /// # Contract
+    /// - MUST compare and write in one step that the *target* guards: a condition, a transaction, a
+    ///   server-side script. Reading first and writing later lets a late request win.
+    /// - Either all together: nothing changes unless the version is newer than the newest one, which the
+    ///   same step replaces. Or row by row: a row changes unless its own version is newer, and a delete
+    ///   leaves the version behind, or a late write would bring the row back.
+    /// - MUST be idempotent: the same writes may come again, also after they were applied in part.
+    /// - An older version changes nothing and is not an error: it was applied before.
+    ///
+    /// # Crash
+    /// Row by row, a part of the rows is written; recovery applies all of them again.
+    async fn apply(&self, writes: Writes<Self::Record>) -> Result<()>;
+}
+
+/// How a write-ahead sink is bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WriteAheadConfig {
+    /// The most bytes, as JSON, that one writer takes in one epoch. They are held in memory once for each
+    /// epoch in flight, and stored in the log. Default 16 MiB.
+    pub epoch_bytes_max: usize,
+}
+
+impl Default for WriteAheadConfig {
+    fn default() -> Self {
+        Self { epoch_bytes_max: 16 * 1024 * 1024 }
+    }
+}
+
+/// A sink for targets without transactions: see the module.
+pub struct WriteAhead<A> {
+    target: Arc<A>,
+    uid: Uid,
+    config: WriteAheadConfig,
+}
+
+impl<A> fmt::Debug for WriteAhead<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteAhead")
+            .field("uid", &self.uid)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Apply> WriteAhead<A> {
+    /// A sink with this uid that writes to `target`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where the bound is zero.
+    pub fn new(uid: Uid, target: A, config: WriteAheadConfig) -> Result<Self> {
+        if config.epoch_bytes_max == 0 {
+            return Err(Error::new(ErrorKind::Config, "configure", "an epoch must have room for a record")
+                .with("setting", "epoch_bytes_max"));
+        }
+        Ok(Self { target: Arc::new(target), uid, config })
+    }
+
+    /// Refuses a target that holds writes of a newer history: whatever this attempt applies would change
+    /// nothing, silently.
+    async fn check_generation(&self, attempt: &Attempt) -> Result<()> {
+        let newest = self.target.newest(&attempt.job, &self.uid).await?;
+        match newest {
+            Some(newest) if newest.generation > attempt.generation => Err(Error::new(
+                ErrorKind::Conflict,
+                "recover",
+                "the target holds writes of a newer generation, so it would ignore those of this attempt; either a \
+                 newer run of this job was rolled back or forked, and this one must end, or the job's log was lost \
+                 or replaced: roll back to the newest snapshot, which begins a new generation, when the clock is \
+                 past the one in the target",
+            )
+            .with_retry(Retry::Halt)
+            .with("uid", &self.uid)
+            .with("generation", attempt.generation)
+            .with("newest_in_target", newest)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The records of one writer and one epoch, as the snapshot stores them.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteAheadCommittable {
+    job: JobId,
+    generation: Generation,
+    /// The version of the record's stored form.
+    #[serde(rename = "v")]
+    record_version: u16,
+    /// A JSON array of records.
+    records: Box<RawValue>,
+}
+
+impl WriteAheadCommittable {
+    fn decode<R: Versioned>(&self) -> Result<Vec<R>> {
+        let json = self.records.get();
+        if self.record_version == R::VERSION {
+            return from_json(json);
+        }
+        let records: Vec<Box<RawValue>> = from_json(json)?;
+        records.iter().map(|record| R::upgrade(self.record_version, record.get())).collect()
+    }
+}
+
+impl fmt::Debug for WriteAheadCommittable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Records are the user's data: they are not for logs.
+        let Self { job, generation, record_version, records } = self;
+        let bytes = records.get().len();
+        write!(f, "WriteAheadCommittable({job}, generation {generation}, v{record_version}, {bytes} bytes)")
+    }
+}
+
+impl Versioned for WriteAheadCommittable {
+    const VERSION: u16 = 1;
+
+    fn upgrade(version: u16, _json: &str) -> Result<Self> {
+        Err(unknown_version::<Self>(version))
+    }
+}
+
+impl Committable for WriteAheadCommittable {}
+
+#[async_trait]
+impl<A: Apply> Sink for WriteAhead<A> {
+    type Record = A::Record;
+    type Committable = WriteAheadCommittable;
+    type Writer = WriteAheadWriter<A::Record>;
+
+    /// Nothing of an older attempt is in the target, so there is nothing to abort, and what is pending
+    /// cannot be gone. That its records can be read is found out before any of them is applied.
+    async fn recover(&self, attempt: &Attempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
+        self.check_generation(attempt).await?;
+        for pending in pending {
+            pending.committable.decode::<A::Record>()?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, attempt: &Attempt, _writer: WriterId) -> Result<WriteAheadWriter<A::Record>> {
+        Ok(WriteAheadWriter {
+            job: attempt.job.clone(),
+            generation: attempt.generation,
+            epoch_bytes_max: self.config.epoch_bytes_max,
+            json: Vec::new(),
+            record: std::marker::PhantomData,
+        })
+    }
+
+    /// All writers' records of an epoch are one call, because a target that keeps one version for all
+    /// would take the second writer's records for old ones.
+    async fn commit(
+        &self,
+        _permit: &CommitPermit,
+        mut committables: Vec<Pending<WriteAheadCommittable>>,
+    ) -> Result<Committed> {
+        committables.sort_by_key(|pending| pending.writer);
+        let mut epochs: BTreeMap<(Version, JobId), Vec<A::Record>> = BTreeMap::new();
+        for Pending { epoch, committable, .. } in committables {
+            let records = committable.decode()?;
+            let version = Version { generation: committable.generation, epoch };
+            epochs.entry((version, committable.job)).or_default().extend(records);
+        }
+        for ((version, job), records) in epochs {
+            self.target.apply(Writes { job, uid: self.uid.clone(), version, records }).await?;
+        }
+        Ok(Committed::default())
+    }
+}
+
+/// The writer of a [`WriteAhead`] sink: it buffers, and nothing else.
+pub struct WriteAheadWriter<R> {
+    job: JobId,
+    generation: Generation,
+    epoch_bytes_max: usize,
+    /// The records of this epoch: a JSON array without its closing bracket, or nothing.
+    json: Vec<u8>,
+    record: std::marker::PhantomData<fn(R)>,
+}
+
+impl<R> fmt::Debug for WriteAheadWriter<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteAheadWriter")
+            .field("job", &self.job)
+            .field("generation", &self.generation)
+            .field("bytes", &self.json.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Versioned> WriteAheadWriter<R> {
+    fn append(&mut self, record: &R) -> Result<()> {
+        self.json.push(if self.json.is_empty() { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.json, record).map_err(|error| {
+            Error::new(ErrorKind::Data, "write", "a record cannot be stored as JSON")
+                .with("type", std::any::type_name::<R>())
+                .because(error)
+        })?;
+        if self.json.len() > self.epoch_bytes_max {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "write",
+                "the writes of one epoch are larger than the write-ahead sink may store; shorten the checkpoint \
+                 interval, use more writers, or raise epoch_bytes_max",
+            )
+            .with("epoch_bytes_max", self.epoch_bytes_max));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<R: Versioned> SinkWriter for WriteAheadWriter<R> {
+    type Record = R;
+    type Committable = WriteAheadCommittable;
+
+    async fn write(&mut self, records: &mut Vec<R>) -> Result<()> {
+        // An epoch that is too large is an error and not "no free place": no settled epoch makes room in
+        // this one, and no barrier may overtake the records that would be given back.
+        records.iter().try_for_each(|record| self.append(record))?;
+        records.clear();
+        Ok(())
+    }
+
+    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Prepared<WriteAheadCommittable>>> {
+        if self.json.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut json = std::mem::take(&mut self.json);
+        json.push(b']');
+        let not_json = |error: &dyn fmt::Display| {
+            Error::new(ErrorKind::Bug, "prepare", "the buffered records are not JSON").with("cause", error)
+        };
+        let json = String::from_utf8(json).map_err(|error| not_json(&error))?;
+        let records = RawValue::from_string(json).map_err(|error| not_json(&error))?;
+        Ok(vec![Prepared::lasting(WriteAheadCommittable {
+            job: self.job.clone(),
+            generation: self.generation,
+            record_version: R::VERSION,
+            records,
+        })])
+    }
+
+    async fn settled(&mut self, _epoch: Epoch, _reinit: bool) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{Position, Stored};
+
+    /// A word; version 1 stored it with a marker in front.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    struct Word(String);
+
+    impl Versioned for Word {
+        const VERSION: u16 = 2;
+
+        fn upgrade(version: u16, json: &str) -> Result<Self> {
+            match version {
+                1 => from_json::<String>(json).map(|word| Self(word.trim_start_matches('~').to_owned())),
+                other => Err(unknown_version::<Self>(other)),
+            }
+        }
+    }
+
+    /// Remembers what it was asked to apply.
+    #[derive(Default)]
+    struct Recorder {
+        newest: Option<Version>,
+        applied: Arc<Mutex<Vec<Writes<Word>>>>,
+    }
+
+    #[async_trait]
+    impl Apply for Recorder {
+        type Record = Word;
+
+        async fn newest(&self, _job: &JobId, _uid: &Uid) -> Result<Option<Version>> {
+            Ok(self.newest)
+        }
+
+        async fn apply(&self, writes: Writes<Word>) -> Result<()> {
+            self.applied.lock().unwrap().push(writes);
+            Ok(())
+        }
+    }
+
+    fn uid() -> Uid {
+        Uid::new("out").unwrap()
+    }
+
+    fn attempt(generation: u64) -> Attempt {
+        Attempt { job: JobId::new("job").unwrap(), number: Position(1), generation: Generation(generation) }
+    }
+
+    fn sink(target: Recorder) -> WriteAhead<Recorder> {
+        WriteAhead::new(uid(), target, WriteAheadConfig { epoch_bytes_max: 100 }).unwrap()
+    }
+
+    fn words(words: &[&str]) -> Vec<Word> {
+        words.iter().map(|word| Word((*word).to_owned())).collect()
+    }
+
+    fn version(generation: u64, epoch: u64) -> Version {
+        Version { generation: Generation(generation), epoch: Epoch(epoch) }
+    }
+
+    async fn prepare(
+        sink: &WriteAhead<Recorder>,
+        writer: u32,
+        epoch: u64,
+        text: &[&str],
+    ) -> Vec<Pending<WriteAheadCommittable>> {
+        let (writer, epoch) = (WriterId(writer), Epoch(epoch));
+        let mut open = sink.open(&attempt(1), writer).await.unwrap();
+        open.write(&mut words(text)).await.unwrap();
+        let prepared = open.prepare(epoch).await.unwrap();
+        assert_eq!(open.prepare(epoch.next()).await.unwrap().len(), 0, "the writer is clean");
+        let pending = |prepared: Prepared<_>| Pending {
+            epoch,
+            attempt: Position(1),
+            writer,
+            committable: prepared.committable,
+        };
+        prepared.into_iter().map(pending).collect()
+    }
+
+    #[tokio::test]
+    async fn an_epoch_is_applied_in_one_call_and_epochs_in_their_order() {
+        let target = Recorder::default();
+        let applied = Arc::clone(&target.applied);
+        let sink = sink(target);
+        let mut pending = prepare(&sink, 0, 2, &["c"]).await;
+        pending.extend(prepare(&sink, 1, 1, &["b"]).await);
+        pending.extend(prepare(&sink, 0, 1, &["a", "a"]).await);
+        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(2));
+        sink.commit(&permit, pending).await.unwrap();
+        let applied: Vec<_> =
+            applied.lock().unwrap().iter().map(|writes| (writes.version, writes.records.clone())).collect();
+        assert_eq!(applied, vec![(version(1, 1), words(&["a", "a", "b"])), (version(1, 2), words(&["c"]))]);
+    }
+
+    #[tokio::test]
+    async fn a_target_of_a_newer_generation_is_refused() {
+        let sink = sink(Recorder { newest: Some(version(8, 1)), ..Recorder::default() });
+        sink.recover(&attempt(8), &[]).await.unwrap();
+        let error = sink.recover(&attempt(7), &[]).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt));
+        assert!(error.context().any(|fact| fact == ("newest_in_target", "8/1")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_is_too_large_names_the_remedy() {
+        let sink = sink(Recorder::default());
+        let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
+        let error = writer.write(&mut words(&["0123456789"; 20])).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+        assert!(error.to_string().contains("shorten the checkpoint interval"), "{error}");
+        let none = WriteAhead::new(uid(), Recorder::default(), WriteAheadConfig { epoch_bytes_max: 0 });
+        assert_eq!(none.unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[tokio::test]
+    async fn records_of_an_older_version_are_upgraded_and_unreadable_ones_are_found_by_recovery() {
+        let target = Recorder::default();
+        let applied = Arc::clone(&target.applied);
+        let sink = sink(target);
+        let mut pending = prepare(&sink, 0, 1, &["~old"]).await;
+        pending[0].committable.record_version = 1;
+        sink.recover(&attempt(1), &pending).await.unwrap();
+        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(1));
+        sink.commit(&permit, pending.clone()).await.unwrap();
+        assert_eq!(applied.lock().unwrap()[0].records, words(&["old"]));
+        pending[0].committable.record_version = 3;
+        assert_eq!(sink.recover(&attempt(1), &pending).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn the_stored_form_is_readable_and_logs_do_not_show_records() {
+        let pending = prepare(&sink(Recorder::default()), 0, 1, &["secret"]).await;
+        let stored = Stored::encode(&pending[0].committable).unwrap();
+        assert_eq!(stored.json.get(), r#"{"job":"job","generation":1,"v":2,"records":["secret"]}"#);
+        assert!(!format!("{pending:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_newer_generation_wins_over_any_epoch() {
+        assert!(version(2, 1) > version(1, 9));
+        assert!(version(1, 9) > version(1, 8));
+    }
+}
