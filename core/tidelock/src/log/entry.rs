@@ -110,8 +110,8 @@ pub struct SnapshotId {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The splits of each source, with their positions: [`SplitState`](crate::SplitState) lists, base
-    /// first, later ones replace by split id.
+    /// The splits of each source, with their positions: [`SplitChanges`](crate::restore::SplitChanges),
+    /// base first.
     pub sources: BTreeMap<Uid, Vec<Segment>>,
     /// The state of each operator: for each part its segments, base first.
     pub operators: BTreeMap<Uid, BTreeMap<String, Vec<Segment>>>,

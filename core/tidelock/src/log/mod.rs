@@ -24,7 +24,9 @@
 //!
 //! We purposely do not repair: a damaged entry halts, and only a person chooses an older one.
 
+mod abandon;
 mod chunk;
+mod delete;
 mod entries;
 mod entry;
 mod error;
@@ -45,11 +47,13 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+pub use abandon::Abandonment;
+pub use delete::Deletion;
 pub use entry::{Closed, Entry, EntryKind, Lineage, Nonce, PendingState, RequestId, SnapshotId, State};
 pub use gc::{EntryHead, fences, prune_plan, retained_positions};
 pub use permit::{CommitPermit, Durable};
 pub use retention::{PruneWork, Retention};
-pub use savepoint::{SettledBy, Snapshot, settled_by};
+pub use savepoint::{SettledBy, Snapshot, settled_by, split_position};
 pub use segment::{ChunkRef, Segment};
 
 use crate::{Position, Result};

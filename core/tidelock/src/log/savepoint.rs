@@ -83,6 +83,11 @@ impl Snapshot {
         &self.entry
     }
 
+    /// Where it was loaded from: its chunks are read there.
+    pub fn log(&self) -> &Log {
+        &self.from
+    }
+
     /// Its state, with nothing pending. Chunks in it are those of the place that it was loaded from.
     pub fn state(&self) -> &State {
         &self.state
@@ -107,7 +112,7 @@ impl Snapshot {
 }
 
 /// Splits `LOG#POSITION`. A `#` that no number follows is part of the place.
-fn split_position(url: &str) -> (&str, Option<Position>) {
+pub fn split_position(url: &str) -> (&str, Option<Position>) {
     let found = url.rsplit_once('#').and_then(|(log, digits)| Some((log, digits.parse().ok()?)));
     found.map_or((url, None), |(log, number)| (log, Some(Position(number))))
 }
@@ -186,7 +191,7 @@ impl Log {
         }
     }
 
-    fn snapshot_object(&self) -> Path {
+    pub(super) fn snapshot_object(&self) -> Path {
         self.root.clone().join(SNAPSHOT)
     }
 

@@ -1,5 +1,6 @@
 //! The log on a real folder and in memory.
 
+mod abandon;
 mod damage;
 mod golden;
 mod local;
