@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidelock::{
     Attempt, CommitPermit, Epoch, Generation, JobId, Known, Pending, Position, Result, Sink, SinkWriter,
@@ -127,20 +128,22 @@ pub(crate) fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// How many hidden files are in progress.
-pub(crate) fn in_progress(folder: &Path) -> usize {
-    let Ok(writers) = fs::read_dir(folder.join(".tidelock")) else { return 0 };
-    writers.map(|writer| fs::read_dir(writer.unwrap().path()).unwrap().count()).sum()
+/// The hidden files that are in progress.
+pub(crate) fn in_progress(folder: &Path) -> Vec<PathBuf> {
+    let entries = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    entries(folder.join(".tidelock")).into_iter().flat_map(entries).collect()
 }
 
-/// The ids of all visible JSON Lines, in the order of file names.
+/// The records of JSON Lines files, in the order of their names.
+pub(crate) fn json_lines<T: DeserializeOwned>(files: &BTreeMap<String, Vec<u8>>) -> Vec<T> {
+    let lines = files.values().flat_map(|content| content.split(|byte| *byte == b'\n'));
+    lines.filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+/// The ids of all visible rows, in the order of file names.
 pub(crate) fn visible_ids(folder: &Path) -> Vec<u64> {
-    let lines = visible(folder).into_values().flat_map(|content| {
-        content
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_slice::<Row>(line).unwrap().id)
-            .collect::<Vec<_>>()
-    });
-    lines.collect()
+    json_lines(&visible(folder)).into_iter().map(|row: Row| row.id).collect()
 }
