@@ -13,3 +13,8 @@ pub mod doubles;
 pub mod harness;
 pub mod oracle;
 pub mod sim;
+
+/// The tutorial, compiled and run. Only for tests: a published crate does not contain the docs folder.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/adding-a-connector.md")]
+pub mod adding_a_connector {}

@@ -9,8 +9,15 @@
 //! ```
 //!
 //! `boot` is an async function that returns `Result<Option<Harness>>`, and `None` where the system is not
-//! there on this machine. Checks return [`Checked`](crate::check::Checked), so that they can be run and
-//! judged without a test runner too: see [`sink::check`] and [`source::check`].
+//! there. Attributes before it go to every test:
+//!
+//! ```text
+//! tidelock_testkit::conformance::source!(#[ignore = "needs a container"] Broker::boot);
+//! ```
+//!
+//! Checks return [`Checked`](crate::check::Checked), so that they can be run and judged without a test
+//! runner too: see [`sink::check`] and [`source::check`]. They are asked of one connector at a time; what
+//! happens to a whole job is for the simulation and for tests with processes.
 
 pub mod sink;
 pub mod source;
@@ -22,11 +29,11 @@ pub use crate::{sink_conformance as sink, source_conformance as source};
 #[doc(hidden)]
 #[macro_export]
 macro_rules! sink_conformance {
-    ($boot:expr) => {
+    ($(#[$attribute:meta])* $boot:path) => {
         mod sink_conformance {
             #[allow(unused_imports)]
             use super::*;
-            $crate::__sink_checks!($crate::__tests, sink($boot));
+            $crate::__sink_checks!($crate::__tests, sink [$(#[$attribute])*] ($boot));
         }
     };
 }
@@ -36,11 +43,11 @@ macro_rules! sink_conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! source_conformance {
-    ($boot:expr) => {
+    ($(#[$attribute:meta])* $boot:path) => {
         mod source_conformance {
             #[allow(unused_imports)]
             use super::*;
-            $crate::__source_checks!($crate::__tests, source($boot));
+            $crate::__source_checks!($crate::__tests, source [$(#[$attribute])*] ($boot));
         }
     };
 }
@@ -49,10 +56,20 @@ macro_rules! source_conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ($suite:ident ($boot:expr); $($check:ident)*) => {$(
+    ($suite:ident $attributes:tt ($boot:path); $($check:ident)*) => {
+        $($crate::__test!($suite $attributes ($boot) $check);)*
+    };
+}
+
+/// The test of one check.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test {
+    ($suite:ident [$($attribute:tt)*] ($boot:path) $check:ident) => {
+        $($attribute)*
         #[test]
         fn $check() {
             $crate::check::run(stringify!($check), $boot, $crate::conformance::$suite::$check);
         }
-    )*};
+    };
 }
