@@ -31,7 +31,8 @@ fn split(number: usize, position: u64) -> StoredSplit {
 #[async_trait]
 impl SourceControl for Splits {
     async fn discover(&self, known: Known<Stored>) -> Result<Discovery<StoredSplit>> {
-        let new = if known.first_run { (0..self.0).map(|number| split(number, 0)).collect() } else { Vec::new() };
+        let new =
+            if known.first_run { (0..self.0).map(|number| split(number, 0)).collect() } else { Vec::new() };
         Ok(Discovery { new, forget: Vec::new(), complete: true })
     }
 

@@ -240,10 +240,11 @@ impl Running {
 
     /// I2: what sources learn of durable positions is for monitors; it is never read back.
     fn acknowledge(&mut self, now: Instant) {
-        if self.acknowledged.is_some_and(|last| now < last + ACKNOWLEDGE_EVERY) {
+        if self.acknowledging || self.acknowledged.is_some_and(|last| now < last + ACKNOWLEDGE_EVERY) {
             return;
         }
         self.acknowledged = Some(now);
+        self.acknowledging = true;
         let durable = |splits: &splits::Splits| -> Vec<Stored> {
             splits.unfinished().map(|split| split.split.clone()).collect()
         };

@@ -96,6 +96,7 @@ pub(super) struct Running {
     next_discovery: Instant,
     next_sweep: Instant,
     pub(super) acknowledged: Option<Instant>,
+    pub(super) acknowledging: bool,
     pub(super) store_error: Option<Error>,
     pub(super) end: Option<End>,
 }
@@ -152,6 +153,7 @@ impl Running {
             next_discovery: now + config.discovery_interval,
             next_sweep: now + config.sweep_interval,
             acknowledged: None,
+            acknowledging: false,
             store_error: None,
             end: None,
             config,
@@ -342,6 +344,14 @@ impl Running {
                 needs.insert(uid.clone(), splits.discoveries_wanted());
             }
         }
+        if let Some(uid) = report.sinks.keys().find(|uid| !self.sinks.contains(uid)) {
+            return Err(Error::new(
+                ErrorKind::Bug,
+                "report",
+                "a task prepared data for a sink that the graph lacks",
+            )
+            .with("sink", uid));
+        }
         let arrived = self.now();
         self.held.push_back(Held { report, arrived, needs });
         self.release_reports();
@@ -429,6 +439,7 @@ impl Running {
             Done::BooksLoaded(books) => self.on_books_loaded(books),
             Done::Pruned { work, outcome } => self.on_pruned(&work, &outcome),
             Done::Acknowledged(result) => {
+                self.acknowledging = false;
                 if let Err(error) = result {
                     tracing::warn!(%error, "positions were not exported to the source; nothing depends on it");
                 }
