@@ -46,10 +46,7 @@ impl Log {
         now: jiff::Timestamp,
     ) -> Result<Option<Abandonment>> {
         for _ in 0..TRIES_MAX {
-            let newest = self.newest().await?.ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, OPERATION, "the log is empty").with("log", self.place())
-            })?;
-            check_job(&newest, job)?;
+            let newest = self.newest_of(job).await?;
             let Some(Split { kept, lost }) = split(&newest, only)? else { return Ok(None) };
             let position = newest.position.next();
             let claim = Entry {
@@ -86,6 +83,26 @@ impl Log {
             "another attempt claims the job again and again: stop it",
         )
         .with("log", self.place()))
+    }
+
+    /// What [`Log::abandon`] would give up now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Log::abandon`].
+    pub async fn abandonable(
+        &self,
+        job: &JobId,
+        only: Option<&BTreeSet<Uid>>,
+    ) -> Result<BTreeMap<Uid, Vec<PendingState>>> {
+        let newest = self.newest_of(job).await?;
+        Ok(split(&newest, only)?.map(|split| split.lost).unwrap_or_default())
+    }
+
+    async fn newest_of(&self, job: &JobId) -> Result<Entry> {
+        let newest = self.newest().await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, OPERATION, "the log is empty").with("log", self.place())
+        })?;
+        check_job(&newest, job).map(|()| newest)
     }
 
     /// Appends one entry until it is known whether it stands. `false`: somebody else's does.
