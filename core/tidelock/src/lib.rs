@@ -50,6 +50,13 @@
 //!   that begins a new lineage, obeyed once for each request; a fork touches nothing of the job it came from.
 //! - **I9** A first run appends an entry with resolved positions before it reads: "latest" is decided once.
 
+/// The pages of the project's documentation that contain code: compiled, so that they stay true.
+#[cfg(doctest)]
+pub mod documentation {
+    #[doc = include_str!("../../../docs/checkpoints-and-savepoints.md")]
+    pub mod checkpoints_and_savepoints {}
+}
+
 pub mod coordinator;
 mod erased;
 mod error;
