@@ -474,6 +474,8 @@ mod tests {
         let stored = Stored::encode(&pending[0].committable).unwrap();
         assert_eq!(stored.json.get(), r#"{"job":"job","generation":1,"v":2,"records":["secret"]}"#);
         assert!(!format!("{pending:?}").contains("secret"));
+        let read_back: WriteAheadCommittable = stored.decode().unwrap();
+        assert_eq!(read_back.decode::<Word>().unwrap(), words(&["secret"]));
     }
 
     #[test]

@@ -84,6 +84,17 @@ pub trait SinkHarness: Send + Sync + 'static {
     fn facets(&self) -> SinkFacets<'_>;
 }
 
+/// Plugs a sink in idempotent mode into [`conformance::idempotent`](crate::conformance::idempotent): one
+/// that writes at once, with keys and versions, to a target of [`Shape::Table`].
+///
+/// The values of a key only grow in the order of the input, so a value can serve as the version that
+/// follows from the record. Above it is the generation of the attempt.
+pub trait IdempotentHarness: SinkHarness {
+    /// The record that deletes the row of this key, with `row.value` as its version; `None` where the sink
+    /// cannot delete.
+    fn delete(&self, row: &Row) -> Option<<Self::Sink as Sink>::Record>;
+}
+
 /// What only some targets can do.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -167,7 +178,8 @@ pub trait SourceHarness: Send + Sync + 'static {
 /// What only some sources can do.
 #[non_exhaustive]
 pub struct SourceFacets<'h, S> {
-    /// The most records that one batch may have, as the source is configured here.
+    /// The most records that one batch may have, as the source is configured here. Some checks append
+    /// ten times as many, so configure few.
     pub batch_records_max: usize,
     /// Records can be appended to a split that is being read. Where not, a split ends after what was
     /// appended to it.

@@ -2,7 +2,7 @@
 
 use tidelock::Result;
 use tidelock_testkit::conformance;
-use tidelock_testkit::doubles::{MemorySinkHarness, MemorySourceHarness};
+use tidelock_testkit::doubles::{MemorySinkHarness, MemorySourceHarness, TableHarness};
 
 async fn sink() -> Result<Option<MemorySinkHarness>> {
     Ok(Some(MemorySinkHarness::new(None)))
@@ -12,7 +12,12 @@ async fn source() -> Result<Option<MemorySourceHarness>> {
     Ok(Some(MemorySourceHarness::new(None)))
 }
 
+async fn table() -> Result<Option<TableHarness>> {
+    Ok(Some(TableHarness::new(None)))
+}
+
 conformance::sink!(sink);
+conformance::idempotent!(table);
 conformance::source!(
     #[cfg(not(miri))] // it cannot run two threads of a runtime
     source

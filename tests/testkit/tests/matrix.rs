@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use tidelock_testkit::check::Verdict;
-use tidelock_testkit::conformance::{sink, source};
-use tidelock_testkit::doubles::{Fails, MemorySinkHarness, MemorySourceHarness, SinkDefect, SourceDefect};
+use tidelock_testkit::conformance::{idempotent, sink, source};
+use tidelock_testkit::doubles::{
+    Fails, MemorySinkHarness, MemorySourceHarness, SinkDefect, SourceDefect, TableDefect, TableHarness,
+};
 
 async fn failed_sink_checks(defect: Option<SinkDefect>) -> BTreeSet<&'static str> {
     let mut failed = BTreeSet::new();
@@ -37,6 +39,21 @@ async fn failed_source_checks(defect: Option<SourceDefect>) -> BTreeSet<&'static
     failed
 }
 
+async fn failed_idempotent_checks(defect: Option<TableDefect>) -> BTreeSet<&'static str> {
+    let mut failed = BTreeSet::new();
+    for name in idempotent::CHECKS {
+        let harness = TableHarness::new(defect);
+        match Box::pin(idempotent::check(name, &harness)).await.expect("a check of this name") {
+            Ok(verdict) => assert_eq!(verdict, Verdict::Passed, "{name}: a double has every facet"),
+            Err(failure) => {
+                println!("{defect:?} fails {name}: {failure}");
+                failed.insert(*name);
+            }
+        }
+    }
+    failed
+}
+
 /// What a row of the table says, against what happened.
 fn compare(defect: &str, fails: Fails, failed: &BTreeSet<&str>) -> Option<String> {
     let documented: BTreeSet<&str> = fails.also.iter().copied().chain([fails.check]).collect();
@@ -51,6 +68,7 @@ fn compare(defect: &str, fails: Fails, failed: &BTreeSet<&str>) -> Option<String
 async fn correct_doubles_pass_every_check() {
     assert_eq!(failed_sink_checks(None).await, BTreeSet::new());
     assert_eq!(failed_source_checks(None).await, BTreeSet::new());
+    assert_eq!(failed_idempotent_checks(None).await, BTreeSet::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,10 +91,22 @@ async fn every_broken_source_fails_its_check_and_passes_the_others() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn every_broken_table_sink_fails_its_check_and_passes_the_others() {
+    let mut wrong = Vec::new();
+    for defect in TableDefect::ALL {
+        let failed = failed_idempotent_checks(Some(*defect)).await;
+        wrong.extend(compare(&format!("{defect:?}"), defect.fails(), &failed));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_check_has_a_double_that_fails_it() {
     let broken: BTreeSet<&str> = SinkDefect::ALL.iter().map(|defect| defect.fails().check).collect();
     assert_eq!(broken, sink::CHECKS.iter().copied().collect());
     let broken: BTreeSet<&str> = SourceDefect::ALL.iter().map(|defect| defect.fails().check).collect();
     assert_eq!(broken, source::CHECKS.iter().copied().collect());
+    let broken: BTreeSet<&str> = TableDefect::ALL.iter().map(|defect| defect.fails().check).collect();
+    assert_eq!(broken, idempotent::CHECKS.iter().copied().collect());
 }

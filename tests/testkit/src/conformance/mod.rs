@@ -22,7 +22,11 @@
 pub mod sink;
 pub mod source;
 
-pub use crate::{sink_conformance as sink, source_conformance as source};
+pub use sink::idempotent;
+
+pub use crate::{
+    idempotent_conformance as idempotent, sink_conformance as sink, source_conformance as source,
+};
 
 /// Makes one test of every check of [`conformance::sink`](crate::conformance::sink); to be called as
 /// `conformance::sink!(boot)`.
@@ -48,6 +52,20 @@ macro_rules! source_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__source_checks!($crate::__tests, source [$(#[$attribute])*] ($boot));
+        }
+    };
+}
+
+/// Makes one test of every check of [`conformance::idempotent`](crate::conformance::idempotent); to be
+/// called as `conformance::idempotent!(boot)`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! idempotent_conformance {
+    ($(#[$attribute:meta])* $boot:path) => {
+        mod idempotent_conformance {
+            #[allow(unused_imports)]
+            use super::*;
+            $crate::__idempotent_checks!($crate::__tests, idempotent [$(#[$attribute])*] ($boot));
         }
     };
 }

@@ -226,3 +226,32 @@ defects! {
     /// An acknowledgement that comes late is an error.
     RefusesOldAcknowledgement => "acknowledging_moves_no_position";
 }
+
+defects! {
+    /// One way in which a sink in idempotent mode is broken.
+    TableDefect;
+
+    /// Prepare returns before everything has arrived.
+    PreparesBeforeArrival => "prepared_data_has_arrived";
+    /// A row that is there is not changed.
+    FirstWriteWins => "the_last_write_of_a_key_wins",
+        also [
+            "a_replay_ends_in_the_same_state",
+            "an_older_attempt_that_writes_late_never_wins",
+            "a_rolled_back_run_never_wins",
+            "a_deleted_row_stays_deleted"
+        ]
+        because "they change a row too";
+    /// Recovery clears the target where nothing is pending.
+    RecoveryClears => "commit_and_recovery_change_nothing";
+    /// A version that is there already is an error.
+    RefusesRepetition => "a_replay_ends_in_the_same_state";
+    /// Whatever arrives last is written.
+    LastRequestWins => "an_older_attempt_that_writes_late_never_wins",
+        also ["a_rolled_back_run_never_wins", "a_deleted_row_stays_deleted"]
+        because "a late write is the last one to arrive";
+    /// The generation is no part of the version.
+    ComparesValuesOnly => "a_rolled_back_run_never_wins";
+    /// A delete removes the version with the row.
+    DeletesWithoutTrace => "a_deleted_row_stays_deleted";
+}

@@ -4,6 +4,7 @@
 mod attempts;
 mod commit;
 mod crash;
+pub mod idempotent;
 mod run;
 mod write;
 

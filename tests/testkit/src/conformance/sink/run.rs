@@ -35,7 +35,7 @@ impl Owner {
         Self::new("conform", "out")
     }
 
-    pub(super) fn attempt(&self, number: u64) -> Attempt {
+    fn attempt(&self, number: u64) -> Attempt {
         Attempt { job: self.job.clone(), number: Position(number), generation: Generation(1) }
     }
 }
@@ -84,6 +84,15 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         for writer in 0..writers {
             run.open(writer).await?;
         }
+        Ok(run)
+    }
+
+    /// A fresh process of the next generation: the job was rolled back, with nothing pending.
+    pub(super) async fn roll_back(harness: &'h H, number: u64) -> Checked<Self> {
+        let mut run = Self::boot(harness, number).await?;
+        run.attempt.generation = run.attempt.generation.next();
+        run.recover(&[]).await?;
+        run.open(0).await?;
         Ok(run)
     }
 
@@ -139,6 +148,22 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         ensure(taken == rows.len(), || {
             format!("the writer took {taken} of {} records though it has a free place", rows.len())
         })
+    }
+
+    /// Writes one record of which the writer need not be able to tell the row, such as a delete.
+    pub(super) async fn write_record(&mut self, record: <SinkOf<H> as Sink>::Record) -> Checked<()> {
+        let mut records = vec![record];
+        must("write", self.writer(0).write(&mut records)).await?;
+        ensure(records.is_empty(), || "the writer gives a single record back".to_owned())
+    }
+
+    /// Writes and prepares with the first writer where the sink may refuse both.
+    pub(super) async fn write_late(&mut self, epoch: u64, rows: &[Row]) -> Checked<()> {
+        let mut records = self.records(rows);
+        if patient("write", self.writer(0).write(&mut records)).await?.is_ok() {
+            let _ = patient("prepare", self.writer(0).prepare(Epoch(epoch))).await?;
+        }
+        Ok(())
     }
 
     /// Begins to write and dies inside the call, at its `polls`-th poll.
