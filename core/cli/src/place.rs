@@ -55,15 +55,17 @@ pub(crate) async fn entry(url: &str) -> Outcome<Held> {
     }
 }
 
-/// The settled snapshot that a URL means: of a log, its newest entry.
+/// The settled snapshot that a URL means, whole: of a log, its newest entry.
 pub(crate) async fn snapshot(url: &str) -> Outcome<Snapshot> {
-    match open(url).await? {
-        Place::Savepoint(snapshot) => Ok(*snapshot),
+    let snapshot = match open(url).await? {
+        Place::Savepoint(snapshot) => *snapshot,
         Place::Log(log, position) => {
             let newest = log.positions().await?.last().copied();
-            Ok(Snapshot::load_from(log, position.or(newest)).await?)
+            Snapshot::load_from(log, position.or(newest)).await?
         }
-    }
+    };
+    snapshot.check_whole().await?;
+    Ok(snapshot)
 }
 
 /// Every entry of a log; the error where one is damaged.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use tidelock::Uid;
 use tidelock::log::{SnapshotId, State};
-use tidelock::restore::{Placement, place_state};
+use tidelock::restore::{GraphUids, Placement, place_state};
 
 use crate::args::Restore;
 use crate::failure::{Failure, Outcome};
@@ -34,7 +34,7 @@ pub(crate) async fn run(request: Restore, json: bool) -> Outcome {
     };
     let graph: BTreeSet<Uid> = request.uid.into_iter().collect();
     let allowed: BTreeSet<Uid> = request.allow_dropped.into_iter().collect();
-    let outcome = place_state(&state, &graph, &allowed);
+    let outcome = place_state(&state, &GraphUids::anything(graph.clone()), &allowed);
     let report = Report::of(&id, &state, &graph, &allowed, outcome.as_ref().ok());
     if json {
         print::json(&report)?;

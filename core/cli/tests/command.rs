@@ -128,6 +128,14 @@ fn copy_makes_a_savepoint_of_a_settled_snapshot_only() {
     assert_eq!(code, 1);
     assert!(errors.contains("not empty"), "{errors}");
 
+    let chunk =
+        fs::read_dir(world.path("savepoint/chunks")).expect("chunks").next().expect("one").expect("a file");
+    let good = fs::read(chunk.path()).expect("readable");
+    fs::remove_file(chunk.path()).expect("removable");
+    assert_eq!(world.run(&["snapshots", "verify", &to]).0, 1, "a chunk is missing");
+    assert_eq!(world.run(&["snapshots", "copy", &to, &world.path("copy")]).0, 3);
+    fs::write(chunk.path(), good).expect("writable");
+
     fs::rename(&world.log, world.path("gone")).expect("renamable");
     let shown = world.json(&["snapshots", "show", &to]);
     assert_eq!(shown["sources"]["in"]["splits"][0]["split"]["json"]["offset"], 20);

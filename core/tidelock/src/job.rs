@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Closed, Entry, EntryKind, Log, RequestId, Snapshot, SnapshotId, State};
+use crate::restore::GraphUids;
 use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid};
 
 /// How a job checkpoints. Can be changed while the job runs: see
@@ -309,8 +310,12 @@ pub struct Graph {
 
 impl Graph {
     /// Every uid of the graph.
-    pub fn uids(&self) -> BTreeSet<Uid> {
-        self.sources.keys().chain(&self.operators).chain(self.sinks.keys()).cloned().collect()
+    pub fn uids(&self) -> GraphUids {
+        GraphUids {
+            sources: self.sources.keys().cloned().collect(),
+            operators: self.operators.clone(),
+            sinks: self.sinks.keys().cloned().collect(),
+        }
     }
 }
 

@@ -18,17 +18,48 @@ pub struct Placement {
     pub fresh: BTreeSet<Uid>,
 }
 
+/// The uids of a graph, by what they are: a sink has no place for the state of an operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GraphUids {
+    /// The sources.
+    pub sources: BTreeSet<Uid>,
+    /// The operators that keep state.
+    pub operators: BTreeSet<Uid>,
+    /// The sinks.
+    pub sinks: BTreeSet<Uid>,
+}
+
+impl GraphUids {
+    /// For whoever knows the uids but not what they are: each may be anything.
+    pub fn anything(uids: BTreeSet<Uid>) -> Self {
+        Self { sources: uids.clone(), operators: uids.clone(), sinks: uids }
+    }
+
+    fn all(&self) -> BTreeSet<Uid> {
+        self.sources.iter().chain(&self.operators).chain(&self.sinks).cloned().collect()
+    }
+
+    /// The uids that have state and no place for it.
+    fn without_place<'a>(&self, state: &'a State) -> BTreeSet<&'a Uid> {
+        let sources = state.sources.keys().filter(|uid| !self.sources.contains(*uid));
+        let operators = state.operators.keys().filter(|uid| !self.operators.contains(*uid));
+        let sinks = state.sinks.keys().filter(|uid| !self.sinks.contains(*uid));
+        sources.chain(operators).chain(sinks).collect()
+    }
+}
+
 /// Finds a place for every state of a snapshot.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] naming every uid that has state and no place, unless it is in `allow_dropped`;
 /// and every sink without a place that has prepared data: that is never dropped on the way.
-pub fn place_state(state: &State, graph: &BTreeSet<Uid>, allow_dropped: &BTreeSet<Uid>) -> Result<Placement> {
+pub fn place_state(state: &State, graph: &GraphUids, allow_dropped: &BTreeSet<Uid>) -> Result<Placement> {
+    let without_place = graph.without_place(state);
     let mut placement = Placement::default();
     let mut refused = BTreeSet::new();
     for uid in state.uids() {
         let pending = state.sinks.get(uid).is_some_and(|pending| !pending.is_empty());
-        if graph.contains(uid) {
+        if !without_place.contains(uid) {
             placement.restored.insert(uid.clone());
         } else if allow_dropped.contains(uid) && !pending {
             placement.dropped.insert(uid.clone());
@@ -36,7 +67,7 @@ pub fn place_state(state: &State, graph: &BTreeSet<Uid>, allow_dropped: &BTreeSe
             refused.insert((uid.clone(), pending));
         }
     }
-    placement.fresh = graph.difference(&placement.restored).cloned().collect();
+    placement.fresh = graph.all().difference(&placement.restored).cloned().collect();
     if refused.is_empty() {
         return Ok(placement);
     }
@@ -117,21 +148,34 @@ mod tests {
         }
     }
 
+    fn graph(names: &[&str]) -> GraphUids {
+        GraphUids::anything(uids(names))
+    }
+
+    #[test]
+    fn a_uid_that_is_something_else_now_is_no_place() {
+        let sinks = GraphUids { sinks: uids(&["in"]), ..GraphUids::default() };
+        let error = place_state(&state(&["in"], &[]), &sinks, &uids(&[])).unwrap_err();
+        assert!(error.to_string().contains("state_without_place=in]"), "{error}");
+        let placement = place_state(&state(&["in"], &[]), &sinks, &uids(&["in"])).unwrap();
+        assert_eq!((placement.dropped, placement.fresh), (uids(&["in"]), uids(&["in"])));
+    }
+
     #[test]
     fn state_without_a_place_is_named() {
-        let error = place_state(&state(&["in"], &[]), &uids(&["input"]), &uids(&[])).unwrap_err();
+        let error = place_state(&state(&["in"], &[]), &graph(&["input"]), &uids(&[])).unwrap_err();
         assert!(error.to_string().contains("state_without_place=in]"), "{error}");
     }
 
     #[test]
     fn state_is_dropped_only_if_allowed() {
-        let placement = place_state(&state(&["in"], &[]), &uids(&["input"]), &uids(&["in"])).unwrap();
+        let placement = place_state(&state(&["in"], &[]), &graph(&["input"]), &uids(&["in"])).unwrap();
         assert_eq!((placement.dropped, placement.fresh), (uids(&["in"]), uids(&["input"])));
     }
 
     #[test]
     fn prepared_data_is_never_dropped() {
-        let error = place_state(&state(&[], &["out"]), &uids(&[]), &uids(&["out"])).unwrap_err();
+        let error = place_state(&state(&[], &["out"]), &graph(&[]), &uids(&["out"])).unwrap_err();
         assert!(error.to_string().contains("prepared_data_without_place=out"), "{error}");
     }
 }

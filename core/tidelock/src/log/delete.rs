@@ -9,7 +9,8 @@ use crate::{Error, ErrorKind, Position, Result};
 
 use super::error::from_store;
 use super::gc::EntryHead;
-use super::{CHUNKS, Log, PruneWork, Segment, Snapshot};
+use super::savepoint::chunk_names;
+use super::{CHUNKS, Log, PruneWork, Snapshot};
 
 const OPERATION: &str = "delete snapshots";
 
@@ -81,15 +82,8 @@ impl Snapshot {
             .delete(&object)
             .await
             .map_err(|error| from_store(OPERATION, &log.place_of(&object), error))?;
-        let chunks: BTreeSet<String> = self
-            .state()
-            .segments()
-            .filter_map(|segment| match segment {
-                Segment::Chunk(chunk) => Some(chunk.name.clone()),
-                Segment::Json(_) | Segment::Bytes(_) => None,
-            })
-            .collect();
-        log.prune(&PruneWork { entries: Vec::new(), chunks: chunks.into_iter().collect() }).await
+        log.prune(&PruneWork { entries: Vec::new(), chunks: chunk_names(self.state()).into_iter().collect() })
+            .await
     }
 }
 

@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use crate::{Epoch, Position};
 
-use super::{Entry, EntryKind, Segment};
+use super::savepoint::chunk_names;
+use super::{Entry, EntryKind};
 
 /// What the decision needs of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +41,12 @@ pub struct EntryHead {
 
 impl From<&Entry> for EntryHead {
     fn from(entry: &Entry) -> Self {
-        let segments = entry.state.iter().flat_map(|state| state.segments());
-        let chunks = segments.filter_map(|segment| match segment {
-            Segment::Chunk(chunk) => Some(chunk.name.clone()),
-            Segment::Json(_) | Segment::Bytes(_) => None,
-        });
         Self {
             position: entry.position,
             claim: entry.kind == EntryKind::Claim,
             abandons: !entry.abandoned.is_empty(),
             snapshot: entry.state.as_ref().map(|_| entry.epoch),
-            chunks: Arc::new(chunks.collect()),
+            chunks: Arc::new(entry.state.as_ref().map(chunk_names).unwrap_or_default()),
         }
     }
 }

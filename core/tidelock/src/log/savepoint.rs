@@ -12,20 +12,23 @@
 //! of the job that made it (I8). An entry of a log counts as settled when a newer entry no longer lists
 //! what it listed: by I3 that was committed meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Position, Result};
 
-use super::error::{from_store, is_taken};
+use super::error::{from_store, is_absent, is_taken};
 use super::manifest::{self, Form};
 use super::{ChunkRef, Entry, EntryKind, Log, Segment, SnapshotId, State};
 
 /// The manifest of a savepoint.
 const SNAPSHOT: &str = "snapshot.json";
+
+/// How many chunks are looked for at once.
+const HEADS_AT_ONCE: usize = 16;
 
 /// A snapshot that can be restored by choice: complete, verified, settled.
 #[derive(Debug, Clone)]
@@ -93,6 +96,30 @@ impl Snapshot {
         &self.state
     }
 
+    /// Looks whether every chunk is there: a job asks before it claims. Their bytes are verified when they
+    /// are read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] naming a chunk that is gone.
+    pub async fn check_whole(&self) -> Result<()> {
+        let log = &self.from;
+        let chunks = chunk_names(&self.state).into_iter().map(|name| async move {
+            let object = log.chunk_object(&name)?;
+            match log.store.head(&object).await {
+                Ok(_) => Ok(()),
+                Err(error) if is_absent(&error) => Err(missing(
+                    log,
+                    "a chunk of this snapshot is gone: an entry that is kept only as a fence can no longer be \
+                     restored; choose a newer one",
+                )
+                .with("position", self.entry.position)
+                .with("chunk", name)),
+                Err(error) => Err(from_store("load a snapshot", &log.place_of(&object), error)),
+            }
+        });
+        futures::stream::iter(chunks).buffer_unordered(HEADS_AT_ONCE).try_collect().await
+    }
+
     /// Copies its chunks into a job's log, verified on the way, and returns the state that refers to the
     /// copies: the first entry of a lineage is complete by itself.
     ///
@@ -118,13 +145,16 @@ pub fn split_position(url: &str) -> (&str, Option<Position>) {
 }
 
 impl Log {
-    /// Loads the snapshot that a configuration names: see [`Snapshot::load`].
+    /// Loads the snapshot that a configuration names, and looks whether it is whole: see
+    /// [`Snapshot::load`].
     ///
     /// # Errors
     /// As [`Snapshot::load`].
     pub async fn load_snapshot(&self, url: &str) -> Result<Snapshot> {
         let (folder, position) = split_position(url);
-        Snapshot::load_from(self.other(folder, super::store::Missing::Refuse).await?, position).await
+        let from = self.other(folder, super::store::Missing::Refuse).await?;
+        let snapshot = Snapshot::load_from(from, position).await?;
+        snapshot.check_whole().await.map(|()| snapshot)
     }
 
     /// Writes a savepoint: a folder of its own that holds `state`, which is that of `entry` with every
@@ -274,6 +304,15 @@ pub fn settled_by(older: &Entry, newer: &Entry) -> SettledBy {
         }
     }
     answer
+}
+
+/// The chunks of a state, each once.
+pub(super) fn chunk_names(state: &State) -> BTreeSet<String> {
+    let names = state.segments().filter_map(|segment| match segment {
+        Segment::Chunk(chunk) => Some(chunk.name.clone()),
+        Segment::Json(_) | Segment::Bytes(_) => None,
+    });
+    names.collect()
 }
 
 /// Copies every chunk of a state, each once, and returns the state that refers to the copies.

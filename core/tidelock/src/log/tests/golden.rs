@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::restore::read_splits;
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(name)
@@ -87,4 +88,21 @@ fn this_build_writes_the_first_format() {
             fs::read_to_string(file).unwrap()
         );
     }
+}
+
+/// The state of a source as jobs write it: a base, then what moved and what was forgotten.
+#[tokio::test]
+async fn a_job_of_the_first_format_goes_on() {
+    let log = look("job").await;
+    let newest = log.newest().await.unwrap().unwrap();
+    let state = newest.state.as_ref().unwrap();
+    let splits = read_splits(&log, &state.sources[&uid("in")]).await.unwrap();
+    let splits: Vec<_> = splits.values().map(|split| (split.id.as_str(), split.split.json.get())).collect();
+    assert_eq!(splits, [("a", r#"{"offset":7}"#), ("c", r#"{"offset":3}"#)]);
+    let pending: Vec<_> = state.sinks[&uid("out")].iter().map(|one| (one.epoch.0, one.writer.0)).collect();
+    assert_eq!(pending, [(7, 0), (7, 1)]);
+    let error = Snapshot::load_from(log.clone(), Some(Position(3))).await.expect_err("it waits for commits");
+    assert_eq!(error.kind(), crate::ErrorKind::Conflict);
+    // The entry below is settled by it.
+    Snapshot::load_from(log, Some(Position(2))).await.unwrap().check_whole().await.unwrap();
 }

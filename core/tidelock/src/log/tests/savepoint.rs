@@ -4,6 +4,7 @@ use std::fs;
 
 use object_store::ObjectStoreExt;
 
+use super::super::savepoint;
 use super::*;
 use crate::{ErrorKind, Retry};
 
@@ -134,6 +135,20 @@ async fn a_savepoint_of_damaged_state_is_not_made() {
     assert_eq!(objects(&to).await, 0);
     let error = Snapshot::load_from(to, None).await.expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_chunks_were_pruned_is_refused_before_a_claim() {
+    let log = memory();
+    small_log(&log).await;
+    let state = log.newest().await.unwrap().unwrap().state.unwrap();
+    let name = savepoint::chunk_names(&state).into_iter().next().unwrap();
+    log.prune(&PruneWork { entries: vec![], chunks: vec![name.clone()] }).await.unwrap();
+    let log = log.clone().with_places(move |_| Ok(log.clone()));
+    let error = log.load_snapshot("log#4").await.expect_err("a chunk is gone");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains(&name), "{error}");
+    log.load_snapshot("log#2").await.unwrap();
 }
 
 #[tokio::test]
