@@ -17,12 +17,25 @@ pub(crate) struct Aligner<B> {
     /// The epoch that is written now. All before it are closed.
     open: Epoch,
     held: BTreeMap<Epoch, VecDeque<B>>,
+    /// The double that the tests must catch: it takes records as they arrive.
+    #[cfg(test)]
+    on_arrival: bool,
 }
 
 impl<B> Aligner<B> {
     /// Begins with an epoch.
     pub(crate) fn new(open: Epoch) -> Self {
-        Self { open, held: BTreeMap::new() }
+        Self {
+            open,
+            held: BTreeMap::new(),
+            #[cfg(test)]
+            on_arrival: false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn broken(open: Epoch) -> Self {
+        Self { on_arrival: true, ..Self::new(open) }
     }
 
     /// The epoch that is written now.
@@ -33,6 +46,10 @@ impl<B> Aligner<B> {
     /// Returns what may be applied now; keeps what came early.
     pub(crate) fn offer(&mut self, epoch: Epoch, item: B) -> Option<B> {
         debug_assert!(epoch >= self.open, "a record of epoch {epoch} after epoch {} was opened", self.open);
+        #[cfg(test)]
+        if self.on_arrival {
+            return Some(item);
+        }
         if epoch > self.open {
             self.held.entry(epoch).or_default().push_back(item);
             return None;

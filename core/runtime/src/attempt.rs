@@ -33,6 +33,8 @@ pub(crate) struct Setup<F> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
     pub(crate) build: Arc<F>,
+    #[cfg(test)]
+    pub(crate) apply_on_arrival: bool,
 }
 
 /// A coordinator at work, and the host's ends of its channels.
@@ -88,6 +90,8 @@ pub(crate) async fn run<F: Build>(
         outbox: Outbox::new(Arc::clone(&stop)),
         counters: Arc::clone(&setup.counters),
         log: setup.log.clone(),
+        #[cfg(test)]
+        apply_on_arrival: setup.apply_on_arrival,
         stop,
     });
     let (built_sender, mut built) = mpsc::channel(setup.workers.count());

@@ -97,6 +97,8 @@ impl Job {
             counters: handle.shared_counters(),
             log: core.log().clone(),
             build: Arc::new(build),
+            #[cfg(test)]
+            apply_on_arrival: false,
         };
         let mut attempts = restarts.begin();
         let mut job = core;

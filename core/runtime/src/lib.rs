@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![allow(dead_code, reason = "the keyed operators that use it follow")]
+#![allow(dead_code, reason = "the windows that use it follow")]
 
 mod align;
 mod attempt;
@@ -8,14 +8,19 @@ mod book;
 mod budget;
 mod counters;
 mod dispatch;
+mod exchange;
 mod graph;
 mod handle;
 mod job;
+mod key;
+mod keyed;
+mod marks;
 mod outbox;
 mod restarts;
 mod shared;
 mod sink;
 mod source;
+mod state;
 mod stop;
 mod stream;
 mod tasks;
@@ -25,9 +30,12 @@ mod wake;
 mod worker;
 mod workers;
 
+pub use exchange::Exchanged;
 pub use graph::Graph;
 pub use handle::Handle;
 pub use job::Job;
+pub use key::Key;
+pub use keyed::{Context, KeyedOperator, KeyedStream, State};
 pub use restarts::Restarts;
 pub use source::SourceBuilder;
 pub use stream::Stream;

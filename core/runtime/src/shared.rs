@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use tidelock::Epoch;
 use tidelock::log::Log;
 
+use crate::align::Aligner;
 use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::outbox::Outbox;
@@ -18,4 +20,17 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
+    #[cfg(test)]
+    pub(crate) apply_on_arrival: bool,
+}
+
+impl Shared {
+    /// What holds back the records of later epochs.
+    pub(crate) fn aligner<B>(&self, open: Epoch) -> Aligner<B> {
+        #[cfg(test)]
+        if self.apply_on_arrival {
+            return Aligner::broken(open);
+        }
+        Aligner::new(open)
+    }
 }

@@ -1,5 +1,7 @@
 //! Whole jobs with the real coordinator, on sources and sinks in memory.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -29,6 +29,7 @@ const FEEDS_WAITING_MAX: usize = 64;
 
 struct SinkFeed<R> {
     book: Arc<Book>,
+    shared: Arc<Shared>,
     /// Begins with the attempt.
     aligner: Option<Aligner<Batch<R>>>,
     waiting: VecDeque<Feed<R>>,
@@ -39,7 +40,7 @@ struct SinkFeed<R> {
 impl<R> SinkFeed<R> {
     fn aligner(&mut self) -> Option<&mut Aligner<Batch<R>>> {
         if self.aligner.is_none() {
-            self.aligner = self.book.start().map(|start| Aligner::new(start.epoch));
+            self.aligner = self.book.start().map(|start| self.shared.aligner(start.epoch));
         }
         self.aligner.as_mut()
     }
@@ -122,7 +123,8 @@ impl<'s, R: Send + 'static> Stream<'s, R> {
 
         let place = Place { uid, operator: "sink" };
         let book = Arc::clone(&graph.inner.book);
-        let mut feed = SinkFeed { book, aligner: None, waiting: VecDeque::new(), channel, starved };
+        let shared = Arc::clone(&graph.inner.shared);
+        let mut feed = SinkFeed { book, shared, aligner: None, waiting: VecDeque::new(), channel, starved };
         builder.build(move |_| {
             move |frontiers: &[MutableAntichain<Time>]| {
                 waker.taken();

@@ -30,18 +30,33 @@ pub(crate) struct Fake {
     attempt: JoinHandle<Result<Ended>>,
 }
 
+/// What a test may want otherwise.
+pub(crate) struct Twist {
+    pub(crate) bytes_in_flight_max: u64,
+    /// The double that takes records as they arrive.
+    pub(crate) apply_on_arrival: bool,
+    pub(crate) log: Log,
+}
+
+impl Default for Twist {
+    fn default() -> Self {
+        let log = Log::on(Arc::new(InMemory::new()), "log".into());
+        Self { bytes_in_flight_max: 1 << 20, apply_on_arrival: false, log }
+    }
+}
+
 impl Fake {
     /// Starts an attempt of a graph; `Err` where it ends before it began.
     pub(crate) async fn start(
         workers: usize,
         build: impl for<'s> Fn(&Graph<'s>) + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::start_with(workers, 1 << 20, build).await
+        Self::start_with(workers, Twist::default(), build).await
     }
 
     pub(crate) async fn start_with(
         workers: usize,
-        bytes_in_flight_max: u64,
+        twist: Twist,
         build: impl for<'s> Fn(&Graph<'s>) + Send + Sync + 'static,
     ) -> Result<Self> {
         let (orders, orders_end) = mpsc::channel(64);
@@ -51,9 +66,10 @@ impl Fake {
         let counters = Arc::new(Counters::default());
         let setup = Setup {
             workers: Workers::threads(workers),
-            bytes_in_flight_max,
+            bytes_in_flight_max: twist.bytes_in_flight_max,
+            apply_on_arrival: twist.apply_on_arrival,
             counters: Arc::clone(&counters),
-            log: Log::on(Arc::new(InMemory::new()), "log".into()),
+            log: twist.log,
             build: Arc::new(build),
         };
         let attempt = tokio::spawn(async move {
@@ -96,6 +112,14 @@ impl Fake {
 
     pub(crate) async fn barrier(&self, epoch: u64) {
         self.order(Order::Barrier { epoch: Epoch(epoch), last: false }).await;
+    }
+
+    /// Waits until a source handed over so many records.
+    pub(crate) async fn read(&self, uid: &str, records: u64) {
+        let uid = Uid::new(uid).unwrap();
+        while self.counters.read()[&uid] < records {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
     }
 
     pub(crate) async fn next(&mut self) -> News {

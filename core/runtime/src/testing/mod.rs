@@ -1,8 +1,12 @@
 //! Doubles for tests of whole attempts: a coordinator that obeys the test, sources and sinks in memory.
 
+mod align;
 mod fake;
+mod keyed;
 mod memory;
+mod snapshot;
 mod tests;
 
-pub(crate) use fake::Fake;
-pub(crate) use memory::{MemorySink, MemorySource, committed};
+pub(crate) use fake::{Fake, Twist};
+pub(crate) use memory::{Event, MemorySink, MemorySource, committed};
+pub(crate) use snapshot::Snapshot;

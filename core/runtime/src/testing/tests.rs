@@ -4,20 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelock::host::{News, Order, Report};
+use tidelock::host::{News, Order};
 use tidelock::*;
 
-use super::memory::{Event, MemorySplit};
-use super::{Fake, MemorySink, MemorySource, committed};
-
-/// The positions that reports give for the splits of a source.
-fn positions(reports: &[Report]) -> BTreeMap<String, u64> {
-    let splits = reports.iter().filter_map(|report| report.sources.get(&Uid::new("in").unwrap())).flatten();
-    splits
-        .map(|split| split.split.decode::<MemorySplit>().unwrap())
-        .map(|split| (split.id, split.next))
-        .collect()
-}
+use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
 
 /// How many events of each split there are, after checking that they are the first ones in order.
 fn prefixes(events: &[Event]) -> BTreeMap<String, u64> {
@@ -43,13 +33,14 @@ async fn every_epoch_holds_what_its_positions_say(workers: usize) {
     for split in ["a", "b", "c"] {
         fake.assign("in", MemorySource::split(split, 0)).await;
     }
-    let (mut written, mut reached) = (Vec::new(), BTreeMap::new());
+    let (mut written, mut snapshot) = (Vec::new(), Snapshot::default());
     for epoch in 1..20 {
         source.release("a", epoch * 100, epoch == 19);
         source.release("b", epoch * 3, epoch == 19);
         let reports = fake.checkpoint(epoch).await;
         written.extend(committed::<Event>(&reports, "out"));
-        reached.extend(positions(&reports));
+        snapshot.apply(&reports);
+        let reached = snapshot.positions();
         // What does not move and was never reported stands where it was assigned.
         let counts = prefixes(&written);
         for (split, position) in &reached {
@@ -59,10 +50,10 @@ async fn every_epoch_holds_what_its_positions_say(workers: usize) {
     }
     source.release("c", 0, true);
     let mut epoch = 20;
-    while reached != BTreeMap::from([("a".into(), 1900), ("b".into(), 57), ("c".into(), 0)]) {
+    while snapshot.positions() != BTreeMap::from([("a".into(), 1900), ("b".into(), 57), ("c".into(), 0)]) {
         let reports = fake.checkpoint(epoch).await;
         written.extend(committed::<Event>(&reports, "out"));
-        reached.extend(positions(&reports));
+        snapshot.apply(&reports);
         epoch += 1;
     }
     assert_eq!(prefixes(&written), BTreeMap::from([("a".into(), 1900), ("b".into(), 57)]));
@@ -157,8 +148,8 @@ async fn sources_stop_reading_while_too_much_is_in_flight() {
     // No place at all: the writer takes nothing until something settles, which it never does.
     let sink = Arc::new(MemorySink::<Event>::with_places(0));
     let job_source = Arc::clone(&source);
-    let bytes = 100 * 120;
-    let mut fake = Fake::start_with(1, bytes, move |graph| {
+    let twist = Twist { bytes_in_flight_max: 100 * 120, ..Twist::default() };
+    let mut fake = Fake::start_with(1, twist, move |graph| {
         graph.source("in", &job_source).weigh(|_| 120).stream().sink("out", &sink);
     })
     .await

@@ -1,0 +1,196 @@
+//! How records reach the worker that owns their key.
+//!
+//! A route operator splits each batch by target, and an exchange carries every part whole. The parts
+//! are made before timely counts them, so that watermarks can go to all workers: an exchange must not
+//! change how many records there are.
+
+use std::io::Write;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidelock::Result;
+use timely::bytes::arc::Bytes;
+use timely::communication::Push;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::dataflow::channels::{ContainerBytes, Message};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Stamp;
+use timely::progress::operate::FrontierInterest;
+
+use crate::batch::Batch;
+use crate::stop::Place;
+use crate::stream::Stream;
+
+/// A record that may cross workers, and machines.
+pub trait Exchanged: Serialize + DeserializeOwned + Send + 'static {}
+
+impl<R: Serialize + DeserializeOwned + Send + 'static> Exchanged for R {}
+
+impl<R: Exchanged> Stream<'_, R> {
+    /// Brings every record to the worker that `worker_of` says. The order of the records between two
+    /// workers is kept.
+    pub(crate) fn exchange(
+        self,
+        operator: &'static str,
+        mut worker_of: impl FnMut(&R) -> Result<u32> + 'static,
+    ) -> Self {
+        let Self { inner, graph, mut origins, after } = self;
+        let workers = graph.inner.workers as usize;
+        if workers == 1 {
+            return Self { inner, graph, origins, after };
+        }
+        let mut builder = OperatorBuilder::new(operator.to_owned(), graph.scope());
+        let mut input = builder.new_input(inner, Pipeline);
+        builder.set_notify_for(0, FrontierInterest::Never);
+        let (mut output, routed) = builder.new_output();
+        let place = Place { uid: after.clone(), operator };
+        let stop = std::sync::Arc::clone(&graph.inner.shared.stop);
+        builder.build(move |_| {
+            move |_| {
+                let mut output = output.activate();
+                place.run(|| {
+                    input.for_each(|capability, batch| {
+                        match split(std::mem::take(batch), workers, &mut worker_of) {
+                            Ok(parts) => {
+                                for mut part in parts {
+                                    output.give(&capability, &mut part);
+                                }
+                            }
+                            Err(error) => {
+                                stop.fail(Some(place.uid.clone()), error.with("operator", operator))
+                            }
+                        }
+                    });
+                });
+            }
+        });
+        let mut builder = OperatorBuilder::new("arrive".to_owned(), graph.scope());
+        let pact = DistributorPact(|_| ByTarget);
+        let mut input = builder.new_input(routed, pact);
+        builder.set_notify_for(0, FrontierInterest::Never);
+        let (mut output, inner) = builder.new_output();
+        builder.build(move |_| {
+            move |_| {
+                let mut output = output.activate();
+                input.for_each(|capability, batch| output.give(&capability, &mut std::mem::take(batch)));
+            }
+        });
+        for origin in &mut origins {
+            origin.from_all = true;
+        }
+        Self { inner, graph, origins, after }
+    }
+}
+
+/// One part for each worker. Marks go to all, after the records.
+fn split<R>(
+    batch: Batch<R>,
+    workers: usize,
+    worker_of: &mut impl FnMut(&R) -> Result<u32>,
+) -> Result<Vec<Batch<R>>> {
+    let Batch { records, times, marks, mut credit, .. } = batch;
+    let mut whole = records.len();
+    let capacity = whole / workers + whole / 8;
+    let mut parts: Vec<Batch<R>> = (0..workers)
+        .map(|target| Batch {
+            records: Vec::with_capacity(capacity),
+            marks: marks.clone(),
+            target: u32::try_from(target).unwrap_or(u32::MAX),
+            ..Batch::default()
+        })
+        .collect();
+    let mut times = times.into_iter();
+    for record in records {
+        let part = &mut parts[worker_of(&record)? as usize];
+        part.records.push(record);
+        part.times.extend(times.next());
+    }
+    for part in &mut parts {
+        part.credit = credit.split(part.records.len(), whole);
+        whole -= part.records.len();
+    }
+    Ok(parts)
+}
+
+/// Sends each batch whole to its target.
+struct ByTarget;
+
+impl<R: 'static> Distributor<Batch<R>> for ByTarget {
+    fn partition<T: Clone, P: Push<Message<T, Batch<R>>>>(
+        &mut self,
+        batch: &mut Batch<R>,
+        stamp: &Stamp<T>,
+        pushers: &mut [P],
+    ) {
+        let target = batch.target as usize;
+        Message::push_at(batch, stamp.clone(), &mut pushers[target]);
+    }
+
+    fn flush<T: Clone, P: Push<Message<T, Batch<R>>>>(&mut self, _: &Stamp<T>, _: &mut [P]) {}
+}
+
+/// Timely wants its messages in units of this many bytes.
+const ALIGNMENT: usize = 8;
+
+/// The form between processes: postcard. A batch that left the process no longer counts in its budget.
+impl<R: Exchanged> ContainerBytes for Batch<R> {
+    fn from_bytes(bytes: Bytes) -> Self {
+        let decoded = postcard::take_from_bytes(&bytes);
+        let ((records, times, marks, target), _) =
+            decoded.expect("invariant: all processes run the same build, and the connection is checked");
+        Self { records, times, marks, target, ..Self::default() }
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        encode(self).len().next_multiple_of(ALIGNMENT)
+    }
+
+    fn into_bytes<W: Write>(&self, writer: &mut W) {
+        let mut bytes = encode(self);
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        writer.write_all(&bytes).expect("invariant: the buffer has the length that was asked for");
+    }
+}
+
+fn encode<R: Serialize>(batch: &Batch<R>) -> Vec<u8> {
+    postcard::to_allocvec(&(&batch.records, &batch.times, &batch.marks, batch.target))
+        .expect("invariant: a record that can be read can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Lane, Mark};
+
+    #[test]
+    fn parts_keep_order_and_times_and_every_worker_gets_the_marks() {
+        let records: Vec<u32> = (0..10).collect();
+        let times = (0..10).map(|time| time * 100).collect();
+        let marks = vec![(Lane(3), Mark::At(7))];
+        let batch = Batch { records, times, marks: marks.clone(), ..Batch::default() };
+        let parts = split(batch, 3, &mut |record| Ok(record % 3)).unwrap();
+        assert_eq!(parts[1].records, [1, 4, 7]);
+        assert_eq!(parts[1].times, [100, 400, 700]);
+        assert!(parts.iter().all(|part| part.marks == marks));
+        assert!(parts.iter().enumerate().all(|(target, part)| part.target as usize == target));
+    }
+
+    #[test]
+    fn a_batch_survives_the_way_between_processes() {
+        let batch = Batch {
+            records: vec!["a".to_owned(), String::new()],
+            times: vec![-5, i64::MAX],
+            marks: vec![(Lane(1), Mark::Idle)],
+            target: 2,
+            ..Batch::default()
+        };
+        let mut bytes = Vec::new();
+        batch.into_bytes(&mut bytes);
+        assert_eq!(bytes.len(), batch.length_in_bytes());
+        let mut buffer = timely::bytes::arc::BytesMut::from(bytes).freeze();
+        let again: Batch<String> = Batch::from_bytes(buffer.extract_to(buffer.len()));
+        assert_eq!((again.records, again.times), (batch.records, batch.times));
+        assert_eq!((again.marks, again.target), (batch.marks, 2));
+    }
+}

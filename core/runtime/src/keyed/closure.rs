@@ -1,0 +1,69 @@
+//! Keyed state with a function instead of an operator.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidelock::Result;
+
+use super::operator::{Context, KeyedOperator};
+use super::{KeyedStream, State};
+use crate::key::Key;
+use crate::stream::Stream;
+
+struct Closure<K, R, S, O, F> {
+    logic: F,
+    types: PhantomData<fn(K, R, S) -> O>,
+}
+
+impl<K, R, S, O, F> KeyedOperator for Closure<K, R, S, O, F>
+where
+    K: Key,
+    R: 'static,
+    S: Serialize + DeserializeOwned + 'static,
+    O: 'static,
+    F: FnMut(&K, &mut State<S>, R, &mut Context<'_, O>) -> Result<()> + 'static,
+{
+    type Key = K;
+    type In = R;
+    type Out = O;
+    type State = S;
+    const STATE_VERSION: u16 = 1;
+
+    fn on_record(
+        &mut self,
+        key: &K,
+        state: &mut State<S>,
+        record: R,
+        context: &mut Context<'_, O>,
+    ) -> Result<()> {
+        (self.logic)(key, state, record, context)
+    }
+}
+
+impl<'s, K: Key, R: 'static> KeyedStream<'s, K, R> {
+    /// Works on each record with the state of its key: [`KeyedOperator`] without timers and with a state
+    /// whose type never changes.
+    ///
+    /// ```
+    /// # fn count(stream: tidelock_runtime::KeyedStream<'_, u32, String>) {
+    /// let numbered = stream.stateful("number", |_key, count, line, context| {
+    ///     let number = count.get_or_insert(0_u64);
+    ///     *number += 1;
+    ///     context.emit((*number, line));
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    pub fn stateful<S, O>(
+        self,
+        uid: &str,
+        logic: impl FnMut(&K, &mut State<S>, R, &mut Context<'_, O>) -> Result<()> + 'static,
+    ) -> Stream<'s, O>
+    where
+        S: Serialize + DeserializeOwned + 'static,
+        O: 'static,
+    {
+        self.process(uid, Closure { logic, types: PhantomData })
+    }
+}

@@ -1,0 +1,274 @@
+//! The operator around every kind of keyed state: alignment, watermarks, freezing and restoring. What
+//! happens to a record is up to its [`Logic`].
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tidelock::host::Opening;
+use tidelock::{Epoch, Error, ErrorKind, Result, Uid};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::frontier::MutableAntichain;
+use tokio::sync::mpsc;
+
+use super::emit::Emit;
+use crate::align::Aligner;
+use crate::batch::{Batch, Lane, Millis};
+use crate::book::Book;
+use crate::graph::{Graph, Time};
+use crate::marks::Marks;
+use crate::shared::Shared;
+use crate::state::{Frozen, Keeper, restore};
+use crate::stop::Place;
+use crate::stream::{Origin, Stream};
+
+/// Frozen epochs that wait for the keeper. The coordinator lets far fewer be in flight.
+const FROZEN_WAITING_MAX: usize = 1024;
+
+/// What an operator with state does, apart from when.
+pub(crate) trait Logic: 'static {
+    /// What it takes.
+    type In: 'static;
+    /// What it makes.
+    type Out: 'static;
+    /// A second output.
+    type Side: 'static;
+
+    /// Takes a record.
+    fn apply(&mut self, record: Self::In, setting: &mut Setting<Self::Out, Self::Side>) -> Result<()>;
+
+    /// The watermark moved: fires what is due.
+    fn advance(&mut self, setting: &mut Setting<Self::Out, Self::Side>) -> Result<()>;
+
+    /// What changed since the last freeze.
+    fn freeze(&mut self) -> Result<Option<Bytes>>;
+
+    /// Takes restored entries, before anything else.
+    fn load(&mut self, entries: &Bytes) -> Result<()>;
+}
+
+/// Where and when a record is applied or time moves on.
+pub(crate) struct Setting<O, S> {
+    /// The event time of the record; `None` where the stream has none.
+    pub(crate) time: Option<Millis>,
+    pub(crate) watermark: Millis,
+    pub(crate) out: Emit<O>,
+    pub(crate) side: Emit<S>,
+}
+
+/// What the operator gets once the attempt has begun.
+#[derive(Debug)]
+struct Loaded {
+    epoch: Epoch,
+    entries: Option<Bytes>,
+    watermark: Option<Millis>,
+}
+
+type Outputs<L> = (Output<Time, Batch<<L as Logic>::Out>>, Output<Time, Batch<<L as Logic>::Side>>);
+
+struct Driver<L: Logic> {
+    logic: L,
+    shared: Arc<Shared>,
+    setting: Setting<L::Out, L::Side>,
+    lane: Lane,
+    origins: Vec<Origin>,
+    worker: (u32, u32),
+    loaded: Arc<OnceLock<Loaded>>,
+    /// Begins with the attempt.
+    running: Option<Running<L::In>>,
+    frozen: mpsc::Sender<Frozen>,
+    capability: Option<Capability<Time>>,
+    side_capability: Option<Capability<Time>>,
+}
+
+struct Running<R> {
+    aligner: Aligner<Batch<R>>,
+    marks: Marks,
+    /// The watermark that the snapshot has.
+    stored_watermark: Millis,
+}
+
+impl<L: Logic> Driver<L> {
+    /// Begins once the state is loaded; nothing arrives before.
+    fn begin(&mut self) -> Result<()> {
+        let Some(loaded) = self.loaded.get() else { return Ok(()) };
+        if self.running.is_some() {
+            return Ok(());
+        }
+        if let Some(entries) = &loaded.entries {
+            self.logic.load(entries)?;
+        }
+        let (worker, workers) = self.worker;
+        let marks = Marks::new(&self.origins, worker, workers, loaded.watermark);
+        self.setting.watermark = marks.watermark();
+        for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
+            capability.downgrade(&loaded.epoch.0);
+        }
+        let stored_watermark = marks.watermark();
+        self.running = Some(Running { aligner: self.shared.aligner(loaded.epoch), marks, stored_watermark });
+        Ok(())
+    }
+
+    fn take(&mut self, epoch: Epoch, batch: Batch<L::In>) -> Result<()> {
+        let running = self.running.as_mut().expect("invariant: nothing flows before the attempt began");
+        match running.aligner.offer(epoch, batch) {
+            Some(batch) => self.apply(batch),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, batch: Batch<L::In>) -> Result<()> {
+        let Batch { records, times, marks, .. } = batch;
+        let mut times = times.into_iter();
+        for record in records {
+            self.setting.time = times.next();
+            self.logic.apply(record, &mut self.setting)?;
+        }
+        for (lane, mark) in marks {
+            let running = self.running.as_mut().expect("invariant: the operator runs");
+            if let Some(watermark) = running.marks.tell(lane, mark) {
+                self.setting.watermark = watermark;
+                self.logic.advance(&mut self.setting)?;
+                self.setting.out.mark(self.lane, watermark);
+                self.setting.side.mark(self.lane, watermark);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes every epoch that is complete: freezes, and only then touches what came early.
+    fn close(&mut self, frontier: &MutableAntichain<Time>, outputs: &mut Outputs<L>) -> Result<()> {
+        while let Some(running) = &mut self.running
+            && running.aligner.is_complete(frontier)
+        {
+            let epoch = running.aligner.open();
+            let watermark = self.setting.watermark;
+            let moved = std::mem::replace(&mut running.stored_watermark, watermark) != watermark;
+            let delta = self.logic.freeze()?;
+            let frozen = Frozen { epoch, delta, watermark: moved.then_some(watermark) };
+            self.frozen.try_send(frozen).map_err(|_| {
+                Error::new(ErrorKind::Other, "freeze", "too many epochs wait for their state to be stored")
+            })?;
+            let early = running.aligner.advance();
+            let next = running.aligner.open();
+            self.send(outputs);
+            for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
+                capability.downgrade(&next.0);
+            }
+            for batch in early {
+                self.apply(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, outputs: &mut Outputs<L>) {
+        if let (Some(capability), Some(side)) = (&self.capability, &self.side_capability) {
+            self.setting.out.send(&mut outputs.0, capability);
+            self.setting.side.send(&mut outputs.1, side);
+        }
+    }
+}
+
+/// Adds an operator with state to the graph. The stream is at the workers that own its keys.
+pub(crate) fn add<'s, L: Logic>(
+    stream: Stream<'s, L::In>,
+    uid: Uid,
+    operator: &'static str,
+    logic: L,
+) -> (Stream<'s, L::Out>, Stream<'s, L::Side>) {
+    let Stream { inner, graph, origins, .. } = stream;
+    let mut builder = OperatorBuilder::new(format!("{operator} {uid}"), graph.scope());
+    let address = builder.operator_info().address;
+    let mut input = builder.new_input(inner, Pipeline);
+    let (out, out_stream) = builder.new_output();
+    let (side, side_stream) = builder.new_output();
+    let mut outputs = (out, side);
+
+    let shared = Arc::clone(&graph.inner.shared);
+    let (worker, workers) = (graph.inner.worker, graph.inner.workers);
+    let (frozen, to_keep) = mpsc::channel(FROZEN_WAITING_MAX);
+    let loaded = Arc::new(OnceLock::new());
+    add_opener(&graph, &uid, to_keep, Arc::clone(&loaded));
+    let number = graph.new_origin();
+    let mut driver = Driver {
+        logic,
+        shared: Arc::clone(&shared),
+        setting: Setting {
+            time: None,
+            watermark: Millis::MIN,
+            out: Emit::new(Arc::clone(&shared.budget)),
+            side: Emit::new(Arc::clone(&shared.budget)),
+        },
+        lane: Lane(number * workers + worker),
+        origins,
+        worker: (worker, workers),
+        loaded,
+        running: None,
+        frozen,
+        capability: None,
+        side_capability: None,
+    };
+    let place = Place { uid: uid.clone(), operator };
+    let activator = graph.scope().worker().activator_for(address);
+    activator.activate();
+    builder.build(move |mut capabilities| {
+        driver.side_capability = capabilities.pop();
+        driver.capability = capabilities.pop();
+        move |frontiers: &[MutableAntichain<Time>]| {
+            let result = place.run(|| {
+                driver.begin()?;
+                let mut result = Ok(());
+                input.for_each(|capability, batch| {
+                    if let (Ok(()), Some(time)) = (&result, capability.least()) {
+                        result = driver.take(Epoch(*time), std::mem::take(batch));
+                    }
+                });
+                result?;
+                driver.close(&frontiers[0], &mut outputs)?;
+                driver.send(&mut outputs);
+                Ok(())
+            });
+            if let Err(error) = result {
+                shared.stop.fail(Some(place.uid.clone()), Error::with(error, "operator", operator));
+            }
+        }
+    });
+    let origins = vec![Origin { number, from_all: false }];
+    let out =
+        Stream { inner: out_stream, graph: graph.clone(), origins: origins.clone(), after: uid.clone() };
+    (out, Stream { inner: side_stream, graph, origins, after: uid })
+}
+
+/// State is loaded when the attempt begins, and kept from then on.
+fn add_opener(graph: &Graph<'_>, uid: &Uid, to_keep: mpsc::Receiver<Frozen>, loaded: Arc<OnceLock<Loaded>>) {
+    let workers = (graph.inner.worker, graph.inner.workers);
+    let (shared, book) = (Arc::clone(&graph.inner.shared), Arc::clone(&graph.inner.book));
+    let name = uid.clone();
+    let opener =
+        move |opening: Arc<Opening>| open(shared, book, name, workers, opening, to_keep, loaded).boxed();
+    graph.add_operator(uid, Box::new(opener));
+}
+
+async fn open(
+    shared: Arc<Shared>,
+    book: Arc<Book>,
+    uid: Uid,
+    (worker, workers): (u32, u32),
+    opening: Arc<Opening>,
+    to_keep: mpsc::Receiver<Frozen>,
+    loaded: Arc<OnceLock<Loaded>>,
+) -> Result<()> {
+    let attempt = opening.attempt.number;
+    let none = std::collections::BTreeMap::new();
+    let parts = opening.operators.get(&uid).unwrap_or(&none);
+    let mut restored = restore(&shared.log, attempt, parts, worker, workers).await?;
+    let (entries, watermark) = (restored.entries.take(), restored.watermark);
+    let keeper = Keeper::new(uid.clone(), shared.log.clone(), attempt, (worker, workers), book, restored);
+    shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
+    let _ = loaded.set(Loaded { epoch: opening.epoch, entries, watermark });
+    Ok(())
+}

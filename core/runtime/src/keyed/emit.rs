@@ -1,0 +1,62 @@
+//! What an operator with state emits: records with their times, to two outputs.
+
+use std::sync::Arc;
+
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
+
+use crate::batch::{Batch, Lane, Mark, Millis};
+use crate::budget::Budget;
+use crate::graph::Time;
+
+/// Records are sent on in batches of this size at most.
+const BATCH_RECORDS_MAX: usize = 1024;
+
+/// Collects records until they are sent with the capability of the open epoch.
+#[derive(Debug)]
+pub(crate) struct Emit<O> {
+    pending: Batch<O>,
+    full: Vec<Batch<O>>,
+    budget: Arc<Budget>,
+}
+
+impl<O: 'static> Emit<O> {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { pending: Batch::default(), full: Vec::new(), budget }
+    }
+
+    /// Emits a record. A record without event time makes a stream without it.
+    pub(crate) fn push(&mut self, record: O, time: Option<Millis>) {
+        self.pending.records.push(record);
+        self.pending.times.extend(time);
+        if self.pending.records.len() >= BATCH_RECORDS_MAX {
+            self.cut();
+        }
+    }
+
+    /// No earlier record follows.
+    pub(crate) fn mark(&mut self, lane: Lane, watermark: Millis) {
+        self.pending.marks.push((lane, Mark::At(watermark)));
+        self.cut();
+    }
+
+    fn cut(&mut self) {
+        let mut batch = std::mem::take(&mut self.pending);
+        batch.credit = self.budget.take((batch.records.len() * size_of::<O>()) as u64);
+        self.full.push(batch);
+    }
+
+    /// Sends everything.
+    pub(crate) fn send(&mut self, output: &mut Output<Time, Batch<O>>, capability: &Capability<Time>) {
+        if !self.pending.records.is_empty() {
+            self.cut();
+        }
+        if self.full.is_empty() {
+            return;
+        }
+        let mut output = output.activate();
+        for mut batch in self.full.drain(..) {
+            output.give(capability, &mut batch);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Keeps the stored form of an operator's state on one worker: a list of segments, the newest last.
+//!
+//! Every barrier adds what changed. Small segments are merged into larger ones in the background, from
+//! their bytes alone, so that neither the list nor what lies in it dead grows for ever; the table in
+//! memory and the worker are not involved. A byte is rewritten about once for each size class.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, OptionFuture};
+use serde_json::value::to_raw_value;
+use tidelock::host::{Change, PartChange};
+use tidelock::log::Log;
+use tidelock::{Epoch, Error, ErrorKind, Position, Result, Segment, Uid};
+use tokio::sync::mpsc;
+
+use super::restore::{Restored, WATERMARK, blocking, part_name};
+use super::segment::merge;
+use crate::batch::Millis;
+use crate::book::{Book, Part};
+use crate::key::groups_of;
+
+/// Larger segments become chunks: what is inline is written again with every manifest.
+const INLINE_BYTES_MAX: u64 = 4 * 1024;
+
+/// So many segments of about one size are merged into one.
+const FANOUT: usize = 8;
+
+/// The base is not rewritten because of less than this.
+const REWRITE_BYTES_MIN: u64 = 16 * 1024;
+
+/// What an operator hands over when an epoch closes.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) epoch: Epoch,
+    /// The keys that changed; nothing where none did.
+    pub(crate) delta: Option<Bytes>,
+    /// The watermark, where it moved.
+    pub(crate) watermark: Option<Millis>,
+}
+
+/// A segment of the list.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    segment: Segment,
+    bytes: u64,
+}
+
+impl Kept {
+    pub(super) fn of(segment: Segment) -> Self {
+        Self { bytes: segment.size(), segment }
+    }
+}
+
+/// Stores a segment. Where a chunk cannot be written it stays inline: the coordinator then tries
+/// itself, and counts a failure as one of the checkpoint.
+pub(super) async fn store(log: &Log, attempt: Position, bytes: Bytes) -> Segment {
+    if bytes.len() as u64 <= INLINE_BYTES_MAX {
+        return Segment::Bytes(bytes);
+    }
+    match log.write_chunk(attempt, bytes.clone()).await {
+        Ok(chunk) => Segment::Chunk(chunk),
+        Err(error) => {
+            tracing::warn!(%error, "a chunk of keyed state could not be written");
+            Segment::Bytes(bytes)
+        }
+    }
+}
+
+/// The segments that were merged, and what came out of them.
+type Merged = (Range<usize>, Result<Option<Kept>>);
+
+pub(crate) struct Keeper {
+    uid: Uid,
+    worker: u32,
+    groups: Range<u16>,
+    log: Log,
+    attempt: Position,
+    book: Arc<Book>,
+    list: Vec<Kept>,
+    /// What the first report must change.
+    first: Vec<PartChange>,
+    /// The list was changed otherwise than by adding to it since the last report.
+    rearranged: bool,
+    merging: Option<BoxFuture<'static, Merged>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        uid: Uid,
+        log: Log,
+        attempt: Position,
+        (worker, workers): (u32, u32),
+        book: Arc<Book>,
+        restored: Restored,
+    ) -> Self {
+        let Restored { kept: list, first, .. } = restored;
+        let groups = groups_of(worker, workers);
+        let (rearranged, merging) = (false, None);
+        Self { uid, worker, groups, log, attempt, book, list, first, rearranged, merging }
+    }
+
+    /// Reports what is frozen, and merges in between, until the operator is gone.
+    pub(crate) async fn run(mut self, mut frozen: mpsc::Receiver<Frozen>) -> Result<()> {
+        loop {
+            let merging = OptionFuture::from(self.merging.as_mut());
+            tokio::select! {
+                biased;
+                next = frozen.recv() => match next {
+                    Some(next) => self.report(next).await?,
+                    None => return Ok(()),
+                },
+                Some((run, merged)) = merging => self.rearrange(run, merged),
+            }
+            self.merge_if_due();
+        }
+    }
+
+    async fn report(&mut self, frozen: Frozen) -> Result<()> {
+        let mut changes = std::mem::take(&mut self.first);
+        let part = part_name(&self.groups);
+        if let Some(delta) = frozen.delta {
+            let segment = store(&self.log, self.attempt, delta).await;
+            if !self.rearranged {
+                changes.push(PartChange { part: part.clone(), change: Change::Delta(segment.clone()) });
+            }
+            self.list.push(Kept::of(segment));
+        }
+        if std::mem::take(&mut self.rearranged) {
+            changes.extend(self.list.iter().enumerate().map(|(index, kept)| {
+                let segment = kept.segment.clone();
+                let change = if index == 0 { Change::Base(segment) } else { Change::Delta(segment) };
+                PartChange { part: part.clone(), change }
+            }));
+            if self.list.is_empty() {
+                changes.push(PartChange { part, change: Change::Remove });
+            }
+        }
+        if let (0, Some(watermark)) = (self.worker, frozen.watermark) {
+            let json = to_raw_value(&watermark).map_err(|error| {
+                Error::new(ErrorKind::Bug, "store", "a watermark cannot be stored").because(error)
+            })?;
+            let change = Change::Base(Segment::Json(json));
+            changes.push(PartChange { part: WATERMARK.to_owned(), change });
+        }
+        self.book.contribute(frozen.epoch, &self.uid, Part::Operator(changes));
+        Ok(())
+    }
+
+    /// Puts what was merged in the place of its parts. Since then the list only grew behind them.
+    fn rearrange(&mut self, run: Range<usize>, merged: Result<Option<Kept>>) {
+        self.merging = None;
+        match merged {
+            Ok(merged) => {
+                self.list.splice(run, merged);
+                self.rearranged = true;
+            }
+            Err(error) => tracing::warn!(uid = self.uid.as_str(), %error, "keyed state was not merged"),
+        }
+    }
+
+    fn merge_if_due(&mut self) {
+        if self.merging.is_some() {
+            return;
+        }
+        let sizes: Vec<u64> = self.list.iter().map(|kept| kept.bytes).collect();
+        let Some(run) = due(&sizes) else { return };
+        let keep_removed = run.start > 0;
+        let segments: Vec<Segment> = self.list[run.clone()].iter().map(|kept| kept.segment.clone()).collect();
+        let (log, attempt, groups) = (self.log.clone(), self.attempt, self.groups.clone());
+        let merge = async move {
+            let mut read = Vec::with_capacity(segments.len());
+            for segment in &segments {
+                read.push(log.read_segment(segment).await?);
+            }
+            let merged = blocking(move || merge(&read, &groups, keep_removed)).await?;
+            Ok(match merged {
+                Some(bytes) => Some(Kept::of(store(&log, attempt, bytes).await)),
+                None => None,
+            })
+        };
+        self.merging = Some(merge.map(move |merged| (run, merged)).boxed());
+    }
+}
+
+/// Which neighbours to merge, if any, by their sizes.
+fn due(sizes: &[u64]) -> Option<Range<usize>> {
+    let (base, rest) = sizes.split_first()?;
+    let rest_bytes: u64 = rest.iter().sum();
+    if rest_bytes > (*base).max(REWRITE_BYTES_MIN) {
+        return Some(0..sizes.len());
+    }
+    // The newest are the smallest. Where a size class has enough of them, they are merged, and what is
+    // smaller with them; one that is merged already waits for others of its new size.
+    let fanout = FANOUT as u64;
+    let mut class = 0..=INLINE_BYTES_MAX;
+    while class.start() <= &rest_bytes {
+        let run = rest.iter().rev().take_while(|bytes| *bytes <= class.end()).count();
+        let of_class = rest[rest.len() - run..].iter().filter(|bytes| class.contains(bytes)).count();
+        if of_class >= FANOUT {
+            return Some(sizes.len() - run..sizes.len());
+        }
+        class = class.end() + 1..=class.end() * fanout;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_merged_while_the_list_is_short() {
+        assert_eq!(due(&[]), None);
+        assert_eq!(due(&[10]), None);
+        assert_eq!(due(&[1 << 20, 10, 10, 10]), None);
+    }
+
+    #[test]
+    fn small_neighbours_are_merged_first() {
+        let mut sizes = vec![50 << 20, 30_000, 30_000];
+        sizes.extend([1_000; 8]);
+        assert_eq!(due(&sizes), Some(3..11));
+        assert_eq!(due(&[50 << 20, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000, 9_000]), Some(1..9));
+    }
+
+    #[test]
+    fn the_base_is_rewritten_when_the_rest_outgrows_it() {
+        assert_eq!(due(&[100_000, 60_000, 50_000]), Some(0..3));
+        assert_eq!(due(&[10, 500, 500]), None);
+    }
+
+    /// A long run in figures: a million keys of 50 bytes, a thousand of them changed by each checkpoint.
+    #[test]
+    fn what_is_written_stays_in_proportion_to_what_changed() {
+        let (base, delta) = (50_000_000_u64, 50_000_u64);
+        let mut sizes = vec![base];
+        let (mut written, mut longest) = (0, 0);
+        let checkpoints = 5_000;
+        for _ in 0..checkpoints {
+            sizes.push(delta);
+            written += delta;
+            while let Some(run) = due(&sizes) {
+                let merged = if run.start == 0 { base } else { sizes[run.clone()].iter().sum() };
+                written += merged;
+                sizes.splice(run, [merged]);
+            }
+            longest = longest.max(sizes.len());
+        }
+        let amplification = written as f64 / (delta * checkpoints) as f64;
+        assert!(amplification < 6.0, "{amplification}");
+        assert!(longest < 40, "{longest}");
+        assert!(sizes.iter().sum::<u64>() <= 2 * base);
+    }
+}

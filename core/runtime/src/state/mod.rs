@@ -1,0 +1,17 @@
+//! Keyed state: in memory while a job runs, stored by key group, and only what changed.
+//!
+//! ```text
+//!   table ── freeze at a barrier ──> delta ──> keeper ──> report: part "000-063/128" = base, delta, delta ...
+//!     ^                              (bytes)   (tokio)     merges small segments in the background
+//!     └────────── load <── merge of all segments of all parts with own groups <── snapshot
+//! ```
+
+mod keeper;
+mod restore;
+mod segment;
+mod table;
+
+pub(crate) use keeper::{Frozen, Keeper};
+pub(crate) use restore::restore;
+pub(crate) use segment::{StoredValue, decode, entries};
+pub(crate) use table::{Table, Touch};

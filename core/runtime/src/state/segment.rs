@@ -1,0 +1,250 @@
+//! The stored form of keyed state: entries of keys and values, later ones replace earlier ones.
+//!
+//! ```text
+//!   segment = version u8 = 1, entry*
+//!   entry   = kind u8 (0 removed, 1 value), group u16, [value's version u16],
+//!             key's length u32, key, [value's length u32, value]
+//! ```
+//!
+//! Numbers are little-endian; keys and values are postcard. Whoever merges segments need not know the
+//! types of either.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidelock::{Error, ErrorKind, Result};
+
+/// The version of the form above.
+const VERSION: u8 = 1;
+
+const REMOVED: u8 = 0;
+const VALUE: u8 = 1;
+
+/// A value as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredValue<'a> {
+    /// The version of its type.
+    pub(crate) version: u16,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl StoredValue<'_> {
+    /// Reads it, where its version is `version`.
+    pub(crate) fn decode<V: DeserializeOwned>(&self, version: u16) -> Result<V> {
+        if self.version != version {
+            return Err(tidelock::unknown_version::<V>(self.version));
+        }
+        decode(self.bytes)
+    }
+}
+
+/// Reads a key or a value.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    postcard::from_bytes(bytes).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, "restore", "stored state does not have the form that its version says")
+            .with("type", std::any::type_name::<T>())
+            .because(error)
+    })
+}
+
+/// One entry of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) group: u16,
+    pub(crate) key: &'a [u8],
+    /// `None`: the key was removed.
+    pub(crate) value: Option<StoredValue<'a>>,
+    /// The whole entry as it is stored.
+    raw: &'a [u8],
+}
+
+/// Writes a segment.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new() -> Self {
+        Self { bytes: vec![VERSION] }
+    }
+
+    /// A key with its value; without one it was removed.
+    pub(crate) fn push<K: Serialize, V: Serialize>(
+        &mut self,
+        group: u16,
+        key: &K,
+        value: Option<(u16, &V)>,
+    ) -> Result<()> {
+        self.bytes.push(if value.is_some() { VALUE } else { REMOVED });
+        self.bytes.extend_from_slice(&group.to_le_bytes());
+        if let Some((version, _)) = value {
+            self.bytes.extend_from_slice(&version.to_le_bytes());
+        }
+        self.push_sized(key)?;
+        if let Some((_, value)) = value {
+            self.push_sized(value)?;
+        }
+        Ok(())
+    }
+
+    fn push_sized<T: Serialize>(&mut self, value: &T) -> Result<()> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        let sink = std::mem::take(&mut self.bytes);
+        let refuse =
+            |why: &str| Error::new(ErrorKind::Bug, "store", why).with("type", std::any::type_name::<T>());
+        self.bytes = postcard::to_extend(value, sink)
+            .map_err(|error| refuse("a key or a value cannot be stored").because(error))?;
+        let length = u32::try_from(self.bytes.len() - start - 4);
+        let length = length.map_err(|_| refuse("a key or a value of 4 GiB or more cannot be stored"))?;
+        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+
+    /// The segment; `None` where nothing was pushed.
+    pub(crate) fn finish(self) -> Option<Bytes> {
+        (self.bytes.len() > 1).then(|| self.bytes.into())
+    }
+}
+
+/// The entries of a segment, in their order.
+pub(crate) fn entries(segment: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_>>>> {
+    let Some((version, mut rest)) = segment.split_first() else { return Err(damaged()) };
+    if *version != VERSION {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "restore",
+            "this build does not know this form of keyed state; use the build that wrote it, or a newer one",
+        )
+        .with("version", version));
+    }
+    Ok(std::iter::from_fn(move || {
+        (!rest.is_empty()).then(|| {
+            let entry = take_entry(&mut rest);
+            if entry.is_err() {
+                rest = &[];
+            }
+            entry
+        })
+    }))
+}
+
+fn take_entry<'a>(rest: &mut &'a [u8]) -> Result<Entry<'a>> {
+    let whole = *rest;
+    let kind = take::<1>(rest)?[0];
+    let group = u16::from_le_bytes(take(rest)?);
+    let version = if kind == VALUE { Some(u16::from_le_bytes(take(rest)?)) } else { None };
+    if kind > VALUE {
+        return Err(damaged());
+    }
+    let key = take_sized(rest)?;
+    let value = match version {
+        Some(version) => Some(StoredValue { version, bytes: take_sized(rest)? }),
+        None => None,
+    };
+    Ok(Entry { group, key, value, raw: &whole[..whole.len() - rest.len()] })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N]> {
+    let (taken, left) = rest.split_first_chunk::<N>().ok_or_else(damaged)?;
+    *rest = left;
+    Ok(*taken)
+}
+
+fn take_sized<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let length = u32::from_le_bytes(take(rest)?) as usize;
+    let (taken, left) = rest.split_at_checked(length).ok_or_else(damaged)?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "restore", "a segment of keyed state is damaged")
+}
+
+/// Merges segments, the oldest first: what the last one says of a key counts. Keeps what belongs to
+/// `groups`. Removals are needed only while something older may still have the key.
+pub(crate) fn merge(segments: &[Bytes], groups: &Range<u16>, keep_removed: bool) -> Result<Option<Bytes>> {
+    let mut last: HashMap<&[u8], usize, foldhash::fast::RandomState> = HashMap::default();
+    let mut order: Vec<Entry<'_>> = Vec::new();
+    for segment in segments {
+        for entry in entries(segment)? {
+            let entry = entry?;
+            if !groups.contains(&entry.group) {
+                continue;
+            }
+            match last.entry(entry.key) {
+                std::collections::hash_map::Entry::Occupied(place) => order[*place.get()] = entry,
+                std::collections::hash_map::Entry::Vacant(place) => {
+                    place.insert(order.len());
+                    order.push(entry);
+                }
+            }
+        }
+    }
+    let mut merged = vec![VERSION];
+    for entry in order.iter().filter(|entry| keep_removed || entry.value.is_some()) {
+        merged.extend_from_slice(entry.raw);
+    }
+    Ok((merged.len() > 1).then(|| merged.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(entries: &[(u16, &str, Option<u64>)]) -> Bytes {
+        let mut encoder = Encoder::new();
+        for (group, key, value) in entries {
+            encoder.push(*group, key, value.as_ref().map(|value| (3, value))).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    fn read(segment: &Bytes) -> Vec<(u16, String, Option<u64>)> {
+        let read = entries(segment).unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let value = entry.value.map(|value| value.decode(3).unwrap());
+            (entry.group, decode(entry.key).unwrap(), value)
+        });
+        read.collect()
+    }
+
+    #[test]
+    fn the_last_word_on_a_key_counts() {
+        let old = segment(&[(1, "a", Some(1)), (2, "b", Some(2)), (9, "c", Some(3))]);
+        let new = segment(&[(2, "b", None), (1, "a", Some(10)), (1, "d", Some(4))]);
+        let whole = merge(&[old.clone(), new.clone()], &(0..128), false).unwrap().unwrap();
+        assert_eq!(
+            read(&whole),
+            [(1, "a".into(), Some(10)), (9, "c".into(), Some(3)), (1, "d".into(), Some(4))]
+        );
+        let partly = merge(&[old, new], &(0..5), true).unwrap().unwrap();
+        assert_eq!(
+            read(&partly),
+            [(1, "a".into(), Some(10)), (2, "b".into(), None), (1, "d".into(), Some(4))]
+        );
+    }
+
+    #[test]
+    fn a_cut_segment_is_an_error_at_every_byte() {
+        let whole = segment(&[(1, "abc", Some(1)), (300, "b", None)]);
+        let boundary = segment(&[(1, "abc", Some(1))]).len();
+        for length in 0..whole.len() {
+            let cut = whole.slice(..length);
+            let read = entries(&cut).and_then(|entries| entries.collect::<Result<Vec<_>>>());
+            assert_eq!(read.is_ok(), length == 1 || length == boundary, "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_form_or_version_is_refused() {
+        assert_eq!(entries(&[2, 0]).err().unwrap().kind(), ErrorKind::Corrupt);
+        let value = StoredValue { version: 2, bytes: &[1] };
+        assert!(value.decode::<u64>(1).unwrap_err().to_string().contains("version=2"));
+    }
+}

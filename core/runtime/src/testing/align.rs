@@ -1,0 +1,102 @@
+//! Alignment: a snapshot never holds anything of a later epoch, however far one worker runs ahead.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
+
+use tidelock::*;
+
+use super::keyed::{Tally, tallies};
+use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
+
+/// Stops a worker until it is opened.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        drop(self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+/// Two workers count events by key. The worker that reads split `b` is stuck while the other runs on
+/// through five epochs, and then comes free. Every snapshot must hold exactly what its
+/// positions say: in the counts, and in what was written.
+async fn starved(twist: Twist) -> std::result::Result<(), String> {
+    let (source, sink, gate) =
+        (Arc::new(MemorySource::default()), MemorySink::<Event>::new(), Arc::new(Gate::default()));
+    let (job_source, job_gate) = (Arc::clone(&source), Arc::clone(&gate));
+    let mut fake = Fake::start_with(2, twist, move |graph| {
+        let gate = Arc::clone(&job_gate);
+        graph
+            .source("in", &job_source)
+            .stream()
+            .inspect(move |event| {
+                if event.split == "b" {
+                    gate.pass()
+                }
+            })
+            .key_by(|event| event.number % 10)
+            .process("count", Tally)
+            .sink("out", &sink);
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    fake.assign("in", MemorySource::split("b", 0)).await;
+    source.release("b", 35, false);
+    for epoch in 1..=5 {
+        source.release("a", epoch * 70, false);
+        fake.read("in", epoch * 70).await;
+        fake.barrier(epoch).await;
+    }
+    gate.open();
+    let (mut snapshot, mut written) = (Snapshot::default(), Vec::new());
+    let mut epochs: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+    while epochs.values().map(Vec::len).sum::<usize>() < 10 {
+        if let host::News::Report(report) = fake.next().await {
+            epochs.entry(report.epoch.0).or_default().push(report);
+        }
+    }
+    fake.finish().await.unwrap();
+    for (epoch, reports) in epochs {
+        snapshot.apply(&reports);
+        written.extend(committed::<Event>(&reports, "out"));
+        let mut positions = snapshot.positions();
+        positions.retain(|_, position| *position > 0);
+        let counted = tallies(&snapshot, "count");
+        if counted != positions {
+            return Err(format!("epoch {epoch}: positions {positions:?}, counted {counted:?}"));
+        }
+        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+        for event in &written {
+            *seen.entry(event.split.clone()).or_default() += 1;
+        }
+        if seen != positions {
+            return Err(format!("epoch {epoch}: positions {positions:?}, written {seen:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_holds_what_its_positions_say_while_one_source_starves() {
+    for _ in 0..20 {
+        starved(Twist::default()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_test_above_catches_an_operator_that_takes_records_as_they_arrive() {
+    let twist = Twist { apply_on_arrival: true, ..Twist::default() };
+    let evidence = starved(twist).await.unwrap_err();
+    assert!(evidence.contains("counted") || evidence.contains("written"), "{evidence}");
+}
