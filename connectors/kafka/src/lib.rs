@@ -1,5 +1,36 @@
 #![doc = include_str!("../README.md")]
 
+mod client;
+mod committable;
+mod config;
+mod consumer;
+mod control;
+mod error;
+mod librdkafka;
+mod policy;
+mod properties;
+mod reader;
 mod record;
+mod sink;
+mod slots;
+mod source;
+mod split;
+mod sweep;
+mod verdict;
+mod wire;
+mod writer;
 
+pub use client::{Examined, Transactions};
+pub use committable::KafkaCommittable;
+pub use config::{
+    Guarantee, KafkaSinkConfig, KafkaSourceConfig, OnDataLoss, RecordPolicy, Start, Stop, Subscription,
+};
+pub use control::transactions::{Described, Listed, TransactionState};
+pub use properties::Properties;
+pub use reader::KafkaReader;
 pub use record::{Header, KafkaRecord, ProducerRecord};
+pub use sink::KafkaSink;
+pub use source::KafkaSource;
+pub use split::KafkaSplit;
+pub use verdict::Verdict;
+pub use writer::KafkaWriter;

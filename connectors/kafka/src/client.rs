@@ -1,0 +1,117 @@
+//! The control client, for people and tools: looks at transactions and ends them.
+
+use std::sync::Arc;
+
+use tidelock::{Error, Result};
+
+use crate::committable::KafkaCommittable;
+use crate::control::cluster::Cluster;
+use crate::control::fault::Fault;
+use crate::control::transactions::{Described, Listed};
+use crate::properties::Properties;
+use crate::verdict::{Verdict, is_open_in, judge};
+
+/// What became of a prepared transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Examined {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the coordinator says. `None`: it does not know the transactional id.
+    pub described: Option<Described>,
+    /// A partition in which the transaction is no longer open, although its coordinator says that it is.
+    pub not_open_in: Option<(String, i32)>,
+}
+
+/// The transactions of a cluster.
+#[derive(Debug, Clone)]
+pub struct Transactions {
+    cluster: Arc<Cluster>,
+}
+
+fn failed(fault: Fault) -> Error {
+    fault.into_error("ask Kafka for transactions")
+}
+
+impl Transactions {
+    /// Connects with the same settings as librdkafka.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) for a security setting that is not known here;
+    /// [`ErrorKind::Unavailable`](tidelock::ErrorKind::Unavailable) where no broker answers.
+    pub async fn connect(properties: &Properties) -> Result<Self> {
+        let cluster = Cluster::new(properties)?;
+        cluster.cluster_id().await.map_err(failed)?;
+        Ok(Self::on(Arc::new(cluster)))
+    }
+
+    pub(crate) fn on(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// The name of the cluster.
+    ///
+    /// # Errors
+    /// Where no broker answers.
+    pub async fn cluster_id(&self) -> Result<String> {
+        self.cluster.cluster_id().await.map_err(failed)
+    }
+
+    /// Every transactional id that we may see, with the state of its last transaction.
+    ///
+    /// # Errors
+    /// Where any broker does not answer: a list with gaps would be taken for a whole one.
+    pub async fn list(&self) -> Result<Vec<Listed>> {
+        self.cluster.list_transactions(None).await.map_err(failed)
+    }
+
+    /// The last transaction of a transactional id; `None` where the id is not known.
+    ///
+    /// # Errors
+    /// Where its coordinator does not answer or refuses.
+    pub async fn describe(&self, transactional_id: &str) -> Result<Option<Described>> {
+        self.cluster.describe_transaction(transactional_id).await.map_err(failed)
+    }
+
+    /// What became of a prepared transaction: its coordinator is asked, and where that one says that it
+    /// is open, every partition.
+    ///
+    /// # Errors
+    /// Where a broker does not answer or refuses.
+    pub async fn examine(&self, ours: &KafkaCommittable) -> Result<Examined> {
+        let described = self.describe(&ours.transactional_id).await?;
+        let verdict = judge(ours, described.as_ref());
+        if verdict == Verdict::Open {
+            for (topic, partition) in ours.places() {
+                let producers = self.cluster.producers(topic, partition).await.map_err(failed)?;
+                if !is_open_in(ours, &producers) {
+                    let not_open_in = Some((topic.to_owned(), partition));
+                    return Ok(Examined { verdict: Verdict::Lost, described, not_open_in });
+                }
+            }
+        }
+        Ok(Examined { verdict, described, not_open_in: None })
+    }
+
+    /// Commits a transaction, whatever became of it: [`Transactions::examine`] first. Done again, it
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// Where its coordinator does not answer or refuses.
+    pub async fn commit(&self, ours: &KafkaCommittable) -> Result<()> {
+        let KafkaCommittable { transactional_id, producer_id, producer_epoch, .. } = ours;
+        let ended = self.cluster.end_transaction(transactional_id, *producer_id, *producer_epoch, true).await;
+        ended.outcome.map_err(|fault| failed(fault).with("transactional_id", transactional_id))
+    }
+
+    /// Aborts what is open under a transactional id, and fences the producer that uses it.
+    ///
+    /// # Errors
+    /// Where its coordinator does not answer or refuses.
+    pub async fn fence(&self, transactional_id: &str) -> Result<()> {
+        /// The shortest that is surely allowed: nothing is begun under it.
+        const TIMEOUT_MS: i32 = 60_000;
+        let fenced = self.cluster.fence(transactional_id, TIMEOUT_MS).await;
+        fenced.map_err(|fault| failed(fault).with("transactional_id", transactional_id))
+    }
+}

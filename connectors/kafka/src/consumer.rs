@@ -1,0 +1,146 @@
+//! One consumer of librdkafka for all partitions of a process.
+//!
+//! Partitions are added and removed one by one. Each has a queue of its own, which wakes its reader; the
+//! consumer's main queue has only what concerns all of them, and is served by a thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tidelock::{Error, ErrorKind, Result};
+use tokio::sync::Notify;
+
+use crate::config::KafkaSourceConfig;
+use crate::error::kafka_error;
+use crate::split::KafkaSplit;
+
+/// How long the main queue's thread sleeps at most before it looks whether it is still needed.
+const EVENT_WAIT: Duration = Duration::from_millis(100);
+
+/// What concerns the consumer as a whole.
+#[derive(Default)]
+pub(crate) struct Context {
+    failure: Mutex<Option<Error>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
+            _ => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// The queue of one partition.
+pub(crate) type Queue = PartitionQueue<Context>;
+
+/// The consumer of a process.
+pub(crate) struct Consumer {
+    inner: Arc<BaseConsumer<Context>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // The thread destroys the consumer: that may block, and there nothing waits.
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Consumer {
+    /// Makes the consumer. Blocks.
+    pub(crate) fn start(config: &KafkaSourceConfig) -> Result<Self> {
+        let refused = |error| kafka_error("open a Kafka consumer", error);
+        let inner = BaseConsumer::from_config_and_context(&client_config(config), Context::default());
+        let inner = Arc::new(inner.map_err(refused)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, served) = (Arc::clone(&stop), Arc::clone(&inner));
+        let serve = move || {
+            while !stopped.load(Ordering::SeqCst) {
+                if let Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) = served.poll(EVENT_WAIT) {
+                    let failure = kafka_error("read from Kafka", error);
+                    let mut slot = served.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    slot.get_or_insert(failure);
+                }
+            }
+        };
+        std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {
+            Error::new(ErrorKind::Other, "open a Kafka consumer", "no thread can be started").because(error)
+        })?;
+        Ok(Self { inner, stop })
+    }
+
+    /// What ended the consumer as a whole, if anything did.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut failure = self.inner.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Begins to fetch a partition. Blocks for a moment.
+    pub(crate) fn attach(&self, split: &KafkaSplit, wake: Arc<Notify>) -> Result<Queue> {
+        // The queue before the assignment, or the first records would go to the main queue.
+        let mut queue = self.inner.split_partition_queue(&split.topic, split.partition).ok_or_else(|| {
+            Error::new(ErrorKind::Other, "read from Kafka", "the partition has no queue")
+                .with("topic", &split.topic)
+        })?;
+        queue.set_nonempty_callback(move || wake.notify_one());
+        let list = list_of(&split.topic, split.partition, Some(split.offset))?;
+        self.inner.incremental_assign(&list).map_err(|error| kafka_error("read from Kafka", error))?;
+        Ok(queue)
+    }
+
+    /// Ends to fetch a partition. Blocks for a moment.
+    pub(crate) fn detach(&self, topic: &str, partition: i32) {
+        let detached = list_of(topic, partition, None).and_then(|list| {
+            self.inner.incremental_unassign(&list).map_err(|error| kafka_error("detach", error))
+        });
+        if let Err(error) = detached {
+            tracing::debug!(%error, "a partition was not detached");
+        }
+    }
+}
+
+fn list_of(topic: &str, partition: i32, offset: Option<i64>) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    let offset = offset.map_or(Offset::Invalid, Offset::Offset);
+    list.add_partition_offset(topic, partition, offset)
+        .map_err(|error| kafka_error("read from Kafka", error))?;
+    Ok(list)
+}
+
+/// librdkafka's settings: ours where the user gives none.
+fn client_config(config: &KafkaSourceConfig) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        // librdkafka asks for a group; nothing joins it and nothing is committed through it.
+        .set("group.id", config.export_to_group.as_deref().unwrap_or("tidelock"))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        // A position that no longer exists is for `on_data_loss` to decide, never for a default.
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", if config.read_uncommitted { "read_uncommitted" } else { "read_committed" })
+        .set("check.crcs", "true")
+        .set("queued.max.messages.kbytes", "16384")
+        // How long a full queue is left alone: a second, librdkafka's own choice, would empty it.
+        .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.error.backoff.ms", "50");
+    for (name, value) in config.properties.iter() {
+        client.set(name, value);
+    }
+    client
+}

@@ -1,0 +1,233 @@
+//! Transactions: looked at, listed, ended, fenced.
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_producers_request::TopicRequest;
+use kafka_protocol::messages::{
+    DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest,
+    ListTransactionsRequest, ProducerId, TopicName, TransactionalId,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::cluster::{Cluster, Coordinates, patiently};
+use super::fault::Fault;
+
+/// Where a transaction stands, as its coordinator names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TransactionState {
+    Empty,
+    Ongoing,
+    PrepareCommit,
+    PrepareAbort,
+    CompleteCommit,
+    CompleteAbort,
+    /// Being aborted because its transactional id is initialised anew.
+    PrepareEpochFence,
+    /// A name that this build does not know, or a transactional id that is being forgotten.
+    Other,
+}
+
+impl TransactionState {
+    fn parse(name: &str) -> Self {
+        match name {
+            "Empty" => Self::Empty,
+            "Ongoing" => Self::Ongoing,
+            "PrepareCommit" => Self::PrepareCommit,
+            "PrepareAbort" => Self::PrepareAbort,
+            "CompleteCommit" => Self::CompleteCommit,
+            "CompleteAbort" => Self::CompleteAbort,
+            "PrepareEpochFence" => Self::PrepareEpochFence,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The last transaction of a transactional id, as its coordinator describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Where it stands.
+    pub state: TransactionState,
+    /// The producer id.
+    pub producer_id: i64,
+    /// The producer epoch.
+    pub producer_epoch: i16,
+    /// When it began, in milliseconds since 1970 by the coordinator's clock; negative where none did.
+    pub start_time_ms: i64,
+    /// How long it may last.
+    pub timeout_ms: i32,
+    /// Topic and partition of all that it wrote to, in order. Empty once it is complete.
+    pub partitions: Vec<(String, i32)>,
+}
+
+/// One line of a list of transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The transactional id.
+    pub transactional_id: String,
+    /// The producer id.
+    pub producer_id: i64,
+    /// Where its last transaction stands.
+    pub state: TransactionState,
+}
+
+/// A producer that a partition knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ActiveProducer {
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i32,
+    /// Where its open transaction begins in this partition, if it has one.
+    pub(crate) open_since: Option<i64>,
+}
+
+/// What the broker said to a request to end a transaction.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its word: done, or the code that is neither success nor passing.
+    pub(crate) outcome: Result<(), Fault>,
+    /// A request was sent on the way and not answered: it may still arrive.
+    pub(crate) unanswered: bool,
+}
+
+fn id_of(transactional_id: &str) -> TransactionalId {
+    TransactionalId(StrBytes::from_string(transactional_id.to_owned()))
+}
+
+impl Cluster {
+    /// Describes the last transaction of a transactional id; `None` where the id is not known.
+    pub(crate) async fn describe_transaction(
+        &self,
+        transactional_id: &str,
+    ) -> Result<Option<Described>, Fault> {
+        let request =
+            DescribeTransactionsRequest::default().with_transactional_ids(vec![id_of(transactional_id)]);
+        let answer = patiently(|| {
+            self.ask_coordinator(Coordinates::Transaction, transactional_id, &request, 0, |answer| {
+                answer.transaction_states.first().map_or(0, |state| state.error_code)
+            })
+        })
+        .await;
+        let answer = match answer {
+            Err(Fault::Code(ResponseError::TransactionalIdNotFound)) => return Ok(None),
+            answer => answer?,
+        };
+        Ok(answer.transaction_states.into_iter().next().map(|state| {
+            let places = state.topics.iter().flat_map(|data| {
+                data.partitions.iter().map(|partition| (data.topic.to_string(), *partition))
+            });
+            let mut partitions: Vec<_> = places.collect();
+            partitions.sort();
+            Described {
+                state: TransactionState::parse(&state.transaction_state),
+                producer_id: state.producer_id.0,
+                producer_epoch: state.producer_epoch,
+                start_time_ms: state.transaction_start_time_ms,
+                timeout_ms: state.transaction_timeout_ms,
+                partitions,
+            }
+        }))
+    }
+
+    /// Lists transactional ids of the whole cluster. Every broker must answer: one that does not may
+    /// hold what we look for. `prefix` saves work where brokers can filter (Kafka 4.1 and newer): others
+    /// list more.
+    pub(crate) async fn list_transactions(&self, prefix: Option<&str>) -> Result<Vec<Listed>, Fault> {
+        patiently(|| async {
+            let mut found = Vec::new();
+            for broker in self.brokers().await? {
+                let answer = self
+                    .on(&broker, async |connection| {
+                        let filters = connection.knows::<ListTransactionsRequest>(2, 2);
+                        let pattern = prefix
+                            .filter(|_| filters)
+                            .map(|prefix| StrBytes::from_string(format!("{}.*", regex::escape(prefix))));
+                        let request =
+                            ListTransactionsRequest::default().with_transactional_id_pattern(pattern);
+                        connection.call(&request, if filters { 2 } else { 0 }).await
+                    })
+                    .await?;
+                Fault::check(answer.error_code)?;
+                found.extend(answer.transaction_states.iter().map(|state| Listed {
+                    transactional_id: state.transactional_id.to_string(),
+                    producer_id: state.producer_id.0,
+                    state: TransactionState::parse(&state.transaction_state),
+                }));
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// The producers that a partition's leader knows.
+    pub(crate) async fn producers(&self, topic: &str, partition: i32) -> Result<Vec<ActiveProducer>, Fault> {
+        let place = TopicRequest::default()
+            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_partition_indexes(vec![partition]);
+        let request = DescribeProducersRequest::default().with_topics(vec![place]);
+        let answer = patiently(|| {
+            self.ask_leader(topic, partition, &request, 0, |answer| {
+                let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+                partitions.next().map_or(0, |partition| partition.error_code)
+            })
+        })
+        .await?;
+        let partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+        let producers = partitions.flat_map(|partition| partition.active_producers);
+        Ok(producers
+            .map(|producer| ActiveProducer {
+                producer_id: producer.producer_id.0,
+                producer_epoch: producer.producer_epoch,
+                open_since: (producer.current_txn_start_offset >= 0)
+                    .then_some(producer.current_txn_start_offset),
+            })
+            .collect())
+    }
+
+    /// Commits or aborts a transaction that any connection began. Idempotent while no other one begins
+    /// on the same transactional id.
+    ///
+    /// Never in version 5: that one raises the producer epoch, behind the back of a producer that
+    /// speaks the older protocol.
+    pub(crate) async fn end_transaction(
+        &self,
+        transactional_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        commit: bool,
+    ) -> Ended {
+        let request = EndTxnRequest::default()
+            .with_transactional_id(id_of(transactional_id))
+            .with_producer_id(ProducerId(producer_id))
+            .with_producer_epoch(producer_epoch)
+            .with_committed(commit);
+        let unanswered = std::sync::atomic::AtomicBool::new(false);
+        let outcome = patiently(|| async {
+            let answer = self
+                .ask_coordinator(Coordinates::Transaction, transactional_id, &request, 4, |answer| {
+                    answer.error_code
+                })
+                .await;
+            if matches!(answer, Err(Fault::NoAnswer(_))) {
+                unanswered.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            answer.map(drop)
+        })
+        .await;
+        Ended { outcome, unanswered: unanswered.into_inner() }
+    }
+
+    /// Initialises a transactional id anew: aborts its open transaction and fences its producer.
+    pub(crate) async fn fence(&self, transactional_id: &str, timeout_ms: i32) -> Result<(), Fault> {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(id_of(transactional_id)))
+            .with_transaction_timeout_ms(timeout_ms)
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1);
+        patiently(|| {
+            self.ask_coordinator(Coordinates::Transaction, transactional_id, &request, 4, |answer| {
+                answer.error_code
+            })
+        })
+        .await
+        .map(drop)
+    }
+}

@@ -1,0 +1,266 @@
+//! The producer side on librdkafka.
+//!
+//! Deliveries are reported by events, which a thread of its own takes off as they come: it sleeps in
+//! librdkafka's queue, so that a barrier waits for the last report and not for a timer. (The crate's
+//! own `flush` sleeps 100 ms at a time.) Everything of librdkafka that blocks runs on threads that may.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header as RdHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Message};
+use tidelock::{Error, ErrorKind, Result};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::error::kafka_error;
+use crate::record::{Header, ProducerRecord};
+use crate::wire::{Recycled, Wire};
+
+/// How long the event thread sleeps at most before it looks whether it is still needed.
+const EVENT_WAIT: Duration = Duration::from_millis(100);
+
+/// Pause before a record is offered again to a full buffer.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// Initialising may have to wait for a coordinator that moves or for an older transaction's end.
+const INIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// librdkafka's own end of a transaction that has ended already.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// librdkafka repeats a request on its own after 80 ms at the earliest (`retry.backoff.ms` with its
+/// jitter). One that took less was not repeated, so no second copy of it can arrive late.
+const SURELY_NOT_REPEATED: Duration = Duration::from_millis(50);
+
+/// What librdkafka reports beside the calls. Shared with its event thread.
+struct Events {
+    /// Records whose delivery was reported, good or bad.
+    reported: AtomicU64,
+    /// A flush waits for so many reports.
+    awaited: AtomicU64,
+    arrived: Notify,
+    /// The first delivery that failed.
+    failure: Mutex<Option<Error>>,
+    /// Errors and warnings: whether something happened while a request was under way.
+    disturbances: AtomicU64,
+}
+
+impl Events {
+    fn new() -> Self {
+        Self {
+            reported: AtomicU64::new(0),
+            awaited: AtomicU64::new(u64::MAX),
+            arrived: Notify::new(),
+            failure: Mutex::new(None),
+            disturbances: AtomicU64::new(0),
+        }
+    }
+
+    fn failure(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Events {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
+            _ => {
+                self.disturbances.fetch_add(1, Ordering::SeqCst);
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.disturbances.fetch_add(1, Ordering::SeqCst);
+        tracing::warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ProducerContext for Events {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let Err((error, message)) = result {
+            let failure = kafka_error("write to Kafka", error.clone())
+                .with("topic", message.topic())
+                .with("partition", message.partition());
+            self.failure().get_or_insert(failure);
+        }
+        let reported = self.reported.fetch_add(1, Ordering::SeqCst) + 1;
+        if reported >= self.awaited.load(Ordering::SeqCst) {
+            self.arrived.notify_one();
+        }
+    }
+}
+
+/// Ends the event thread, which then destroys the producer: that may block, and here nothing waits.
+struct EventThread(Arc<AtomicBool>);
+
+impl Drop for EventThread {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A producer of librdkafka.
+pub(crate) struct Librdkafka {
+    producer: Arc<BaseProducer<Events>>,
+    events: Arc<Events>,
+    config: Arc<ClientConfig>,
+    sent: u64,
+    _thread: EventThread,
+}
+
+impl Librdkafka {
+    /// Makes a producer. With a `transactional.id` in `config` the id is initialised, which aborts
+    /// whatever is open under it and fences its producer, and the next transaction is begun locally:
+    /// the broker learns of it with the first record.
+    pub(crate) async fn start(config: Arc<ClientConfig>) -> Result<Self> {
+        blocking(move || Self::start_blocking(config)).await
+    }
+
+    fn start_blocking(config: Arc<ClientConfig>) -> Result<Self> {
+        let refused = |error| kafka_error("open a Kafka producer", error);
+        let producer = BaseProducer::from_config_and_context(&config, Events::new()).map_err(refused)?;
+        let producer = Arc::new(producer);
+        let events = Arc::clone(producer.client().context());
+        let thread = serve_events(Arc::clone(&producer))?;
+        if config.get("transactional.id").is_some() {
+            producer.init_transactions(INIT_TIMEOUT).map_err(refused)?;
+            producer.begin_transaction().map_err(refused)?;
+        }
+        Ok(Self { producer, events, config, sent: 0, _thread: thread })
+    }
+
+    /// A delivery that failed spoils everything that was sent with it.
+    fn check(&self) -> Result<()> {
+        match self.events.failure().take() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Offers one record. `Ok(false)`: the buffer is full.
+    fn offer(&self, record: &ProducerRecord) -> Result<bool> {
+        let mut outgoing: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&record.topic);
+        outgoing.partition = record.partition;
+        outgoing.timestamp = record.timestamp;
+        outgoing.key = record.key.as_deref();
+        outgoing.payload = record.value.as_deref();
+        if !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for Header { name, value } in &record.headers {
+                headers = headers.insert(RdHeader { key: name, value: value.as_deref() });
+            }
+            outgoing = outgoing.headers(headers);
+        }
+        match self.producer.send(outgoing) {
+            Ok(()) => Ok(true),
+            Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => Ok(false),
+            Err((error, _)) => {
+                // The reason for a producer that takes nothing any more is the delivery that failed.
+                self.check()?;
+                Err(kafka_error("write to Kafka", error).with("topic", &record.topic))
+            }
+        }
+    }
+
+    /// librdkafka's own end of a transaction that was ended by the control client. It finds the
+    /// transaction committed, and is then ready for the next one. `Ok(false)`: nothing is wrong, but a
+    /// second copy of its request may be under way.
+    fn settle(&self) -> Result<bool, KafkaError> {
+        let before = self.events.disturbances.load(Ordering::SeqCst);
+        let begun = Instant::now();
+        self.producer.commit_transaction(SETTLE_TIMEOUT)?;
+        let was_quick = begun.elapsed() < SURELY_NOT_REPEATED;
+        let was_calm = before == self.events.disturbances.load(Ordering::SeqCst);
+        if was_quick && was_calm {
+            self.producer.begin_transaction()?;
+        }
+        Ok(was_quick && was_calm)
+    }
+}
+
+#[async_trait]
+impl Wire for Librdkafka {
+    async fn send(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
+        self.check()?;
+        let mut taken = 0;
+        let outcome = loop {
+            let Some(record) = records.get(taken) else { break Ok(()) };
+            match self.offer(record) {
+                Ok(true) => taken += 1,
+                Ok(false) => {
+                    sleep(FULL_PAUSE).await;
+                    if let Err(failure) = self.check() {
+                        break Err(failure);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.sent += taken as u64;
+        records.drain(..taken);
+        outcome
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        // Every record is reported, at the latest after `message.timeout.ms`.
+        self.events.awaited.store(self.sent, Ordering::SeqCst);
+        while self.events.reported.load(Ordering::SeqCst) < self.sent {
+            self.events.arrived.notified().await;
+        }
+        self.events.awaited.store(u64::MAX, Ordering::SeqCst);
+        self.check()
+    }
+
+    async fn recycle(self: Box<Self>, fresh: bool) -> Result<Recycled> {
+        let config = Arc::clone(&self.config);
+        if !fresh {
+            let settled = blocking(move || Ok(self.settle().map(|clean| (self, clean)))).await?;
+            match settled {
+                Ok((wire, true)) => return Ok(Recycled { wire, is_new: false }),
+                Ok((_, false)) => tracing::debug!("a producer was slow to settle: it is replaced"),
+                // The transaction is committed: only this producer is of no use any more.
+                Err(error) => tracing::warn!(%error, "a producer did not settle: it is replaced"),
+            }
+        }
+        // A higher producer epoch, so that a request that arrives late cannot end the next transaction.
+        let wire = Self::start(config).await?;
+        Ok(Recycled { wire: Box::new(wire), is_new: true })
+    }
+}
+
+/// Serves a producer's events until the returned value is dropped, and then drops the producer.
+fn serve_events(producer: Arc<BaseProducer<Events>>) -> Result<EventThread> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let serve = move || {
+        while !stopped.load(Ordering::SeqCst) {
+            producer.poll(EVENT_WAIT);
+        }
+    };
+    std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {
+        Error::new(ErrorKind::Other, "open a Kafka producer", "no thread can be started").because(error)
+    })?;
+    Ok(EventThread(stop))
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| {
+        let why = "a call of librdkafka did not return";
+        Err(Error::new(ErrorKind::Bug, "call librdkafka", why).because(failed))
+    })
+}

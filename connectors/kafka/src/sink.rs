@@ -1,0 +1,299 @@
+//! The sink: opens writers, commits what they prepared, recovers what a crash left.
+//!
+//! ```text
+//!   writer                         coordinator of the job                     broker
+//!   records ──────── librdkafka ────────────────────────────────────> open transaction
+//!   prepare: all delivered; DescribeTransactions ───────────────────> Ongoing, who and since when
+//!        └── committable ──────> snapshot entry durable
+//!                                commit: EndTxn by the control client ──> visible
+//!   settled <─── a later entry no longer lists it
+//!   librdkafka's own commit finds it done; the slot may begin again
+//! ```
+//!
+//! There is one commit path: a fresh process that recovers does what a healthy one does at every
+//! checkpoint. Recovery looks at everything before it changes anything (I6, I7).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use rdkafka::ClientConfig;
+use tidelock::{
+    Attempt, CommitPermit, Committed, Error, ErrorKind, Pending, Result, Retry, Sink, Uid, WriterId,
+};
+
+use crate::client::{Examined, Transactions};
+use crate::committable::{KafkaCommittable, SlotName};
+use crate::config::{Guarantee, KafkaSinkConfig, refuse};
+use crate::control::cluster::Cluster;
+use crate::control::fault::Fault;
+use crate::librdkafka::Librdkafka;
+use crate::record::ProducerRecord;
+use crate::slots::Slots;
+use crate::sweep::Sweeper;
+use crate::verdict::{Verdict, cannot_commit};
+use crate::writer::{KafkaWriter, Mode, Transactional};
+
+/// Transactions looked at or ended at once.
+const AT_ONCE: usize = 16;
+
+/// `transaction.max.timeout.ms` of a broker that does not tell us: Kafka's default.
+const TIMEOUT_MS_UNTOLD: i32 = 900_000;
+
+/// librdkafka's `message.max.bytes` and `batch.size` where they are not given.
+const MESSAGE_BYTES_DEFAULT: usize = 1_000_000;
+
+/// Writes records to Kafka, exactly once for readers with `read_committed`.
+#[derive(Debug)]
+pub struct KafkaSink {
+    target: Arc<Target>,
+}
+
+/// What sink and writers share.
+pub(crate) struct Target {
+    pub(crate) uid: Uid,
+    pub(crate) config: KafkaSinkConfig,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) cluster_id: String,
+    timeout_ms: i32,
+    sweeper: Sweeper,
+    /// The attempt that this process runs, once known; 0 before.
+    attempt: AtomicU64,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("uid", &self.uid).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl KafkaSink {
+    /// Connects to the cluster and checks what can be checked before records flow: the settings, that
+    /// the control client gets through with them, that the brokers know the requests that recovery
+    /// needs, and the transaction timeout.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] or [`ErrorKind::Auth`] with what is wrong; [`ErrorKind::Unavailable`] where no
+    /// broker answers.
+    pub async fn connect(uid: Uid, config: KafkaSinkConfig) -> Result<Self> {
+        config.validate()?;
+        let cluster = Cluster::new(&config.properties)?;
+        let failed = |fault: Fault| fault.into_error("connect to Kafka");
+        let cluster_id = cluster.cluster_id().await.map_err(failed)?;
+        let timeout_ms = match config.guarantee {
+            Guarantee::AtLeastOnce => TIMEOUT_MS_UNTOLD,
+            Guarantee::ExactlyOnce => {
+                cluster.check_features().await.map_err(failed)?;
+                let allowed = cluster.broker_setting("transaction.max.timeout.ms").await.map_err(failed)?;
+                timeout_of(config.transaction_timeout_ms()?, allowed.and_then(|text| text.parse().ok()))?
+            }
+        };
+        let cluster = Arc::new(cluster);
+        let (sweeper, attempt) = (Sweeper::default(), AtomicU64::new(0));
+        let target = Target { uid, config, cluster, cluster_id, timeout_ms, sweeper, attempt };
+        Ok(Self { target: Arc::new(target) })
+    }
+
+    /// What became of a pending transaction.
+    async fn look(&self, ours: &KafkaCommittable) -> Result<Examined> {
+        self.target.check_cluster(ours)?;
+        Transactions::on(Arc::clone(&self.target.cluster)).examine(ours).await
+    }
+
+    /// Ends one transaction. Returns whether a request was left unanswered.
+    async fn end(&self, ours: &KafkaCommittable) -> Result<bool> {
+        self.target.check_cluster(ours)?;
+        let cluster = &self.target.cluster;
+        let id = &ours.transactional_id;
+        let ended = cluster.end_transaction(id, ours.producer_id, ours.producer_epoch, true).await;
+        let Err(fault) = ended.outcome else { return Ok(ended.unanswered) };
+        if !matches!(fault, Fault::Code(_)) {
+            return Err(fault.into_error("commit to Kafka").with("transactional_id", id));
+        }
+        // The broker refuses. What became of the transaction says why, and whether it is done.
+        let found = self.look(ours).await?;
+        match found.verdict {
+            Verdict::Done => Ok(ended.unanswered),
+            Verdict::Open => Err(fault.into_error("commit to Kafka").with("transactional_id", id)),
+            Verdict::Lost | Verdict::Unknown => Err(cannot_commit(&found, ours, now_ms())),
+        }
+    }
+}
+
+/// Milliseconds since 1970, for the age in an error alone: nothing is decided by it.
+#[allow(clippy::disallowed_methods)]
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The timeout of our transactions: the user's, or the longest that the brokers allow. From Kafka 4.1
+/// on the longest of all, 2147483647, never expires.
+fn timeout_of(wanted: Option<i32>, allowed: Option<i32>) -> Result<i32> {
+    match (wanted, allowed) {
+        (Some(wanted), Some(allowed)) if wanted > allowed => {
+            let why = format!("longer than the brokers' transaction.max.timeout.ms, {allowed}");
+            Err(refuse("transaction.timeout.ms", why).with("value", wanted))
+        }
+        (Some(wanted), _) => Ok(wanted),
+        (None, Some(allowed)) => Ok(allowed),
+        (None, None) => {
+            tracing::warn!(
+                "we may not see transaction.max.timeout.ms of the brokers: Kafka's default is taken"
+            );
+            Ok(TIMEOUT_MS_UNTOLD)
+        }
+    }
+}
+
+impl Target {
+    /// Committables name their cluster: another one under the same address knows nothing of them.
+    fn check_cluster(&self, ours: &KafkaCommittable) -> Result<()> {
+        if ours.cluster_id == self.cluster_id {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, "commit to Kafka", "what is pending is in another cluster")
+            .with("transactional_id", &ours.transactional_id)
+            .with("prepared_in", &ours.cluster_id)
+            .with("connected_to", &self.cluster_id))
+    }
+
+    /// The largest record that a topic takes.
+    pub(crate) async fn record_bytes_max(&self, topic: &str) -> Result<usize> {
+        let given = |name: &str| self.config.properties.get(name).and_then(|text| text.parse::<usize>().ok());
+        let message = given("message.max.bytes").unwrap_or(MESSAGE_BYTES_DEFAULT);
+        let batch = given("batch.size").unwrap_or(MESSAGE_BYTES_DEFAULT).min(message);
+        let setting = self.cluster.topic_setting(topic, "max.message.bytes").await;
+        let setting = setting.map_err(|fault| fault.into_error("write to Kafka").with("topic", topic))?;
+        let Some(allowed) = setting.and_then(|text| text.parse::<usize>().ok()) else { return Ok(message) };
+        if batch > allowed {
+            // Many small records would make a batch that the broker refuses, and with it the epoch.
+            let why = "larger than what a topic takes, its max.message.bytes";
+            return Err(refuse("batch.size", why).with("topic", topic).with("max.message.bytes", allowed));
+        }
+        Ok(message.min(allowed))
+    }
+
+    /// librdkafka's settings: ours where the user gives none.
+    fn producer_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            // Java's default partitioner for records with a key; a record without one goes anywhere.
+            .set("partitioner", "murmur2_random")
+            // A barrier waits for every record: lingering would be waited for at each of them.
+            .set("linger.ms", "0")
+            .set("queue.buffering.max.messages", "500000")
+            .set("queue.buffering.max.kbytes", "262144");
+        if self.config.guarantee == Guarantee::ExactlyOnce {
+            config.set("transaction.timeout.ms", self.timeout_ms.to_string());
+            // A record cannot be waited for longer than its transaction lasts.
+            config.set("message.timeout.ms", self.timeout_ms.min(300_000).to_string());
+        }
+        for (name, value) in
+            self.config.properties.iter().filter(|(name, _)| *name != "transaction.timeout.ms")
+        {
+            config.set(name, value);
+        }
+        config
+    }
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    type Record = ProducerRecord;
+    type Committable = KafkaCommittable;
+    type Writer = KafkaWriter;
+
+    async fn recover(&self, attempt: &Attempt, pending: &[Pending<KafkaCommittable>]) -> Result<()> {
+        self.target.attempt.store(attempt.number.0, Ordering::Relaxed);
+        if self.target.config.guarantee == Guarantee::AtLeastOnce && pending.is_empty() {
+            return Ok(());
+        }
+        // Leftovers first, also where we halt afterwards: a halted job pins its readers with nothing
+        // but what its snapshot lists.
+        self.check_rights(attempt).await?;
+        let Target { cluster, uid, timeout_ms, sweeper, .. } = &*self.target;
+        sweeper.sweep(cluster, uid, attempt, pending, *timeout_ms).await?;
+        let looks: Vec<_> = pending.iter().map(|one| self.look(&one.committable)).collect();
+        let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+        // I7: one that is lost stops all, before anything is committed.
+        for (one, found) in pending.iter().zip(&looks) {
+            if matches!(found.verdict, Verdict::Lost | Verdict::Unknown) {
+                return Err(cannot_commit(found, &one.committable, now_ms()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<KafkaWriter> {
+        let target = Arc::clone(&self.target);
+        target.attempt.store(attempt.number.0, Ordering::Relaxed);
+        let config = target.producer_config();
+        let mode = match target.config.guarantee {
+            Guarantee::AtLeastOnce => Mode::AtLeastOnce(Box::new(Librdkafka::start(Arc::new(config)).await?)),
+            Guarantee::ExactlyOnce => {
+                let name = attempt.target_name(&target.uid, writer);
+                let cluster = Arc::clone(&target.cluster);
+                let mut slots = Slots::new(name, cluster, config, target.config.slots_max);
+                slots.make_ready(target.config.slots_ready).await?;
+                Mode::ExactlyOnce(Box::new(Transactional { slots, current: None }))
+            }
+        };
+        Ok(KafkaWriter::new(target, mode))
+    }
+
+    async fn commit(
+        &self,
+        _permit: &CommitPermit,
+        mut committables: Vec<Pending<KafkaCommittable>>,
+    ) -> Result<Committed> {
+        let attempt = self.target.attempt.load(Ordering::Relaxed);
+        committables.sort_by_key(|one| one.epoch);
+        let mut committed = Committed::default();
+        // Epoch by epoch: nothing of a later one is visible before all of an earlier one was ended.
+        for of_epoch in committables.chunk_by(|one, next| one.epoch == next.epoch) {
+            let ends: Vec<_> = of_epoch.iter().map(|one| self.end(&one.committable)).collect();
+            let unanswered: Vec<bool> = stream::iter(ends).buffered(AT_ONCE).try_collect().await?;
+            let doubtful = of_epoch
+                .iter()
+                .zip(unanswered)
+                .filter(|(one, unanswered)| *unanswered && one.attempt.0 == attempt);
+            committed.reinit.extend(doubtful.map(|(one, _)| one.writer));
+        }
+        Ok(committed)
+    }
+}
+
+impl KafkaSink {
+    /// Without the right to describe our ids they would be missing in lists of transactions, and
+    /// leftovers with them: found out before anything depends on it.
+    async fn check_rights(&self, attempt: &Attempt) -> Result<()> {
+        let target = attempt.target_name(&self.target.uid, WriterId(0));
+        let id = SlotName { target, slot: 0 }.to_string();
+        let described = self.target.cluster.describe_transaction(&id).await;
+        described.map(drop).map_err(|fault| {
+            let error = fault.into_error("recover in Kafka");
+            let retry = if error.kind() == ErrorKind::Auth { Retry::Halt } else { error.retry() };
+            error.with("transactional_id", id).with_retry(retry)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_is_the_longest_that_the_brokers_allow_and_never_longer() {
+        assert_eq!(timeout_of(None, Some(i32::MAX)).expect("allowed"), i32::MAX);
+        assert_eq!(timeout_of(None, Some(900_000)).expect("allowed"), 900_000);
+        assert_eq!(timeout_of(Some(60_000), Some(900_000)).expect("allowed"), 60_000);
+        assert_eq!(timeout_of(None, None).expect("allowed"), TIMEOUT_MS_UNTOLD);
+        let error = timeout_of(Some(900_001), Some(900_000)).expect_err("refused").to_string();
+        assert!(error.contains("900000") && error.contains("transaction.timeout.ms"), "{error}");
+    }
+}

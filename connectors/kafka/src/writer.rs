@@ -1,0 +1,204 @@
+//! The writer: records of an epoch into one transaction, which `prepare` leaves open.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, SinkWriter};
+use tokio::time::Instant;
+
+use crate::committable::KafkaCommittable;
+use crate::control::transactions::TransactionState;
+use crate::policy::{is_too_large, replace_too_large};
+use crate::record::ProducerRecord;
+use crate::sink::Target;
+use crate::slots::{Identity, Ready, Slots};
+use crate::wire::Wire;
+
+/// Writes to Kafka: see [`KafkaSink`](crate::KafkaSink).
+pub struct KafkaWriter {
+    target: Arc<Target>,
+    mode: Mode,
+    /// The largest record that each topic takes, in bytes.
+    limits: HashMap<Arc<str>, usize>,
+}
+
+pub(crate) enum Mode {
+    ExactlyOnce(Box<Transactional>),
+    AtLeastOnce(Box<dyn Wire>),
+}
+
+/// A writer's slots, and the one that it writes to.
+pub(crate) struct Transactional {
+    pub(crate) slots: Slots,
+    pub(crate) current: Option<Current>,
+}
+
+/// The slot that the epoch's records go to.
+pub(crate) struct Current {
+    index: usize,
+    ready: Ready,
+    /// When its first record was sent, and with it the transaction begun.
+    begun: Option<Instant>,
+}
+
+impl std::fmt::Debug for KafkaWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaWriter").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl KafkaWriter {
+    pub(crate) fn new(target: Arc<Target>, mode: Mode) -> Self {
+        Self { target, mode, limits: HashMap::new() }
+    }
+
+    /// Applies the policy to records that no broker would take. Touches nothing where all fit.
+    async fn apply_policy(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
+        let mut misfits = false;
+        let mut last: Option<(Arc<str>, usize)> = None;
+        for record in records.iter() {
+            let limit = match &last {
+                Some((topic, limit)) if *topic == record.topic => *limit,
+                _ => self.limit(&record.topic).await?,
+            };
+            last = Some((Arc::clone(&record.topic), limit));
+            misfits |= is_too_large(record, limit);
+        }
+        if !misfits {
+            return Ok(());
+        }
+        let mut fitting = Vec::with_capacity(records.len());
+        for record in records.drain(..) {
+            let limit = self.limit(&record.topic).await?;
+            if !is_too_large(&record, limit) {
+                fitting.push(record);
+                continue;
+            }
+            metrics::counter!("tidelock_kafka_records_too_large").increment(1);
+            fitting.extend(replace_too_large(&self.target.config.on_too_large, &record, limit)?);
+        }
+        *records = fitting;
+        Ok(())
+    }
+
+    async fn limit(&mut self, topic: &Arc<str>) -> Result<usize> {
+        if let Some(limit) = self.limits.get(topic) {
+            return Ok(*limit);
+        }
+        let limit = self.target.record_bytes_max(topic).await?;
+        self.limits.insert(Arc::clone(topic), limit);
+        Ok(limit)
+    }
+}
+
+#[async_trait]
+impl SinkWriter for KafkaWriter {
+    type Record = ProducerRecord;
+    type Committable = KafkaCommittable;
+
+    async fn write(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if let Mode::ExactlyOnce(transactional) = &mut self.mode
+            && !transactional.has_place().await?
+        {
+            return Ok(());
+        }
+        self.apply_policy(records).await?;
+        match &mut self.mode {
+            Mode::AtLeastOnce(wire) => wire.send(records).await,
+            Mode::ExactlyOnce(transactional) => transactional.send(records).await,
+        }
+    }
+
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<KafkaCommittable>>> {
+        match &mut self.mode {
+            Mode::AtLeastOnce(wire) => wire.flush().await.map(|()| Vec::new()),
+            Mode::ExactlyOnce(transactional) => {
+                Ok(transactional.prepare(&self.target, epoch).await?.into_iter().collect())
+            }
+        }
+    }
+
+    async fn settled(&mut self, epoch: Epoch, reinit: bool) -> Result<()> {
+        if let Mode::ExactlyOnce(transactional) = &mut self.mode {
+            transactional.slots.settled(epoch, reinit);
+        }
+        Ok(())
+    }
+}
+
+impl Transactional {
+    async fn has_place(&mut self) -> Result<bool> {
+        if self.current.is_none() {
+            let free = self.slots.take().await?;
+            self.current = free.map(|(index, ready)| Current { index, ready, begun: None });
+        }
+        Ok(self.current.is_some())
+    }
+
+    async fn send(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
+        let current = self.current.as_mut().expect("invariant: has_place came first");
+        if !records.is_empty() {
+            // Before the first record: the broker's clock for the timeout starts later than ours.
+            current.begun.get_or_insert_with(Instant::now);
+        }
+        current.ready.wire.send(records).await
+    }
+
+    /// An epoch without records leaves no transaction, and its slot for the next one.
+    async fn prepare(&mut self, target: &Target, epoch: Epoch) -> Result<Option<Prepared<KafkaCommittable>>> {
+        let Some(Current { index, mut ready, begun: Some(begun) }) =
+            self.current.take_if(|current| current.begun.is_some())
+        else {
+            return Ok(None);
+        };
+        ready.wire.flush().await?;
+        let committable = look(target, &ready.identity).await?;
+        let timeout = Duration::from_millis(u64::try_from(committable.timeout_ms).unwrap_or(0));
+        let expires_in = Some(timeout.saturating_sub(begun.elapsed()));
+        self.slots.prepared(index, ready, epoch);
+        Ok(Some(Prepared { committable, expires_in }))
+    }
+}
+
+/// Asks the coordinator for what was written: it must be open, and ours. Nothing is promised yet, so
+/// anything else ends the attempt, and the epoch is written again.
+async fn look(target: &Target, ours: &Identity) -> Result<KafkaCommittable> {
+    let gone = |why: &str| {
+        Error::new(ErrorKind::Conflict, "prepare in Kafka", why)
+            .with("transactional_id", &ours.transactional_id)
+            .with("producer_id", ours.producer_id)
+            .with("producer_epoch", ours.producer_epoch)
+    };
+    let described = target
+        .cluster
+        .describe_transaction(&ours.transactional_id)
+        .await
+        .map_err(|fault| fault.into_error("prepare in Kafka"))?
+        .ok_or_else(|| gone("the broker does not know the transaction"))?;
+    if (described.producer_id, described.producer_epoch) != (ours.producer_id, ours.producer_epoch) {
+        return Err(gone("somebody else began a transaction under this transactional id"));
+    }
+    if described.state != TransactionState::Ongoing || described.partitions.is_empty() {
+        return Err(
+            gone("the transaction is not open any more").with("state", format!("{:?}", described.state))
+        );
+    }
+    let mut partitions: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for (topic, partition) in described.partitions {
+        partitions.entry(topic).or_default().push(partition);
+    }
+    Ok(KafkaCommittable {
+        cluster_id: target.cluster_id.clone(),
+        transactional_id: ours.transactional_id.clone(),
+        producer_id: ours.producer_id,
+        producer_epoch: ours.producer_epoch,
+        started_at_ms: described.start_time_ms,
+        timeout_ms: described.timeout_ms,
+        partitions,
+    })
+}

@@ -1,0 +1,331 @@
+//! The sink on a real broker: crashes of real processes, loss, names, placement. Skipped, with a line
+//! that says so, where `TIDELOCK_KAFKA` names no brokers.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use support::{attempt, pending, permit, uid};
+use tidelock::{Epoch, ErrorKind, Retry, Sink, SinkWriter, WriterId};
+use tidelock_kafka::{
+    Guarantee, KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaWriter, ProducerRecord, RecordPolicy,
+    TransactionState, Transactions, Verdict,
+};
+
+async fn sink(brokers: &str) -> KafkaSink {
+    let config = KafkaSinkConfig::new(support::properties(brokers));
+    KafkaSink::connect(uid("out"), config).await.expect("connected")
+}
+
+fn records(topic: &str, values: impl IntoIterator<Item = u64>) -> Vec<ProducerRecord> {
+    values.into_iter().map(|value| ProducerRecord::new(topic, value.to_string())).collect()
+}
+
+async fn write(writer: &mut KafkaWriter, mut records: Vec<ProducerRecord>) {
+    writer.write(&mut records).await.expect("written");
+    assert!(records.is_empty(), "the writer has a free place");
+}
+
+async fn prepare(writer: &mut KafkaWriter, epoch: u64) -> KafkaCommittable {
+    let mut prepared = writer.prepare(Epoch(epoch)).await.expect("prepared");
+    assert_eq!(prepared.len(), 1);
+    prepared.remove(0).committable
+}
+
+fn values(seen: &[support::Seen]) -> Vec<u64> {
+    let mut values: Vec<u64> = seen.iter().map(|one| one.text().parse().expect("a number")).collect();
+    values.sort_unstable();
+    values
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_epochs_rotate_over_few_ids_and_every_record_is_visible_once() {
+    let Some(brokers) = support::brokers("rotation") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let attempt = attempt(&support::fresh("rotation"), 1);
+    let sink = sink(&brokers).await;
+    sink.recover(&attempt, &[]).await.expect("recovered");
+    let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+    let mut ids = std::collections::BTreeSet::new();
+    for epoch in 1..=50 {
+        write(&mut writer, records(&topic, epoch * 10..epoch * 10 + 10)).await;
+        let committable = prepare(&mut writer, epoch).await;
+        ids.insert(committable.transactional_id.clone());
+        let committed = sink.commit(&permit(epoch), vec![pending(&attempt, epoch, committable)]).await;
+        assert!(committed.expect("committed").reinit.is_empty());
+        // An epoch is settled when a later entry is durable: the one after it.
+        writer.settled(Epoch(epoch - 1), false).await.expect("told");
+    }
+    assert!(ids.len() <= 4, "{ids:?}");
+    let seen = support::read_until(&brokers, &topic, 1, 500).await;
+    assert_eq!(values(&seen), (10..510).collect::<Vec<_>>());
+    let in_order: Vec<u64> = seen.iter().map(|one| one.text().parse().expect("a number")).collect();
+    assert!(in_order.is_sorted(), "order is kept in the partition");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_identity_after_reinit_raises_the_producer_epoch() {
+    let Some(brokers) = support::brokers("reinit") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let attempt = attempt(&support::fresh("reinit"), 1);
+    let sink = sink(&brokers).await;
+    let mut config = KafkaSinkConfig::new(support::properties(&brokers));
+    (config.slots_max, config.slots_ready) = (2, 1);
+    let narrow = KafkaSink::connect(uid("out"), config).await.expect("connected");
+    let mut writer = narrow.open(&attempt, WriterId(0)).await.expect("open");
+    let mut first = Vec::new();
+    for epoch in 1..=2 {
+        write(&mut writer, records(&topic, [epoch])).await;
+        first.push(prepare(&mut writer, epoch).await);
+    }
+    // Both places are taken: what does not fit is given back, without waiting.
+    let mut refused = records(&topic, [9]);
+    writer.write(&mut refused).await.expect("given back");
+    assert_eq!(refused.len(), 1);
+    for (epoch, one) in (1..).zip(&first) {
+        sink.commit(&permit(epoch), vec![pending(&attempt, epoch, one.clone())]).await.expect("committed");
+    }
+    writer.settled(Epoch(2), true).await.expect("told");
+    for epoch in 3..=4 {
+        write(&mut writer, records(&topic, [epoch])).await;
+        let later = prepare(&mut writer, epoch).await;
+        let before =
+            first.iter().find(|one| one.transactional_id == later.transactional_id).expect("one of two");
+        assert!(later.producer_epoch > before.producer_epoch, "{before:?} {later:?}");
+        sink.commit(&permit(epoch), vec![pending(&attempt, epoch, later)]).await.expect("committed");
+    }
+    assert_eq!(values(&support::read_until(&brokers, &topic, 1, 4).await), [1, 2, 3, 4]);
+}
+
+/// A process that writes an epoch, prepares it, says so, and waits to be killed.
+struct Victim {
+    child: Child,
+    committable: KafkaCommittable,
+}
+
+impl Victim {
+    fn start(brokers: &str, job: &str, number: u64, topic: &str, first: u64) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["victim", "--exact", "--ignored", "--nocapture"])
+            .env("TIDELOCK_KAFKA", brokers)
+            .env("VICTIM", format!("{job} {number} {topic} {first}"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = lines
+            .map(|line| line.expect("text"))
+            .find_map(|line| line.split_once("PREPARED ").map(|(_, rest)| rest.to_owned()))
+            .expect("the victim prepares");
+        Self { child, committable: serde_json::from_str(&line).expect("a committable") }
+    }
+
+    fn kill(mut self) -> KafkaCommittable {
+        self.child.kill().expect("killed with signal 9");
+        self.child.wait().expect("ended");
+        self.committable
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by other tests as a process of its own"]
+async fn victim() {
+    let (Ok(brokers), Ok(role)) = (std::env::var("TIDELOCK_KAFKA"), std::env::var("VICTIM")) else { return };
+    let role: Vec<&str> = role.split(' ').collect();
+    let number = role[1].parse().expect("a number");
+    let first: u64 = role[3].parse().expect("a number");
+    let attempt = attempt(role[0], number);
+    let sink = sink(&brokers).await;
+    let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+    write(&mut writer, records(role[2], first..first + 100)).await;
+    let committable = prepare(&mut writer, 1).await;
+    // What is written after the barrier must vanish with the process.
+    write(&mut writer, records(role[2], 900_000..900_010)).await;
+    println!("PREPARED {}", serde_json::to_string(&committable).expect("storable"));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_prepared_is_committed_by_another_exactly_once() {
+    let Some(brokers) = support::brokers("killed process") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let job = support::fresh("killed");
+    for round in 0..2 {
+        let number = round * 2 + 1;
+        let committable = Victim::start(&brokers, &job, number, &topic, round * 100).kill();
+        let before = support::read(&brokers, &topic, 1).len() as u64;
+        assert_eq!(before, round * 100, "prepared is not visible");
+
+        let (old, new) = (attempt(&job, number), attempt(&job, number + 1));
+        let listed = [pending(&old, 1, committable)];
+        let fresh = sink(&brokers).await;
+        fresh.recover(&new, &listed).await.expect("all can be committed");
+        fresh.commit(&permit(1), listed.to_vec()).await.expect("committed");
+        // A recovery that crashed after its commit is repeated by the next one.
+        fresh.recover(&new, &listed).await.expect("committed already is fine");
+        fresh.commit(&permit(1), listed.to_vec()).await.expect("again");
+
+        let count = (round as usize + 1) * 100;
+        let seen = support::read_until(&brokers, &topic, 1, count).await;
+        assert_eq!(
+            values(&seen),
+            (0..count as u64).collect::<Vec<_>>(),
+            "also no longer pinned by the leftover"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_timed_out_halts_with_its_evidence_and_nothing_is_committed() {
+    let Some(brokers) = support::brokers("timed out") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let job = support::fresh("timeout");
+    let old = attempt(&job, 1);
+    let properties = support::properties(&brokers).with("transaction.timeout.ms", "1000");
+    let short = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected");
+    let mut writer = short.open(&old, WriterId(0)).await.expect("open");
+    write(&mut writer, records(&topic, 0..5)).await;
+    let prepared = writer.prepare(Epoch(1)).await.expect("prepared").remove(0);
+    assert!(prepared.expires_in.expect("a deadline") <= Duration::from_secs(1));
+    // A second one that is still open must not be committed before the halt.
+    let long = sink(&brokers).await;
+    let mut other = long.open(&old, WriterId(1)).await.expect("open");
+    write(&mut other, records(&topic, 5..9)).await;
+    let good = prepare(&mut other, 1).await;
+
+    let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
+    let id = &prepared.committable.transactional_id;
+    while transactions
+        .describe(id)
+        .await
+        .expect("described")
+        .is_some_and(|one| one.state == TransactionState::Ongoing)
+    {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let listed = [pending(&old, 1, prepared.committable.clone()), pending(&old, 1, good.clone())];
+    let error = long.recover(&attempt(&job, 2), &listed).await.expect_err("lost");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Expired, Retry::Halt), "{error:?}");
+    for part in [id.as_str(), "timeout_ms=1000", "producer_id=", "producer_epoch=", "age_ms=", "remedy="] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    let error = long.commit(&permit(1), listed[..1].to_vec()).await.expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
+    assert_eq!(transactions.examine(&good).await.expect("examined").verdict, Verdict::Open, "untouched");
+    assert!(support::read(&brokers, &topic, 1).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_was_committed_by_hand_is_fine() {
+    let Some(brokers) = support::brokers("by hand") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let job = support::fresh("hand");
+    let committable = Victim::start(&brokers, &job, 1, &topic, 0).kill();
+    let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
+    transactions.commit(&committable).await.expect("committed by hand");
+    let listed = [pending(&attempt(&job, 1), 1, committable)];
+    let fresh = sink(&brokers).await;
+    fresh.recover(&attempt(&job, 2), &listed).await.expect("fine");
+    fresh.commit(&permit(1), listed.to_vec()).await.expect("fine");
+    assert_eq!(support::read_until(&brokers, &topic, 1, 100).await.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leftovers_of_this_job_are_aborted_and_those_of_similar_names_are_not() {
+    let Some(brokers) = support::brokers("similar names") else { return };
+    let job = support::fresh("a");
+    let other_job = format!("{job}-b");
+    let mut open = Vec::new();
+    for name in [&job, &other_job] {
+        let topic = support::fresh_topic(&brokers, 1).await;
+        let sink = sink(&brokers).await;
+        let mut writer = sink.open(&attempt(name, 1), WriterId(0)).await.expect("open");
+        write(&mut writer, records(&topic, 0..3)).await;
+        open.push(prepare(&mut writer, 1).await);
+    }
+    sink(&brokers).await.recover(&attempt(&job, 2), &[]).await.expect("recovered");
+    let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
+    let verdict = async |one: &KafkaCommittable| transactions.examine(one).await.expect("examined").verdict;
+    assert_eq!(verdict(&open[0]).await, Verdict::Lost, "its own leftover is aborted");
+    assert_eq!(verdict(&open[1]).await, Verdict::Open, "another job's is not");
+    transactions.fence(&open[1].transactional_id).await.expect("tidied up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_go_where_javas_default_partitioner_sends_them() {
+    let Some(brokers) = support::brokers("placement") else { return };
+    // Computed by Java: toPositive(murmur2(key)) % 7.
+    let table = [
+        ("a", 5),
+        ("21", 3),
+        ("foobar", 0),
+        ("a-little-bit-long-string", 1),
+        ("a-little-bit-longer-string", 0),
+        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", 3),
+        ("flight-EWR-2013", 6),
+    ];
+    let topic = support::fresh_topic(&brokers, 7).await;
+    let config = KafkaSinkConfig::new(support::properties(&brokers)).with_guarantee(Guarantee::AtLeastOnce);
+    let sink = KafkaSink::connect(uid("out"), config).await.expect("connected");
+    let mut writer = sink.open(&attempt("placement", 1), WriterId(0)).await.expect("open");
+    let mut written: Vec<_> =
+        table.iter().map(|(key, _)| ProducerRecord::new(topic.as_str(), "v").with_key(*key)).collect();
+    // Beside them: an explicit partition, a tombstone, headers, a timestamp.
+    let mut full =
+        ProducerRecord::new(topic.as_str(), "").with_key("full").with_header("h", "1").with_header("h", "2");
+    (full.partition, full.value, full.timestamp) = (Some(4), None, Some(1_357_034_400_000));
+    written.push(full);
+    writer.write(&mut written).await.expect("written");
+    assert!(writer.prepare(Epoch(1)).await.expect("prepared").is_empty(), "nothing waits for a commit");
+
+    let seen = support::read_until(&brokers, &topic, 7, 8).await;
+    for (key, partition) in table {
+        let found = seen.iter().find(|one| one.key.as_deref() == Some(key.as_bytes())).expect("visible");
+        assert_eq!(found.partition, partition, "{key}");
+    }
+    let full = seen.iter().find(|one| one.key.as_deref() == Some(b"full")).expect("visible");
+    assert_eq!((full.partition, &full.value, full.headers), (4, &None, 2));
+    assert_eq!(full.timestamp, Some(1_357_034_400_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_too_large_follows_the_policy() {
+    let Some(brokers) = support::brokers("too large") else { return };
+    let (topic, dead) = (support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 1).await);
+    for (policy, survives, letters) in [
+        (RecordPolicy::Fail, false, 0),
+        (RecordPolicy::Skip, true, 0),
+        (RecordPolicy::DeadLetter(dead.clone()), true, 1),
+    ] {
+        let mut config = KafkaSinkConfig::new(support::properties(&brokers));
+        config.on_too_large = policy;
+        let sink = KafkaSink::connect(uid("out"), config).await.expect("connected");
+        let attempt = attempt(&support::fresh("large"), 1);
+        let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+        let mut written = vec![
+            ProducerRecord::new(topic.as_str(), "1"),
+            ProducerRecord::new(topic.as_str(), vec![b'x'; 2_000_000]),
+        ];
+        let outcome = writer.write(&mut written).await;
+        if !survives {
+            let error = outcome.expect_err("refused");
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+            continue;
+        }
+        outcome.expect("written");
+        let committable = prepare(&mut writer, 1).await;
+        sink.commit(&permit(1), vec![pending(&attempt, 1, committable)]).await.expect("committed");
+        assert_eq!(support::read_until(&brokers, &dead, 1, letters).await.len(), letters);
+    }
+    assert_eq!(values(&support::read_until(&brokers, &topic, 1, 2).await), [1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeout_above_what_the_brokers_allow_and_a_wrong_address_are_refused_at_start() {
+    let Some(brokers) = support::brokers("preflight") else { return };
+    let properties = support::properties(&brokers).with("sasl.kerberos.keytab", "x");
+    let error = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+}

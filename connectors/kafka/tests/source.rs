@@ -1,0 +1,252 @@
+//! The source on a real broker: ends that nobody sees, loss, topics that change. Skipped, with a line
+//! that says so, where `TIDELOCK_KAFKA` names no brokers.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::producer::Producer;
+use tidelock::{ErrorKind, Known, Source, SplitReader};
+use tidelock_kafka::{
+    KafkaRecord, KafkaSource, KafkaSourceConfig, KafkaSplit, OnDataLoss, Start, Stop, Subscription,
+};
+use tokio::time::timeout;
+
+fn config(brokers: &str, topic: &str) -> KafkaSourceConfig {
+    KafkaSourceConfig::new(support::properties(brokers), Subscription::Topics(vec![topic.to_owned()]))
+}
+
+async fn connect(config: KafkaSourceConfig) -> KafkaSource {
+    KafkaSource::connect(config).await.expect("connected")
+}
+
+fn known(active: &[KafkaSplit], first_run: bool) -> Known<KafkaSplit> {
+    Known { active: active.to_vec(), finished: vec![], first_run }
+}
+
+async fn first_splits(source: &KafkaSource) -> Vec<KafkaSplit> {
+    source.discover(&known(&[], true)).await.expect("discovered").new
+}
+
+/// Reads a bounded split to its end; a reader that hangs fails the test.
+async fn read_all(source: &KafkaSource, split: KafkaSplit) -> Vec<KafkaRecord> {
+    let read = async {
+        let mut reader = source.open(split).await.expect("open");
+        let mut records = Vec::new();
+        while let Some(batch) = reader.next().await.expect("read") {
+            records.extend(batch.records);
+        }
+        records
+    };
+    timeout(Duration::from_secs(60), read).await.expect("the reader ends")
+}
+
+fn texts(records: &[KafkaRecord]) -> Vec<String> {
+    let text =
+        |one: &KafkaRecord| String::from_utf8(one.value.as_deref().expect("a value").to_vec()).expect("text");
+    records.iter().map(text).collect()
+}
+
+fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|one| one.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounded_reader_ends_although_nothing_visible_comes_before_its_stop() {
+    let Some(brokers) = support::brokers("markers at the end") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..3));
+    let aborted = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["never", "seen"]);
+    aborted.abort_transaction(Duration::from_secs(30)).expect("aborted");
+    let committed = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["3"]);
+    committed.commit_transaction(Duration::from_secs(30)).expect("committed");
+    support::read_until(&brokers, &topic, 1, 4).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    let source = connect(config(&brokers, &topic).with_stop(Stop::Latest)).await;
+    let found = source.discover(&known(&[], true)).await.expect("discovered");
+    assert!(found.complete, "bounded");
+    let split = found.new[0].clone();
+    assert_eq!(split.stop, Some(8), "four records, two aborted ones, two markers");
+    // What comes later is not read.
+    support::produce(&brokers, &topic, 0, numbers(100..103));
+    assert_eq!(texts(&read_all(&source, split.clone()).await), numbers(0..4));
+
+    let again = source.discover(&known(&[split], false)).await.expect("discovered");
+    assert!(again.complete && again.new.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounded_reader_ends_in_an_idle_partition_that_ends_with_a_marker() {
+    let Some(brokers) = support::brokers("idle end") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let committed = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["0", "1"]);
+    committed.commit_transaction(Duration::from_secs(30)).expect("committed");
+    support::read_until(&brokers, &topic, 1, 2).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let source = connect(config(&brokers, &topic).with_stop(Stop::Latest)).await;
+    let split = first_splits(&source).await.remove(0);
+    assert_eq!(texts(&read_all(&source, split.clone()).await), numbers(0..2));
+    // The same from a position behind the last record: nothing is left, and that is found out.
+    let rest = KafkaSplit { offset: 2, ..split };
+    assert_eq!(read_all(&source, rest).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_transaction_holds_a_reader_back_until_it_is_decided() {
+    let Some(brokers) = support::brokers("open transaction") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..2));
+    let open = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["2"]);
+    let offsets = BTreeMap::from([(topic.clone(), BTreeMap::from([(0, 3)]))]);
+    let source = connect(config(&brokers, &topic).with_stop(Stop::Offsets(offsets))).await;
+    let split = first_splits(&source).await.remove(0);
+    let mut reader = source.open(split).await.expect("open");
+    let first = reader.next().await.expect("read").expect("a batch");
+    assert_eq!(texts(&first.records), numbers(0..2));
+    assert!(timeout(Duration::from_millis(700), reader.next()).await.is_err(), "undecided: not the end");
+    open.commit_transaction(Duration::from_secs(30)).expect("committed");
+    let last = reader.next().await.expect("read").expect("a batch");
+    assert_eq!(texts(&last.records), numbers(2..3));
+    assert!(reader.next().await.expect("read").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_and_stops_are_resolved_to_offsets_once() {
+    let Some(brokers) = support::brokers("starts") else { return };
+    let topic = support::fresh_topic(&brokers, 2).await;
+    support::produce(&brokers, &topic, 0, numbers(0..10));
+    let offsets = async |start: Start| -> Vec<i64> {
+        let source = connect(config(&brokers, &topic).with_start(start)).await;
+        first_splits(&source).await.iter().map(|split| split.offset).collect()
+    };
+    assert_eq!(offsets(Start::Earliest).await, [0, 0]);
+    assert_eq!(offsets(Start::Latest).await, [10, 0]);
+    assert_eq!(offsets(Start::Timestamp(0)).await, [0, 0]);
+    assert_eq!(offsets(Start::Timestamp(4_000_000_000_000)).await, [10, 0]);
+    let given = BTreeMap::from([(topic.clone(), BTreeMap::from([(0, 4)]))]);
+    assert_eq!(offsets(Start::Offsets(given)).await, [4, 0]);
+
+    // Positions that are exported to a group are what `Start::Group` of another job finds.
+    let group = support::fresh("group");
+    assert_eq!(offsets(Start::Group(group.clone())).await, [0, 0]);
+    let mut exporting = config(&brokers, &topic);
+    exporting.export_to_group = Some(group.clone());
+    let source = connect(exporting).await;
+    let mut split = first_splits(&source).await.remove(0);
+    split.offset = 7;
+    source.acknowledge(&[split]).await.expect("told");
+    assert_eq!(offsets(Start::Group(group)).await, [7, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_later_are_read_from_their_beginning() {
+    let Some(brokers) = support::brokers("added partitions") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..5));
+    let source = connect(config(&brokers, &topic).with_start(Start::Latest)).await;
+    let first = first_splits(&source).await;
+    assert_eq!(first[0].offset, 5);
+    support::grow_topic(&brokers, &topic, 3).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    support::produce(&brokers, &topic, 2, numbers(10..12));
+    let found = source.discover(&known(&first, false)).await.expect("discovered");
+    let later: Vec<_> = found.new.iter().map(|split| (split.partition, split.offset)).collect();
+    assert_eq!(later, [(1, 0), (2, 0)]);
+    let mut reader = source.open(found.new[1].clone()).await.expect("open");
+    assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(10..12));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_records_are_counted_and_the_policy_decides() {
+    let Some(brokers) = support::brokers("data loss") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..20));
+    let source = connect(config(&brokers, &topic)).await;
+    let split = KafkaSplit { offset: 3, ..first_splits(&source).await.remove(0) };
+    support::delete_records(&brokers, &topic, 0, 12).await;
+
+    let error = source.open(split.clone()).await.expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
+    assert!(error.to_string().contains("lost_records=9"), "{error}");
+
+    let mut lenient = config(&brokers, &topic);
+    lenient.on_data_loss = OnDataLoss::Warn;
+    let lenient = connect(lenient).await;
+    let mut reader = lenient.open(split.clone()).await.expect("open");
+    assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(12..20));
+
+    let beyond = KafkaSplit { offset: 21, ..split };
+    let error = source.open(beyond).await.expect_err("beyond the end");
+    assert!(error.to_string().contains("end_offset=20"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_again_is_noticed_by_its_id() {
+    let Some(brokers) = support::brokers("topic made again") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..5));
+    let source = connect(config(&brokers, &topic)).await;
+    let split = KafkaSplit { offset: 2, ..first_splits(&source).await.remove(0) };
+    support::delete_topic(&brokers, &topic).await;
+    support::create_topic(&brokers, &topic, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..5));
+    let error = source.open(split.clone()).await.expect_err("another topic");
+    assert!(error.to_string().contains("made again"), "{error}");
+    let error = source.discover(&known(&[split], false)).await.expect_err("another topic");
+    assert!(error.to_string().contains("made again"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
+    let Some(brokers) = support::brokers("subscription") else { return };
+    let nowhere = support::fresh("nowhere");
+    let error =
+        connect(config(&brokers, &nowhere)).await.discover(&known(&[], true)).await.expect_err("missing");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert!(error.to_string().contains(&nowhere), "{error}");
+
+    let one = support::fresh_topic(&brokers, 2).await;
+    let partitions = Subscription::Partitions(BTreeMap::from([(one.clone(), vec![1])]));
+    let source = connect(KafkaSourceConfig::new(support::properties(&brokers), partitions)).await;
+    let found: Vec<_> = first_splits(&source).await.iter().map(|split| split.partition).collect();
+    assert_eq!(found, [1]);
+
+    let prefix = support::fresh("family");
+    let pattern = Subscription::Pattern(format!("{prefix}-[ab]"));
+    let source = connect(KafkaSourceConfig::new(support::properties(&brokers), pattern)).await;
+    assert_eq!(first_splits(&source).await, []);
+    for name in ["a", "b", "c", "ab"] {
+        support::create_topic(&brokers, &format!("{prefix}-{name}"), 1).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let found = source.discover(&known(&[], false)).await.expect("discovered").new;
+    let mut names: Vec<_> = found.into_iter().map(|split| split.topic).collect();
+    names.sort();
+    assert_eq!(names, [format!("{prefix}-a"), format!("{prefix}-b")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_keep_key_headers_timestamp_and_tombstone() {
+    let Some(brokers) = support::brokers("fields") else { return };
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let producer: rdkafka::producer::BaseProducer =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a producer");
+    let headers = rdkafka::message::OwnedHeaders::new()
+        .insert(rdkafka::message::Header { key: "h", value: Some("1") })
+        .insert(rdkafka::message::Header { key: "h", value: None::<&str> });
+    let record: rdkafka::producer::BaseRecord<'_, str, str> =
+        rdkafka::producer::BaseRecord::to(&topic).key("k").timestamp(1_357_034_400_000).headers(headers);
+    producer.send(record).map_err(|(error, _)| error).expect("sent");
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+
+    let source = connect(config(&brokers, &topic).with_stop(Stop::Latest)).await;
+    let split = first_splits(&source).await.remove(0);
+    let record = read_all(&source, split).await.remove(0);
+    assert_eq!((&*record.topic, record.partition, record.offset), (topic.as_str(), 0, 0));
+    assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(&b"k"[..]), None));
+    assert_eq!(record.timestamp, Some(1_357_034_400_000));
+    let headers: Vec<_> = record.headers.iter().map(|one| (&*one.name, one.value.as_deref())).collect();
+    assert_eq!(headers, [("h", Some(&b"1"[..])), ("h", None)]);
+}

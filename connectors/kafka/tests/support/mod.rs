@@ -1,0 +1,189 @@
+//! A broker for tests, found by the environment: `TIDELOCK_KAFKA=host:port`. Topics get random names, so
+//! that one broker serves all tests at once.
+#![allow(dead_code, clippy::panic)]
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::Message;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use tidelock::{Attempt, CommitPermit, Epoch, Generation, JobId, Pending, Position, Uid, WriterId};
+use tidelock_kafka::{KafkaCommittable, Properties};
+
+/// The brokers, or `None` with a line that says that the test is skipped.
+pub(crate) fn brokers(test: &str) -> Option<String> {
+    let brokers = std::env::var("TIDELOCK_KAFKA").ok();
+    if brokers.is_none() {
+        println!("{test}: skipped: TIDELOCK_KAFKA names no brokers");
+    }
+    brokers
+}
+
+/// The settings that reach the test's brokers.
+pub(crate) fn properties(brokers: &str) -> Properties {
+    Properties::new(brokers)
+}
+
+/// A name that nothing else has.
+pub(crate) fn fresh(what: &str) -> String {
+    format!("{what}-{:016x}", rand::random::<u64>())
+}
+
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    config
+}
+
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
+    config(brokers).create().expect("an admin client")
+}
+
+/// Makes a topic.
+pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) {
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
+    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+}
+
+/// Makes a topic with a random name.
+pub(crate) async fn fresh_topic(brokers: &str, partitions: i32) -> String {
+    let name = fresh("t");
+    create_topic(brokers, &name, partitions).await;
+    name
+}
+
+/// Adds partitions to a topic.
+pub(crate) async fn grow_topic(brokers: &str, name: &str, partitions: usize) {
+    let more = NewPartitions::new(name, partitions);
+    let grown = admin(brokers).create_partitions(&[more], &AdminOptions::new()).await.expect("an answer");
+    grown.into_iter().for_each(|one| drop(one.expect("more partitions")));
+}
+
+/// Deletes a topic and waits until it is gone.
+pub(crate) async fn delete_topic(brokers: &str, name: &str) {
+    let gone = admin(brokers).delete_topics(&[name], &AdminOptions::new()).await.expect("an answer");
+    gone.into_iter().for_each(|one| drop(one.expect("deleted")));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+/// Drops the records of a partition that come before `offset`.
+pub(crate) async fn delete_records(brokers: &str, topic: &str, partition: i32, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("a partition");
+    admin(brokers).delete_records(&list, &AdminOptions::new()).await.expect("deleted");
+}
+
+/// Writes records outside of any transaction.
+pub(crate) fn produce(brokers: &str, topic: &str, partition: i32, values: impl IntoIterator<Item = String>) {
+    let producer: BaseProducer = config(brokers).set("linger.ms", "0").create().expect("a producer");
+    for value in values {
+        let record: BaseRecord<'_, (), str> = BaseRecord::to(topic).partition(partition).payload(&value);
+        producer.send(record).map_err(|(error, _)| error).expect("sent");
+    }
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+}
+
+/// A transaction that another program began: dropped, it stays open.
+pub(crate) fn begin_transaction(brokers: &str, id: &str, topic: &str, values: &[&str]) -> BaseProducer {
+    let mut config = config(brokers);
+    let producer: BaseProducer = config
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", "60000")
+        .set("linger.ms", "0")
+        .create()
+        .expect("a producer");
+    producer.init_transactions(Duration::from_secs(30)).expect("initialised");
+    producer.begin_transaction().expect("begun");
+    for value in values {
+        let record: BaseRecord<'_, (), str> = BaseRecord::to(topic).partition(0).payload(*value);
+        producer.send(record).map_err(|(error, _)| error).expect("sent");
+    }
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+    producer
+}
+
+/// A record as a stranger reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: usize,
+    pub(crate) timestamp: Option<i64>,
+}
+
+impl Seen {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.value.clone().unwrap_or_default()).expect("text")
+    }
+}
+
+/// Everything that a `read_committed` reader sees of a topic now, partition by partition.
+pub(crate) fn read(brokers: &str, topic: &str, partitions: i32) -> Vec<Seen> {
+    let consumer: BaseConsumer = config(brokers)
+        .set("group.id", "test")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "20")
+        .create()
+        .expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    }
+    consumer.assign(&list).expect("assigned");
+    let mut seen = Vec::new();
+    let mut ends = 0;
+    while ends < partitions {
+        match consumer.poll(Duration::from_secs(20)).expect("an answer within 20 s") {
+            Ok(message) => seen.push(Seen {
+                partition: message.partition(),
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: message.headers().map_or(0, rdkafka::message::Headers::count),
+                timestamp: message.timestamp().to_millis(),
+            }),
+            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ends += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    seen
+}
+
+/// Reads until as many records are visible: after a commit the broker needs a moment.
+pub(crate) async fn read_until(brokers: &str, topic: &str, partitions: i32, count: usize) -> Vec<Seen> {
+    for _ in 0..100 {
+        let seen = read(brokers, topic, partitions);
+        if seen.len() >= count {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    read(brokers, topic, partitions)
+}
+
+pub(crate) fn uid(name: &str) -> Uid {
+    Uid::new(name).expect("a uid")
+}
+
+pub(crate) fn attempt(job: &str, number: u64) -> Attempt {
+    Attempt { job: JobId::new(job).expect("a job id"), number: Position(number), generation: Generation(1) }
+}
+
+pub(crate) fn pending(
+    attempt: &Attempt,
+    epoch: u64,
+    committable: KafkaCommittable,
+) -> Pending<KafkaCommittable> {
+    Pending { epoch: Epoch(epoch), attempt: attempt.number, writer: WriterId(0), committable }
+}
+
+pub(crate) fn permit(epoch: u64) -> CommitPermit {
+    CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid("out"), Epoch(epoch))
+}
