@@ -8,7 +8,7 @@ use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Result};
 
-use super::error::{from_store, is_taken};
+use super::error::{from_store, is_absent, is_taken};
 use super::{Log, PROBES};
 
 const OPERATION: &str = "probe the store";
@@ -27,7 +27,11 @@ impl Log {
         // delete fills up, and that is told now.
         let removed = self.store.delete(&object).await;
         outcome?;
-        removed.map_err(|error| from_store(OPERATION, &self.place_of(&object), error))
+        match removed {
+            // Gone is gone: the store's client may have sent the request twice.
+            Err(error) if !is_absent(&error) => Err(from_store(OPERATION, &self.place_of(&object), error)),
+            _ => Ok(()),
+        }
     }
 
     async fn probe_with(&self, object: &Path) -> Result<()> {

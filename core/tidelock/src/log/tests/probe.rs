@@ -21,6 +21,8 @@ enum Flaw {
     DeniesWrites,
     DeniesDeletes,
     IsDown,
+    /// The client sends a delete again and learns that nothing is there.
+    DeletesTwice,
     /// The client sends the first create again and gets "already exists".
     SendsTwice,
 }
@@ -77,8 +79,13 @@ impl ObjectStore for Flawed {
         &self,
         paths: BoxStream<'static, object_store::Result<Path>>,
     ) -> BoxStream<'static, object_store::Result<Path>> {
-        if self.1 != Flaw::DeniesDeletes {
-            return self.0.delete_stream(paths);
+        let absent = |path: object_store::Result<Path>| {
+            path.and_then(|path| Err(StoreError::NotFound { path: path.to_string(), source: "no".into() }))
+        };
+        match self.1 {
+            Flaw::DeniesDeletes => {}
+            Flaw::DeletesTwice => return self.0.delete_stream(paths).map(absent).boxed(),
+            _ => return self.0.delete_stream(paths),
         }
         let deny = |path: object_store::Result<Path>| {
             path.and_then(|path| {
@@ -107,6 +114,7 @@ async fn a_store_that_cannot_hold_a_log_is_refused() {
     for (flaw, expected) in [
         (F::None, None),
         (F::SendsTwice, None),
+        (F::DeletesTwice, None),
         (F::IgnoresTheCondition, Some((ErrorKind::Config, Retry::Halt, "second create"))),
         (F::HasNoCondition, Some((ErrorKind::Config, Retry::Halt, "conditional create"))),
         (F::ListsLate, Some((ErrorKind::Config, Retry::Halt, "consistent listing"))),
