@@ -29,8 +29,8 @@ impl Running {
                 self.work.push(Box::pin(work::read_back(self.log.clone(), position, ours)));
             }
             Action::Relist => {
-                let (log, seed) = (self.log.clone(), self.seed());
-                self.work.push(Box::pin(work::relist(log, seed)));
+                let (log, claim, seed) = (self.log.clone(), self.attempt_number(), self.seed());
+                self.work.push(Box::pin(work::relist(log, claim, seed)));
             }
             Action::Recover(lists) => self.recover(&lists),
             Action::ResolveStart => self.resolve_start(),
@@ -91,7 +91,8 @@ impl Running {
             && self.machine.is_running()
         {
             let sinks = self.graph.sinks.values().map(Arc::clone).collect();
-            self.work.push(Box::pin(work::sweep(sinks, attempt)));
+            let seed = self.seed();
+            self.work.push(Box::pin(work::sweep(sinks, attempt, seed)));
         }
     }
 

@@ -19,7 +19,7 @@ use super::schedule::Schedule;
 use super::snapshot::Building;
 use super::start::NewLineage;
 use super::waiting::Waiting;
-use super::work::{Done, Work, reinit};
+use super::work::{Done, Relisted, Work, reinit};
 use crate::host::{News, Order, Report};
 use crate::job::{Chosen, Graph, JobConfig, Settings};
 use crate::log::{Created, Durable, Entry, Lineage, Log, ReadBack};
@@ -410,7 +410,13 @@ impl Running {
             Done::Chunked { token, chunks } => self.on_chunked(token, chunks),
             Done::Appended { token, created } => self.on_appended(token, created),
             Done::ReadBack(found) => self.on_read_back(found)?,
-            Done::Relisted(newest) => self.events.push_back(Event::Relisted { newest: newest? }),
+            Done::Relisted(listed) => {
+                let Relisted { newest, claimed_above } = listed?;
+                self.events.push_back(match claimed_above {
+                    true => Event::ClaimedAbove,
+                    false => Event::Relisted { newest },
+                });
+            }
             Done::Recovered { sink, result } => {
                 result.map_err(|error| error.with("uid", &self.sinks[usize::from(sink)]))?;
                 self.recovering -= 1;
@@ -435,7 +441,12 @@ impl Running {
                 // Whoever stopped waiting does not mind.
                 drop(answer.send(result));
             }
-            Done::Swept(result) => result?,
+            Done::Swept(result) => {
+                // Nothing depends on one sweep: the next one, or the next attempt, finds what is left.
+                if let Err(error) = result {
+                    tracing::warn!(%error, "leftovers of older attempts were not swept");
+                }
+            }
             Done::BooksLoaded(books) => self.on_books_loaded(books),
             Done::Pruned { work, outcome } => self.on_pruned(&work, &outcome),
             Done::Acknowledged(result) => {

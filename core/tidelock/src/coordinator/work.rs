@@ -11,8 +11,8 @@ use futures::future::BoxFuture;
 use super::control::Answer;
 use super::snapshot::Place;
 use crate::log::{
-    ChunkRef, CommitPermit, Created, Entry, Log, Nonce, PendingState, PruneWork, ReadBack, Retention,
-    SnapshotId,
+    ChunkRef, CommitPermit, Created, Entry, EntryKind, Log, Nonce, PendingState, PruneWork, ReadBack,
+    Retention, SnapshotId,
 };
 use crate::protocol::{SinkIndex, Token};
 use crate::retry::{Tried, retry};
@@ -24,6 +24,13 @@ use crate::{
 /// A create without an answer for so long is taken as unknown, and read back.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What stands above a claim.
+#[derive(Debug)]
+pub(super) struct Relisted {
+    pub(super) newest: Position,
+    pub(super) claimed_above: bool,
+}
+
 /// Something under way.
 pub(super) type Work = BoxFuture<'static, Done>;
 
@@ -34,7 +41,7 @@ pub(super) enum Done {
     Chunked { token: Token, chunks: Result<Vec<(Place, ChunkRef)>> },
     Appended { token: Token, created: Result<Created> },
     ReadBack(Result<ReadBack>),
-    Relisted(Result<Position>),
+    Relisted(Result<Relisted>),
     Recovered { sink: SinkIndex, result: Result<()> },
     StartResolved(Result<super::start::Start>),
     Committed { sink: SinkIndex, epoch: Epoch, groups: Vec<Epoch>, result: Result<Committed>, again: bool },
@@ -50,9 +57,20 @@ pub(super) async fn look(log: Log, seed: u64) -> Done {
     Done::Looked(retry("look", seed, || log.newest()).await.result)
 }
 
-pub(super) async fn relist(log: Log, seed: u64) -> Done {
-    let listed = retry("list", seed, || log.positions()).await.result;
-    Done::Relisted(listed.map(|positions| positions.last().copied().unwrap_or_default()))
+/// Lists the log after our claim at `claim`: what is the highest position, and whether the next attempt's
+/// claim stands directly above ours already.
+pub(super) async fn relist(log: Log, claim: Position, seed: u64) -> Done {
+    let listed = async || {
+        let positions = log.positions().await?;
+        let newest = positions.last().copied().unwrap_or_default();
+        let above = match positions.contains(&claim.next()) {
+            true => log.read(claim.next()).await?,
+            false => None,
+        };
+        let claimed_above = above.is_some_and(|above| above.kind == EntryKind::Claim);
+        Ok(Relisted { newest, claimed_above })
+    };
+    Done::Relisted(retry("list", seed, listed).await.result)
 }
 
 /// Asks for an entry's position once. Every answer but a clear one is unknown.
@@ -123,10 +141,10 @@ pub(super) async fn recover(
 }
 
 /// The sweep of leftovers that is repeated while the job runs (I6): nothing of theirs is pending.
-pub(super) async fn sweep(sinks: Vec<Arc<dyn SinkControl>>, attempt: Attempt) -> Done {
+pub(super) async fn sweep(sinks: Vec<Arc<dyn SinkControl>>, attempt: Attempt, seed: u64) -> Done {
     let result = async {
         for control in sinks {
-            control.recover(&attempt, Vec::new()).await?;
+            retry("sweep", seed, || control.recover(&attempt, Vec::new())).await.result?;
         }
         Ok(())
     };

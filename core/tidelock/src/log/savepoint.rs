@@ -18,7 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use crate::{Error, ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Position, Result, Retry};
 
 use super::error::{from_store, is_absent, is_taken};
 use super::manifest::{self, Form};
@@ -264,9 +264,12 @@ impl Log {
         Err(Error::new(
             ErrorKind::Conflict,
             "load a snapshot",
-            "this entry is not settled: what it lists may not be committed yet. Wait until a newer entry no \
-             longer lists it, choose an older one, or take a savepoint",
+            "this entry is not settled: what it lists may not be committed yet. While the job runs, wait until a \
+             newer entry no longer lists it; where it is the newest of a job that ended, start the job without \
+             choosing a snapshot, which commits it; or choose an older one",
         )
+        // Nobody may be running who would settle it: a supervisor that starts again for ever is no help.
+        .with_retry(Retry::Halt)
         .with("log", &self.place)
         .with("position", entry.position))
     }

@@ -80,6 +80,8 @@ pub enum Event {
         /// The highest position.
         newest: Position,
     },
+    /// The log was listed after the claim, and the next attempt's claim stands directly above it.
+    ClaimedAbove,
     /// Every sink swept its leftovers and looked at all that is pending.
     Recovered,
     /// The positions that the job starts from are known.

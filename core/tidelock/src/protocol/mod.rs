@@ -177,6 +177,7 @@ impl Machine {
             Event::FoundForeign => self.on_foreign(actions),
             Event::FoundNothing => self.appender.on_nothing(),
             Event::Relisted { newest } => self.on_relisted(newest, actions),
+            Event::ClaimedAbove => self.on_claimed_above(actions),
             Event::Recovered => self.on_recovered(),
             Event::StartResolved { epoch } => self.on_start_resolved(epoch),
             Event::Opened => self.on_opened(),

@@ -56,6 +56,14 @@ impl Machine {
         actions.push(Action::Recover(self.durable.lists.clone()));
     }
 
+    /// A newer attempt claimed in its turn, above ours: it owns the job. Claiming once more would let two
+    /// attempts that start at once push each other away for ever.
+    pub(super) fn on_claimed_above(&mut self, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Verifying {
+            self.end(End::Fenced { position: self.durable.position.next() }, actions);
+        }
+    }
+
     pub(super) fn on_recovered(&mut self) {
         if self.phase != Phase::Recovering {
             return;

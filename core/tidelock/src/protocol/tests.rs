@@ -232,6 +232,15 @@ fn a_claim_below_a_newer_entry_does_not_count() {
 }
 
 #[test]
+fn of_two_attempts_that_start_at_once_the_one_that_claimed_last_goes_on() {
+    let mut edge = Edge::new(1, 1);
+    edge.step(Event::Begin);
+    let claim = token(&edge.step(Event::Looked(None)));
+    edge.step(Event::Created(claim));
+    assert_eq!(edge.step(Event::ClaimedAbove), [Action::End(End::Fenced { position: Position(2) })]);
+}
+
+#[test]
 fn recovery_looks_commits_and_settles_before_anything_opens() {
     let mut edge = Edge::new(1, 2);
     edge.step(Event::Begin);
