@@ -6,7 +6,7 @@ use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Position, Result};
 
-use super::error::from_store;
+use super::error::{from_store, is_taken};
 use super::manifest::damaged;
 use super::{CHUNKS, ChunkRef, Log, POSITION_DIGITS, Segment, parse_position};
 
@@ -24,10 +24,12 @@ impl Log {
         let name = format!("{CHUNKS}/{attempt:0digits$}-{:032x}", self.random());
         let chunk = ChunkRef { name, bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) };
         let object = self.chunk_object(&chunk.name)?;
-        self.put_new(&object, bytes.into())
-            .await
-            .map_err(|error| from_store("write a chunk", &self.place_of(&object), error))?;
-        Ok(chunk)
+        match self.put_new(&object, bytes.into()).await {
+            Ok(()) => Ok(chunk),
+            // The name is fresh: "taken" is the answer to our own request, sent again by the store's client.
+            Err(error) if is_taken(&error) => self.read_chunk(&chunk).await.map(|_| chunk),
+            Err(error) => Err(from_store("write a chunk", &self.place_of(&object), error)),
+        }
     }
 
     /// Reads a chunk, verified.

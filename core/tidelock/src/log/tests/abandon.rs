@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::flawed::{Flaw, Flawed};
 use super::*;
 use crate::ErrorKind;
 
@@ -114,4 +115,19 @@ async fn a_deleted_savepoint_is_gone() {
     snapshot.delete_savepoint().await.unwrap();
     assert!(to.stored_chunks().await.unwrap().is_empty());
     Snapshot::load_from(to, None).await.expect_err("it is gone");
+}
+
+#[tokio::test]
+async fn a_claim_in_a_gap_that_pruning_left_does_not_count() {
+    // While we look at position 5, the running attempt appends up to 8 and prunes 6 and 7.
+    let log = Flawed::log(Flaw::ListedBefore(5));
+    for (position, epoch) in [(5, 5), (8, 8)] {
+        let mut checkpoint = entry(position, EntryKind::Checkpoint, 1, epoch);
+        checkpoint.state = Some(state(vec![], vec![pending(epoch, 1, 0)]));
+        append(&log, &checkpoint).await;
+    }
+    let done = log.abandon(&JobId::new("orders").unwrap(), None, now()).await.unwrap().unwrap();
+    assert_eq!((done.claim, done.entry), (Position(9), Position(10)));
+    let epochs: Vec<u64> = done.lost[&uid("out")].iter().map(|lost| lost.epoch.0).collect();
+    assert_eq!(epochs, [8], "what the newest entry lists, not what we saw first");
 }

@@ -2,6 +2,7 @@
 
 mod abandon;
 mod damage;
+mod flawed;
 mod golden;
 mod local;
 mod open;

@@ -113,6 +113,12 @@ async fn a_savepoint_needs_a_folder_of_its_own() {
     assert_eq!(objects(&to).await, before);
     Snapshot::load_from(to, None).await.unwrap();
 
+    // Somebody else's file is reason enough: a folder with two owners is deleted by one of them.
+    let shared = elsewhere("shared");
+    shared.store.put(&Path::from("shared/notes.txt"), "mine".into()).await.unwrap();
+    let error = log.export_to(&newest, &state, &shared).await.expect_err("not empty");
+    assert_eq!((error.kind(), objects(&shared).await), (ErrorKind::Config, 1));
+
     let unsettled = log.read(Position(3)).await.unwrap().unwrap();
     let listed = unsettled.state.clone().unwrap();
     log.export_to(&unsettled, &listed, &elsewhere("other")).await.expect_err("it lists a committable");
