@@ -76,11 +76,6 @@ impl<R> Batch<R> {
         });
         self.times.truncate(kept);
     }
-
-    /// The event time of a record; `None` where the stream has no event time.
-    pub(crate) fn time(&self, index: usize) -> Option<Millis> {
-        self.times.get(index).copied()
-    }
 }
 
 /// Timely tracks progress by this number. It counts marks as well: a batch with nothing but marks must

@@ -49,6 +49,7 @@ impl Budget {
         Credit { bytes, budget: Some(Arc::clone(self)) }
     }
 
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::SeqCst)
     }
@@ -77,14 +78,6 @@ impl Credit {
         let bytes = if whole == 0 { 0 } else { self.bytes / whole as u64 * part as u64 };
         self.bytes -= bytes;
         Credit { bytes, budget: Some(Arc::clone(budget)) }
-    }
-
-    /// Joins two credits of the same budget.
-    pub(crate) fn merge(&mut self, mut other: Credit) {
-        if self.budget.is_none() {
-            std::mem::swap(self, &mut other);
-        }
-        self.bytes += std::mem::take(&mut other.bytes);
     }
 }
 
@@ -116,8 +109,7 @@ mod tests {
         assert!(budget.has_room());
         let copy = credit.clone();
         assert!(!budget.has_room());
-        let mut part = credit.split(1, 3);
-        part.merge(credit.split(1, 2));
+        let part = credit.split(1, 3);
         assert_eq!(budget.in_flight(), 198);
         drop((credit, copy, part));
         assert_eq!(budget.in_flight(), 0);

@@ -1,6 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![allow(dead_code, reason = "the windows that use it follow")]
-
 mod align;
 mod attempt;
 mod batch;
@@ -27,6 +25,7 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 mod wake;
+mod window;
 mod worker;
 mod workers;
 
@@ -39,4 +38,5 @@ pub use keyed::{Context, KeyedOperator, KeyedStream, State};
 pub use restarts::Restarts;
 pub use source::SourceBuilder;
 pub use stream::Stream;
+pub use window::{Aggregate, Fixed, Fold, Merge, Session, Sliding, Tumbling, Window, fold};
 pub use workers::Workers;

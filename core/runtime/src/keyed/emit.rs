@@ -46,6 +46,13 @@ impl<O: 'static> Emit<O> {
         self.full.push(batch);
     }
 
+    /// Everything that was emitted.
+    #[cfg(test)]
+    pub(crate) fn take_all(mut self) -> Vec<O> {
+        self.cut();
+        self.full.into_iter().flat_map(|batch| batch.records).collect()
+    }
+
     /// Sends everything.
     pub(crate) fn send(&mut self, output: &mut Output<Time, Batch<O>>, capability: &Capability<Time>) {
         if !self.pending.records.is_empty() {

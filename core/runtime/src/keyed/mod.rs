@@ -9,6 +9,8 @@ mod state;
 use std::fmt;
 use std::rc::Rc;
 
+pub(crate) use driver::{Logic, Setting, add};
+pub(crate) use emit::Emit;
 pub use operator::{Context, KeyedOperator};
 pub use state::State;
 

@@ -13,5 +13,7 @@ mod table;
 
 pub(crate) use keeper::{Frozen, Keeper};
 pub(crate) use restore::restore;
+#[cfg(test)]
+pub(crate) use segment::merge_all;
 pub(crate) use segment::{StoredValue, decode, entries};
 pub(crate) use table::{Table, Touch};

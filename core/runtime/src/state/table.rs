@@ -100,10 +100,6 @@ impl<K: Key, V: Serialize, N: Fn(&K) -> Result<u16>> Table<K, V, N> {
         Ok(encoder.finish())
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.slots.iter().map(|(key, slot)| (key, &slot.value))
-    }
-
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -122,7 +118,7 @@ mod tests {
         let Some(segment) = table.freeze().unwrap() else { return Vec::new() };
         let read = entries(&segment).unwrap().map(|entry| {
             let entry = entry.unwrap();
-            (decode(entry.key).unwrap(), entry.value.map(|value| value.decode(1).unwrap()))
+            (decode(entry.key).unwrap(), entry.value.map(|value| decode(value.bytes).unwrap()))
         });
         read.collect()
     }

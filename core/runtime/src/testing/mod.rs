@@ -6,6 +6,7 @@ mod keyed;
 mod memory;
 mod snapshot;
 mod tests;
+mod window;
 
 pub(crate) use fake::{Fake, Twist};
 pub(crate) use memory::{Event, MemorySink, MemorySource, committed};
