@@ -4,6 +4,7 @@
 //!   [`harness`] of about thirty lines.
 //! - [`doubles`]: a source and a sink in memory, correct or broken on purpose. No check is trusted before
 //!   one of them fails it.
+//! - [`host`]: a whole engine in one page of plain tokio, to run the above and to copy from.
 //! - [`oracle`]: the ledger that says whether every input arrived once and in order.
 //! - [`sim`]: a whole job in a world that crashes, pauses, delays and repeats.
 
@@ -11,6 +12,7 @@ pub mod check;
 pub mod conformance;
 pub mod doubles;
 pub mod harness;
+pub mod host;
 pub mod oracle;
 pub mod sim;
 

@@ -1,0 +1,172 @@
+//! A supervisor: starts attempts of a job until it is finished, and gives up for no reason that a
+//! restart could mend.
+
+use rand::RngExt;
+use tidelock::coordinator::Ended;
+use tidelock::job::StartFrom;
+use tidelock::log::Closed;
+use tidelock::{Error, ErrorKind, Result, Retry};
+
+use super::drive::Sim;
+use super::process::Spec;
+use super::world::{Life, ProcessId};
+
+/// What a supervisor has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It goes on.
+    Going,
+    /// The job ended so.
+    Ended(Closed),
+    /// The job halted, and rightly so: the target threw away what an entry listed.
+    Halted,
+}
+
+/// The supervisor of one job.
+#[derive(Debug)]
+pub struct Keeper {
+    /// What it starts.
+    pub spec: Spec,
+    /// The processes of this job.
+    pub processes: Vec<ProcessId>,
+    /// What it has found out.
+    pub kept: Kept,
+    heard: Vec<ProcessId>,
+    start_at: Option<u64>,
+}
+
+impl Keeper {
+    /// A supervisor that starts its first attempt at once.
+    pub fn new(spec: Spec) -> Self {
+        Self { spec, processes: Vec::new(), kept: Kept::Going, heard: Vec::new(), start_at: Some(0) }
+    }
+
+    /// Starts an attempt, with a parallelism and a clock of its own.
+    pub fn start(&mut self, sim: &mut Sim) -> ProcessId {
+        {
+            let mut state = sim.world.lock();
+            self.spec.tasks = state.rng.random_range(1..=3);
+            self.spec.skew_ms = state.rng.random_range(-3_600_000..3_600_000);
+            if self.processes.iter().any(|process| state.is_alive(*process)) {
+                state.reached("an attempt was started while another one was alive");
+            }
+        }
+        let process = sim.start(&self.spec);
+        self.processes.push(process);
+        self.start_at = None;
+        process
+    }
+
+    /// The newest process that runs.
+    pub fn running(&self, sim: &Sim) -> Option<ProcessId> {
+        let state = sim.world.lock();
+        self.processes.iter().rev().find(|process| state.processes[**process].life == Life::Running).copied()
+    }
+
+    /// Looks after the job once. Called whenever something may have changed.
+    ///
+    /// # Errors
+    /// Where an attempt ended in a way that is not right.
+    pub fn look(&mut self, sim: &mut Sim) -> Result<(), String> {
+        for process in self.processes.clone() {
+            if self.heard.contains(&process) {
+                continue;
+            }
+            if let Some(outcome) = sim.outcome(process).cloned_outcome() {
+                self.heard.push(process);
+                self.hear(sim, process, outcome)?;
+            }
+        }
+        if self.kept != Kept::Going || self.running(sim).is_some() {
+            return Ok(());
+        }
+        let (now, pause) = {
+            let mut state = sim.world.lock();
+            // A supervisor does not know whether a process that does not answer is dead or paused.
+            (state.now, state.rng.random_range(0..1500))
+        };
+        match self.start_at {
+            None => self.start_at = Some(now + pause),
+            Some(at) if at <= now => drop(self.start(sim)),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// When it wants to look again.
+    pub fn next_look(&self) -> Option<u64> {
+        self.start_at.filter(|_| self.kept == Kept::Going)
+    }
+
+    fn hear(
+        &mut self,
+        sim: &mut Sim,
+        process: ProcessId,
+        outcome: Result<Ended, Heard>,
+    ) -> Result<(), String> {
+        match outcome {
+            Ok(ended) => {
+                self.kept = Kept::Ended(ended.closed);
+                Ok(())
+            }
+            Err(heard) if heard.operation == "load a snapshot" => {
+                // Refused, and rightly so: the entry was pruned, or is not settled. A person chooses again.
+                sim.world.lock().reached("a rollback was refused");
+                self.spec.config.start_from = StartFrom::Newest;
+                Ok(())
+            }
+            Err(heard) if heard.retry != Retry::Halt => Ok(()),
+            Err(heard) if heard.kind == ErrorKind::Fenced => {
+                sim.world.lock().reached("an attempt was fenced");
+                Ok(())
+            }
+            Err(_) if sim.world.lock().is_fenced(process) => {
+                // What a zombie finds wrong is not for a person to mend.
+                sim.world.lock().reached("a zombie halted before it learned that it is fenced");
+                Ok(())
+            }
+            Err(heard) if heard.kind == ErrorKind::Expired && self.lost_what_is_listed(sim) => {
+                sim.world.lock().reached("the job halted: the target threw away what an entry lists");
+                self.kept = Kept::Halted;
+                Ok(())
+            }
+            Err(heard) => Err(format!("the job halted: {}", heard.text)),
+        }
+    }
+
+    fn lost_what_is_listed(&self, sim: &Sim) -> bool {
+        let state = sim.world.lock();
+        let root = super::process::log_root(&self.spec.config.job);
+        self.spec.topics.iter().any(|topic| {
+            state.topics.get(&topic.topic).is_some_and(|target| {
+                target.thrown_away.iter().any(|gone| state.objects.still_lists(&root, &topic.uid, gone))
+            })
+        })
+    }
+}
+
+/// What a supervisor hears of an error.
+struct Heard {
+    kind: ErrorKind,
+    retry: Retry,
+    operation: &'static str,
+    text: String,
+}
+
+trait ClonedOutcome {
+    fn cloned_outcome(self) -> Option<Result<Ended, Heard>>;
+}
+
+impl ClonedOutcome for Option<&Result<Ended, Error>> {
+    fn cloned_outcome(self) -> Option<Result<Ended, Heard>> {
+        Some(match self? {
+            Ok(ended) => Ok(ended.clone()),
+            Err(error) => Err(Heard {
+                kind: error.kind(),
+                retry: error.retry(),
+                operation: error.operation(),
+                text: format!("{error:?}"),
+            }),
+        })
+    }
+}
