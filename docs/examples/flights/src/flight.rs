@@ -1,0 +1,102 @@
+//! What goes in, and what comes out.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A flight, as far as the job needs it: some columns of `flights*.csv`, where `NA` is a missing value.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Flight {
+    /// The airport: EWR, JFK or LGA.
+    pub(crate) origin: String,
+    /// The airline's code.
+    pub(crate) carrier: String,
+    /// The plane's tail number.
+    pub(crate) tailnum: Option<String>,
+    /// Minutes; missing where the flight was cancelled.
+    pub(crate) dep_delay: Option<i64>,
+    /// The hour that it was scheduled for.
+    pub(crate) time_hour: Timestamp,
+}
+
+/// A flight with what was looked up for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Enriched {
+    pub(crate) origin: String,
+    pub(crate) time_hour: Timestamp,
+    pub(crate) dep_delay: Option<i64>,
+    /// The seats of the plane, where it is known.
+    pub(crate) seats: Option<u64>,
+    /// The name of the airline, where it is known.
+    pub(crate) airline: Option<String>,
+}
+
+/// What is known of one airport's hour so far.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Hour {
+    flights: u64,
+    cancelled: u64,
+    dep_delay_min: i64,
+    seats: u64,
+    airlines: BTreeSet<String>,
+}
+
+impl Hour {
+    pub(crate) fn add(&mut self, flight: Enriched) {
+        self.flights += 1;
+        self.cancelled += u64::from(flight.dep_delay.is_none());
+        self.dep_delay_min += flight.dep_delay.unwrap_or(0);
+        self.seats += flight.seats.unwrap_or(0);
+        self.airlines.extend(flight.airline);
+    }
+
+    pub(crate) fn row(self, origin: String, window_start: Timestamp) -> Row {
+        Row {
+            origin,
+            window_start,
+            flights: self.flights,
+            cancelled: self.cancelled,
+            dep_delay_min: self.dep_delay_min,
+            seats: self.seats,
+            airlines: self.airlines.len() as u64,
+        }
+    }
+}
+
+/// A row of the result. The order of the fields is that of the columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    origin: String,
+    window_start: Timestamp,
+    flights: u64,
+    cancelled: u64,
+    dep_delay_min: i64,
+    seats: u64,
+    airlines: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_becomes_a_row_with_its_columns_in_order() {
+        let mut hour = Hour::default();
+        let flight = |dep_delay, seats, airline: &str| Enriched {
+            origin: "EWR".into(),
+            time_hour: "2013-01-01T10:00:00Z".parse().unwrap(),
+            dep_delay,
+            seats,
+            airline: (!airline.is_empty()).then(|| airline.into()),
+        };
+        hour.add(flight(Some(-3), Some(100), "United"));
+        hour.add(flight(None, None, "United"));
+        hour.add(flight(Some(10), Some(50), ""));
+        let row = hour.row("EWR".into(), "2013-01-01T10:00:00Z".parse().unwrap());
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"origin":"EWR","window_start":"2013-01-01T10:00:00Z","flights":3,"cancelled":1,"dep_delay_min":7,"seats":150,"airlines":1}"#
+        );
+    }
+}

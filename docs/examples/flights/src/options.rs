@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tidelock::JobId;
+
+/// Fast enough to see something, slow enough for a person to watch: January takes three seconds.
+pub(crate) const RATE: u64 = 9_000;
+
+/// The data that is shipped with the package.
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
+
+const AFTER: &str = "\
+Examples:
+  flights                              January 2013, with the defaults of every option
+  flights --crash 10                   the same, killed ten times with SIGKILL, and the rows checked
+  flights --rate 0 --workers 2         as fast as it goes, on two threads
+  flights --savepoint /tmp/before      Ctrl-C stops it, and leaves a savepoint there ...
+  flights --from-savepoint /tmp/before     ... from which it goes on, or is rolled back
+  flights --from-savepoint /tmp/before --job-id fork --checkpoints /tmp/fork --out /tmp/fork-rows
+
+Signals:
+  SIGINT, SIGTERM   stop with everything committed, so that the next start goes on from there
+  SIGUSR1           take the savepoint of --savepoint and go on
+
+Exit codes:
+  0  done, or stopped as asked
+  1  an error, which is named; mend it and start again: nothing is lost
+  2  wrong usage
+  3  fenced: a newer run of the same job took over";
+
+/// Counts the flights that left New York City in 2013, by airport and hour, exactly once.
+///
+/// Reads flights from CSV files, looks up the plane and the airline of each, and writes one row of JSON
+/// for every airport and hour. A checkpoint is taken every few milliseconds, and rows become visible with
+/// it. Kill the program whenever you like, in whatever way: start it again and it goes on, and in the end
+/// each row is there once.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "flights", version, after_help = AFTER)]
+pub struct Options {
+    /// The folder of the input: flights*.csv, airlines.csv, planes.csv.
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: String,
+
+    /// The folder of the rows. Result files are those whose names begin with neither '.' nor '_'.
+    /// [default: target/flights/rows]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<String>,
+
+    /// The folder of the checkpoints, one for each job. [default: target/flights/checkpoints]
+    #[arg(long, value_name = "DIR")]
+    pub checkpoints: Option<String>,
+
+    /// Time between two checkpoints. Rows become visible with one, and what a crash makes the job read
+    /// again is what came after the last one.
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
+    pub interval: Duration,
+
+    /// Flights read in a second; 0 is as many as possible. [default: 9000, with --crash less where
+    /// that many kills would not fit]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<u64>,
+
+    /// Worker threads. Each reads one file at a time.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub workers: NonZeroUsize,
+
+    /// Start from this savepoint, or from LOG#POSITION: a rollback where the job has checkpoints of its
+    /// own, a fork under a new --job-id. Obeyed once: started again with it, the job goes on from its
+    /// newest checkpoint.
+    #[arg(long, value_name = "URL")]
+    pub from_savepoint: Option<String>,
+
+    /// A name for the request of --from-savepoint, to go back to the same savepoint a second time.
+    #[arg(long, value_name = "NAME", requires = "from_savepoint")]
+    pub request: Option<String>,
+
+    /// How much earlier than an earlier line of its file a flight may be. One that comes later than that
+    /// ends the job with an error.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub out_of_orderness: Duration,
+
+    /// Kill the job this many times at random moments, then compare the rows with an independent answer.
+    #[arg(long, value_name = "N", conflicts_with_all = ["from_savepoint", "savepoint"])]
+    pub crash: Option<u32>,
+
+    /// The seed of the random moments, to repeat a run of --crash.
+    #[arg(long, value_name = "N", requires = "crash")]
+    pub seed: Option<u64>,
+
+    /// Where a stop by a signal leaves a savepoint: a new folder.
+    #[arg(long, value_name = "URL")]
+    pub savepoint: Option<String>,
+
+    /// The name of the job, for ever.
+    #[arg(long, value_name = "NAME", default_value = "flights")]
+    pub job_id: JobId,
+
+    /// How to tell what happens.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub report: Report,
+}
+
+/// How to tell what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    /// Live on a terminal, plain otherwise.
+    Auto,
+    /// One line that changes.
+    Live,
+    /// A line each second.
+    Plain,
+    /// A line of JSON for every batch that was read and every checkpoint.
+    Json,
+}

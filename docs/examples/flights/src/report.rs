@@ -1,0 +1,253 @@
+//! What a person, or a program, sees of a run.
+
+use std::fmt::Arguments;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use comfy_table::Table;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde_json::json;
+use tidelock::coordinator::{Ended, Progress};
+use tidelock::job::Restored;
+use tidelock::log::Closed;
+use tidelock::{Epoch, Result};
+use tidelock_runtime::Handle;
+
+use crate::answer;
+use crate::options::{Options, Report};
+use crate::places::Places;
+
+/// Writes a line to standard output. Nobody may listen any more; the job goes on.
+pub(crate) fn write_line(line: Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+macro_rules! say {
+    ($($line:tt)*) => { $crate::report::write_line(format_args!($($line)*)) };
+}
+pub(crate) use say;
+
+/// Tells what a run does.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    how: Report,
+    line: ProgressBar,
+    read: Arc<AtomicU64>,
+}
+
+/// Where a run begins.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// Nothing was there.
+    New,
+    /// From the job's newest snapshot.
+    Newest,
+    /// As [`Beginning::Newest`], because the request for another snapshot was obeyed before.
+    NewestAgain,
+    /// From a chosen snapshot of the job's own.
+    Rollback,
+    /// From a snapshot of another job.
+    Fork,
+}
+
+impl Reporter {
+    pub(crate) fn new(how: Report) -> Self {
+        let how = match how {
+            Report::Auto if std::io::stderr().is_terminal() => Report::Live,
+            Report::Auto => Report::Plain,
+            how => how,
+        };
+        let line = if how == Report::Live { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+            line.set_style(style);
+        }
+        Self { how, line, read: Arc::default() }
+    }
+
+    /// Called with each number of flights that is read.
+    pub(crate) fn on_read(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let (read, json) = (Arc::clone(&self.read), self.how == Report::Json);
+        move |flights| {
+            let flights = read.fetch_add(flights, Ordering::SeqCst) + flights;
+            if json {
+                say!("{}", json!({ "event": "read", "flights": flights }));
+            }
+        }
+    }
+
+    fn read(&self) -> u64 {
+        self.read.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn begin(
+        &self,
+        options: &Options,
+        places: &Places,
+        restored: Option<&Restored>,
+        beginning: &Beginning,
+    ) {
+        if self.how == Report::Json {
+            let id = restored.map(|restored| &restored.id);
+            let restored = id.map(|id| json!({ "snapshot": id.to_string(), "epoch": id.epoch.0 }));
+            say!("{}", json!({ "event": "start", "job": options.job_id.to_string(), "restored": restored }));
+            return;
+        }
+        say!("flights  from {}", places.data);
+        say!("rows     to   {}", places.out);
+        say!("every {} a checkpoint to {}", humantime::format_duration(options.interval), places.checkpoints);
+        let from = restored.map(|restored| {
+            let made = restored.created_at.strftime("%F %T UTC");
+            format!("snapshot {} (epoch {}, made {made})", restored.id, restored.id.epoch)
+        });
+        let from = from.unwrap_or_default();
+        match beginning {
+            Beginning::New => say!("There is nothing to restore: starting with the first flight."),
+            Beginning::Newest => say!("Restored from {from}: going on there."),
+            Beginning::NewestAgain => {
+                say!("The request to start from another snapshot was obeyed before, so not again.");
+                say!("Restored from {from}: going on there.");
+            }
+            Beginning::Rollback => {
+                say!("Rolled back to {from}.");
+                say!(
+                    "Rows that became visible after it stay, and are written again: remove the files of later"
+                );
+                say!("attempts from {} where you want each row once.", places.out);
+            }
+            Beginning::Fork => {
+                say!("Forked from {from}: the job that made it is not touched.");
+                say!("Rows that it wrote before are not written again.");
+            }
+        }
+    }
+
+    /// Tells how the job goes, for ever.
+    pub(crate) async fn follow(&self, handle: &Handle) {
+        let period = match self.how {
+            Report::Json => Duration::from_millis(2),
+            Report::Live => Duration::from_millis(100),
+            Report::Auto | Report::Plain => Duration::from_secs(1),
+        };
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        ticks.tick().await;
+        let mut told = Epoch(0);
+        loop {
+            ticks.tick().await;
+            let progress = handle.progress();
+            let rows: u64 = handle.records_written().values().sum();
+            match self.how {
+                Report::Json if progress.checkpoints == 0 || progress.epoch == told => {}
+                Report::Json => say!(
+                    "{}",
+                    json!({
+                        "event": "checkpoint", "epoch": progress.epoch.0, "checkpoints": progress.checkpoints,
+                        "flights": self.read(), "rows": rows, "prepare_ms": ms(progress.prepare),
+                        "append_ms": ms(progress.append), "commit_ms": ms(progress.commit),
+                    })
+                ),
+                Report::Live => {
+                    self.line.set_message(self.status(&progress, rows));
+                    self.line.tick();
+                }
+                Report::Auto | Report::Plain => say!("{}", self.status(&progress, rows)),
+            }
+            told = progress.epoch;
+        }
+    }
+
+    fn status(&self, progress: &Progress, rows: u64) -> String {
+        let (flights, rows) = (HumanCount(self.read()), HumanCount(rows));
+        let (epoch, phases) = (progress.epoch, phases(progress));
+        format!("{flights} flights, {rows} rows; checkpoint of epoch {epoch}: {phases}")
+    }
+
+    /// There was nothing to do.
+    pub(crate) fn nothing_left(&self, places: &Places) -> Result<()> {
+        self.line.finish_and_clear();
+        if self.how == Report::Json {
+            say!("{}", json!({ "event": "end", "closed": "finished", "nothing_left": true }));
+            return Ok(());
+        }
+        let rows = answer::visible(Path::new(&places.out))?.len();
+        say!("There is nothing left to do: every flight was counted, and {} rows are visible.", rows);
+        say!("To start over, remove both folders:  rm -r {} {}", places.checkpoints, places.out);
+        Ok(())
+    }
+
+    /// The run ended by itself.
+    pub(crate) fn end(
+        &self,
+        places: &Places,
+        handle: &Handle,
+        ended: &Ended,
+        from: Option<&Restored>,
+    ) -> Result<()> {
+        self.line.finish_and_clear();
+        let progress = handle.progress();
+        let rows: u64 = handle.records_written().values().sum();
+        let closed = match ended.closed {
+            Closed::Finished => "finished",
+            Closed::Stopped => "stopped",
+            Closed::Cancelled => "cancelled",
+        };
+        if self.how == Report::Json {
+            say!(
+                "{}",
+                json!({ "event": "end", "closed": closed, "epoch": ended.snapshot.epoch.0, "flights": self.read(), "rows": rows })
+            );
+            return Ok(());
+        }
+        let visible = answer::visible(Path::new(&places.out))?.len() as u64;
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
+        table.add_row(["flights read in this run".to_owned(), HumanCount(self.read()).to_string()]);
+        table.add_row(["rows written in this run".to_owned(), HumanCount(rows).to_string()]);
+        table.add_row(["rows visible in all".to_owned(), HumanCount(visible).to_string()]);
+        table.add_row(["checkpoints in this run".to_owned(), HumanCount(progress.checkpoints).to_string()]);
+        table.add_row(["the last one took".to_owned(), phases(&progress)]);
+        let from = from.map_or("nothing".to_owned(), |from| from.id.to_string());
+        table.add_row(["restored from".to_owned(), from]);
+        table.add_row(["last snapshot".to_owned(), ended.snapshot.to_string()]);
+        say!("{table}");
+        match ended.closed {
+            Closed::Finished => say!("The end of the data: every flight was counted once."),
+            Closed::Stopped => {
+                say!("Stopped, with everything committed. Start it again to go on from there.")
+            }
+            Closed::Cancelled => say!("Ended at once. Start it again to go on from the last checkpoint."),
+        }
+        say!("Look at the snapshots:  tidelock snapshots list {}", places.checkpoints);
+        say!("  (from here: cargo run --release -p tidelock-cli -- snapshots list {})", places.checkpoints);
+        Ok(())
+    }
+
+    /// Something worth a line of its own.
+    pub(crate) fn note(&self, event: &str, line: &str) {
+        if self.how == Report::Json {
+            say!("{}", json!({ "event": event, "text": line }));
+        } else {
+            self.line.suspend(|| say!("{line}"));
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.line.finish_and_clear();
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn phases(progress: &Progress) -> String {
+    let [prepare, append, commit] = [progress.prepare, progress.append, progress.commit].map(ms);
+    format!("prepare {prepare:.2} ms, append {append:.2} ms, commit {commit:.2} ms")
+}

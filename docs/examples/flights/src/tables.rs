@@ -1,0 +1,113 @@
+//! The planes and airlines that flights are enriched with: small tables in memory, asked like any store.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use tidelock::{Error, ErrorKind, Lookup, Result};
+
+#[derive(Debug, Deserialize)]
+struct Plane {
+    tailnum: String,
+    #[serde(deserialize_with = "known")]
+    seats: Option<u64>,
+}
+
+/// A number, or `NA` where it is missing.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "NA" { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+}
+
+#[derive(Debug, Deserialize)]
+struct Airline {
+    carrier: String,
+    name: String,
+}
+
+/// A table that answers keys.
+#[derive(Debug)]
+pub(crate) struct Table<V>(HashMap<String, V>);
+
+/// Seats by tail number.
+pub(crate) fn seats(data: &str) -> Result<Table<u64>> {
+    read(data, "planes.csv", |plane: Plane| Some((plane.tailnum, plane.seats?)))
+}
+
+/// Names by carrier.
+pub(crate) fn airlines(data: &str) -> Result<Table<String>> {
+    read(data, "airlines.csv", |airline: Airline| Some((airline.carrier, airline.name)))
+}
+
+fn read<T: DeserializeOwned, V>(
+    data: &str,
+    name: &str,
+    entry: impl Fn(T) -> Option<(String, V)>,
+) -> Result<Table<V>> {
+    let path = Path::new(data).join(name);
+    let failed = |error: csv::Error| {
+        let kind = match error.kind() {
+            csv::ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            csv::ErrorKind::Io(_) => ErrorKind::Other,
+            _ => ErrorKind::Data,
+        };
+        Error::new(kind, "read a table", error.to_string()).with("path", path.display())
+    };
+    let mut reader = csv::Reader::from_path(&path).map_err(failed)?;
+    let mut table = HashMap::new();
+    for line in reader.deserialize::<T>() {
+        let Some((key, value)) = entry(line.map_err(failed)?) else { continue };
+        if table.insert(key.clone(), value).is_some() {
+            return Err(Error::new(ErrorKind::Data, "read a table", "a key is there twice")
+                .with("path", path.display())
+                .with("key", key));
+        }
+    }
+    Ok(Table(table))
+}
+
+impl<V: Clone> Table<V> {
+    pub(crate) fn get(&self, key: &str) -> Option<V> {
+        self.0.get(key).cloned()
+    }
+}
+
+#[async_trait]
+impl<V: Clone + Send + Sync + 'static> Lookup for Table<V> {
+    type Key = String;
+    type Value = V;
+
+    async fn lookup(&self, keys: &[String]) -> Result<Vec<Option<V>>> {
+        Ok(keys.iter().map(|key| self.0.get(key).cloned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
+
+    #[tokio::test]
+    async fn keys_are_answered_in_their_order() {
+        let seats = seats(DATA).unwrap();
+        let keys = ["N14228", "nobody", "N24211"].map(String::from);
+        assert_eq!(seats.lookup(&keys).await.unwrap(), [Some(149), None, Some(149)]);
+        let name = airlines(DATA).unwrap().lookup(&["UA".into()]).await.unwrap();
+        assert_eq!(name, [Some("United Air Lines Inc.".to_owned())]);
+    }
+
+    #[test]
+    fn a_missing_table_and_a_missing_column_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let error = airlines(data).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("airlines.csv"), "{error}");
+        std::fs::write(folder.path().join("airlines.csv"), "carrier,title\nUA,United\n").unwrap();
+        let error = airlines(data).unwrap_err().to_string();
+        assert!(error.contains("airlines.csv") && error.contains("`name`"), "{error}");
+    }
+}
