@@ -7,6 +7,7 @@ mod consumer;
 mod control;
 mod error;
 mod librdkafka;
+mod logging;
 mod policy;
 mod properties;
 mod reader;

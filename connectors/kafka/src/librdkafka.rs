@@ -70,14 +70,8 @@ impl Events {
 
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", facility, "{message}");
-            }
-            _ => {
-                self.disturbances.fetch_add(1, Ordering::SeqCst);
-                tracing::warn!(target: "librdkafka", facility, "{message}");
-            }
+        if crate::logging::log(level, facility, message) {
+            self.disturbances.fetch_add(1, Ordering::SeqCst);
         }
     }
 

@@ -1,0 +1,114 @@
+//! The smallest useful job: every record of one topic into another, with key, value, headers and
+//! timestamp, partition kept.
+//!
+//! ```text
+//! cargo run --release -p tidelock-kafka --example copy -- \
+//!     --brokers HOST:PORT --from TOPIC --to TOPIC --checkpoints DIR --interval 10ms
+//! ```
+//!
+//! Kill it as often as you like and start it again with the same arguments: readers of the target with
+//! `isolation.level=read_committed` see every record once, in the order of its partition.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use tidelock::job::JobConfig;
+use tidelock::log::Closed;
+use tidelock::{JobId, Result, Uid};
+use tidelock_kafka::{
+    Guarantee, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Properties, Stop,
+    Subscription,
+};
+use tidelock_runtime::{Job, Workers};
+
+/// Copies a topic into another one, exactly once.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The brokers, as host:port, more of them with commas.
+    #[arg(long)]
+    brokers: String,
+    /// The topic that is read.
+    #[arg(long)]
+    from: String,
+    /// The topic that is written: with at least as many partitions.
+    #[arg(long)]
+    to: String,
+    /// Where the job keeps its snapshots: a folder, or a URL.
+    #[arg(long)]
+    checkpoints: String,
+    /// The time between two checkpoints, and so until records become visible.
+    #[arg(long, default_value = "100ms", value_parser = humantime::parse_duration)]
+    interval: Duration,
+    /// Worker threads.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// The job's name. Two jobs never share one.
+    #[arg(long, default_value = "copy")]
+    job_id: String,
+    /// Write without transactions: visible at once, and again after a failure.
+    #[arg(long)]
+    at_least_once: bool,
+    /// Finish at the offsets that were the end when the job first started.
+    #[arg(long)]
+    stop_at_end: bool,
+    /// A further setting of librdkafka for both sides, as name=value. May be repeated.
+    #[arg(long = "property", value_parser = name_and_value)]
+    properties: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { brokers, from, to, checkpoints, interval, workers, .. } = arguments;
+    let further = arguments.properties.into_iter();
+    let properties = further.fold(Properties::new(brokers), |all, (name, value)| all.with(name, value));
+
+    let mut config = JobConfig::new(JobId::new(arguments.job_id)?, checkpoints);
+    config.settings.interval = interval;
+    let job = Job::open(config).await?;
+    match job.restored() {
+        Some(restored) => println!("restored from epoch {} of {}", restored.id.epoch, restored.created_at),
+        None => println!("first run"),
+    }
+
+    let stop = if arguments.stop_at_end { Stop::Latest } else { Stop::Never };
+    let source = KafkaSourceConfig::new(properties.clone(), Subscription::Topics(vec![from])).with_stop(stop);
+    let source = Arc::new(KafkaSource::connect(source).await?);
+    let guarantee = if arguments.at_least_once { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce };
+    let sink = KafkaSinkConfig::new(properties).with_guarantee(guarantee);
+    let sink = Arc::new(KafkaSink::connect(Uid::new("copied")?, sink).await?);
+
+    let to: Arc<str> = to.into();
+    let ended = job
+        .run(Workers::threads(workers), move |graph| {
+            let to = Arc::clone(&to);
+            let records = graph.source("records", &source).stream();
+            records.map(move |record| ProducerRecord::copy_of(record, Arc::clone(&to))).sink("copied", &sink);
+        })
+        .await?;
+    match ended.closed {
+        Closed::Finished if ended.was_finished => println!("finished before: nothing left to do"),
+        Closed::Finished => println!("finished: everything up to the end is copied and visible"),
+        Closed::Stopped | Closed::Cancelled => println!("stopped: start it again to go on"),
+    }
+    Ok(())
+}
