@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::dispatch::{Built, Dispatch};
+use crate::lookup::Desks;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
 use crate::stop::Stop;
@@ -90,6 +91,7 @@ pub(crate) async fn run<F: Build>(
         outbox: Outbox::new(Arc::clone(&stop)),
         counters: Arc::clone(&setup.counters),
         log: setup.log.clone(),
+        desks: Desks::default(),
         #[cfg(test)]
         apply_on_arrival: setup.apply_on_arrival,
         stop,

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) operators: BTreeSet<Uid>,
     pub(crate) sinks: BTreeMap<Uid, (Arc<dyn SinkControl>, Arc<Settle>)>,
     pub(crate) openers: Vec<(Uid, Opener)>,
+    /// All uids, also those of lookups, which keep no state.
+    uids: BTreeSet<Uid>,
     error: Option<Error>,
 }
 
@@ -146,16 +148,18 @@ impl<'s> Graph<'s> {
     }
 
     fn add(&self, uid: &Uid, add: impl FnOnce(&mut Plan)) {
-        let mut plan = self.inner.plan.borrow_mut();
-        let taken =
-            plan.sources.contains_key(uid) || plan.operators.contains(uid) || plan.sinks.contains_key(uid);
-        if taken {
+        self.take_uid(uid);
+        add(&mut self.inner.plan.borrow_mut());
+        self.inner.book.add_part();
+    }
+
+    /// A uid names one thing.
+    pub(crate) fn take_uid(&self, uid: &Uid) {
+        if !self.inner.plan.borrow_mut().uids.insert(uid.clone()) {
             let error =
                 Error::new(ErrorKind::Config, "build graph", "two parts of the graph have the same uid");
-            plan.error.get_or_insert(error.with("uid", uid));
+            self.fail(error.with("uid", uid));
         }
-        add(&mut plan);
-        self.inner.book.add_part();
     }
 
     /// The finished plan of this worker.
@@ -172,9 +176,9 @@ impl<'s> Graph<'s> {
 }
 
 impl Plan {
-    /// The uids of all that has state: equal on all workers, or they did not build the same graph.
-    pub(crate) fn shape(&self) -> Vec<&Uid> {
-        self.sources.keys().chain(&self.operators).chain(self.sinks.keys()).collect()
+    /// All uids: equal on all workers, or they did not build the same graph.
+    pub(crate) fn shape(&self) -> &BTreeSet<Uid> {
+        &self.uids
     }
 }
 

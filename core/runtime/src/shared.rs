@@ -8,6 +8,7 @@ use tidelock::log::Log;
 use crate::align::Aligner;
 use crate::budget::Budget;
 use crate::counters::Counters;
+use crate::lookup::Desks;
 use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::tasks::Tasks;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
+    pub(crate) desks: Desks,
     #[cfg(test)]
     pub(crate) apply_on_arrival: bool,
 }

@@ -3,6 +3,7 @@
 mod align;
 mod fake;
 mod keyed;
+mod lookup;
 mod memory;
 mod snapshot;
 mod tests;

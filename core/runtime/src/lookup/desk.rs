@@ -1,0 +1,177 @@
+//! Where keys are asked for: the cache, the requests under way, and who waits for what.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backon::{ExponentialBuilder, Retryable};
+use foldhash::fast::RandomState;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use moka::sync::Cache;
+use tidelock::{Error, ErrorKind, Lookup, Result, Retry, Uid};
+use tokio::sync::Notify;
+
+use super::Lookups;
+use crate::wake::Waker;
+
+/// What is known of a key: its value, or that there is none.
+pub(super) type Answer<V> = Option<Arc<V>>;
+
+/// Where the answers for one worker come in.
+#[derive(Debug)]
+pub(super) struct Mailbox<K, V> {
+    answers: Mutex<Vec<(K, Answer<V>)>>,
+    waker: Waker,
+}
+
+impl<K, V> Mailbox<K, V> {
+    pub(super) fn new(waker: Waker) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::default(), waker })
+    }
+
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    pub(super) fn take(&self) -> Vec<(K, Answer<V>)> {
+        std::mem::take(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, key: K, answer: Answer<V>) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((key, answer));
+    }
+}
+
+pub(super) struct Desk<L: Lookup> {
+    lookup: Arc<L>,
+    how: Lookups,
+    cache: Cache<L::Key, Answer<L::Value>, RandomState>,
+    book: Mutex<DeskBook<L::Key, L::Value>>,
+    asked: Notify,
+}
+
+struct DeskBook<K, V> {
+    /// Not requested yet, in the order in which they were asked for.
+    queue: VecDeque<K>,
+    /// Who waits for each key that is queued or under way.
+    waiting: HashMap<K, Vec<Arc<Mailbox<K, V>>>, RandomState>,
+}
+
+impl<L: Lookup> Desk<L> {
+    pub(super) fn new(lookup: Arc<L>, how: Lookups) -> Self {
+        let cache = Cache::builder().max_capacity(how.cached_keys_max).time_to_live(how.cache_for);
+        Self {
+            lookup,
+            how,
+            cache: cache.build_with_hasher(RandomState::default()),
+            book: Mutex::new(DeskBook { queue: VecDeque::new(), waiting: HashMap::default() }),
+            asked: Notify::new(),
+        }
+    }
+
+    /// The answer, if it is known already.
+    pub(super) fn cached(&self, key: &L::Key) -> Option<Answer<L::Value>> {
+        if self.how.cache_for.is_zero() {
+            return None;
+        }
+        self.cache.get(key)
+    }
+
+    /// Asks for keys. The answers come to the mailbox, each once.
+    pub(super) fn ask(
+        &self,
+        keys: impl IntoIterator<Item = L::Key>,
+        mailbox: &Arc<Mailbox<L::Key, L::Value>>,
+    ) {
+        let mut book = self.book();
+        for key in keys {
+            let waiting = book.waiting.entry(key.clone()).or_default();
+            let is_new = waiting.is_empty();
+            waiting.push(Arc::clone(mailbox));
+            if is_new {
+                book.queue.push_back(key);
+            }
+        }
+        drop(book);
+        self.asked.notify_one();
+    }
+
+    /// Sends requests as long as anybody may ask.
+    pub(super) async fn run(self: Arc<Self>) -> Result<()> {
+        let mut requests = FuturesUnordered::new();
+        loop {
+            while requests.len() < self.how.requests_in_flight_max {
+                let keys = self.next_keys();
+                if keys.is_empty() {
+                    break;
+                }
+                requests.push(self.request(keys));
+            }
+            tokio::select! {
+                Some(answered) = requests.next() => {
+                    let (keys, values) = answered?;
+                    self.answer(keys, values);
+                }
+                () = self.asked.notified() => {}
+            }
+        }
+    }
+
+    fn next_keys(&self) -> Vec<L::Key> {
+        let mut book = self.book();
+        let count = book.queue.len().min(self.how.keys_per_request_max);
+        book.queue.drain(..count).collect()
+    }
+
+    async fn request(&self, keys: Vec<L::Key>) -> Result<(Vec<L::Key>, Vec<Option<L::Value>>)> {
+        // An error that may pass is not worth an attempt.
+        let ask = || self.lookup.lookup(&keys);
+        let again = |error: &Error| error.retry() == Retry::Retry;
+        let values = ask.retry(ExponentialBuilder::default().with_jitter()).when(again).await?;
+        if values.len() != keys.len() {
+            let error = Error::new(ErrorKind::Bug, "look up", "a lookup must give one answer for each key");
+            return Err(error.with("keys", keys.len()).with("answers", values.len()));
+        }
+        Ok((keys, values))
+    }
+
+    fn answer(&self, keys: Vec<L::Key>, values: Vec<Option<L::Value>>) {
+        let mut book = self.book();
+        for (key, value) in keys.into_iter().zip(values) {
+            let answer = value.map(Arc::new);
+            if !self.how.cache_for.is_zero() {
+                self.cache.insert(key.clone(), answer.clone());
+            }
+            for mailbox in book.waiting.remove(&key).unwrap_or_default() {
+                mailbox.put(key.clone(), answer.clone());
+                mailbox.waker.wake();
+            }
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, DeskBook<L::Key, L::Value>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The desks of one process: the workers that build the same graph share them.
+#[derive(Debug, Default)]
+pub(crate) struct Desks {
+    desks: Mutex<BTreeMap<Uid, Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Desks {
+    /// The desk of a lookup, made by the first who asks.
+    pub(super) fn get<D: Any + Send + Sync>(&self, uid: &Uid, make: impl FnOnce() -> Arc<D>) -> Arc<D> {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(desk) = desks.get(uid)
+            && let Ok(desk) = Arc::clone(desk).downcast::<D>()
+        {
+            return desk;
+        }
+        let desk = make();
+        desks.insert(uid.clone(), Arc::<D>::clone(&desk));
+        desk
+    }
+}
