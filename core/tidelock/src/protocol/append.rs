@@ -1,5 +1,7 @@
 //! Appending to the log: one position at a time, each known to be ours before the next is asked for.
 
+use std::ops::RangeBounds;
+
 use super::{Action, Draft, DurableEntry, End, Lists, Machine, Millis, Phase, Token};
 use crate::log::{Closed, EntryKind};
 use crate::{Epoch, Position};
@@ -47,9 +49,16 @@ impl Appender {
 impl Machine {
     /// The position is taken, or nobody knows: I5 settles it by reading back.
     pub(super) fn on_unclear(&mut self, token: Token, actions: &mut Vec<Action>) {
+        mutant!(self, UnclearIsOurs => return self.on_ours(token, actions));
+        mutant!(self, UnclearIsForeign => return self.on_foreign(actions));
         if self.appender.has_asked(token) {
             actions.push(Action::ReadBack(self.appender.next));
         }
+    }
+
+    pub(super) fn on_nothing(&mut self) {
+        self.appender.on_nothing();
+        mutant!(self, AsksAhead => self.appender.aim_at(self.appender.next.next()));
     }
 
     /// Another attempt's entry stands where ours should.
@@ -70,6 +79,7 @@ impl Machine {
         let Some(index) = self.appender.asked.iter().position(|(asked, _)| *asked == token) else {
             return; // An answer to a request for a position that was settled by another one.
         };
+        mutant!(self, NewestRequestCounts => self.appender.asked.drain(index..self.appender.asked.len() - 1));
         let (_, draft) = self.appender.asked.swap_remove(index);
         let position = self.appender.next;
         self.appender.aim_at(position.next());
@@ -89,6 +99,7 @@ impl Machine {
         if self.appender.busy {
             return; // I5: p+1 is asked for only when p is known to be ours.
         }
+        mutant!(self, ReadsBeforeStartEntry => if self.phase == Phase::Starting { return self.on_started(actions) });
         let draft = match self.phase {
             Phase::Claiming => Some(self.draft(EntryKind::Claim, self.durable.epoch)),
             Phase::Starting => Some(self.draft(EntryKind::Start, self.barrier)),
@@ -98,6 +109,7 @@ impl Machine {
         if let Some(draft) = draft
             && self.phase != Phase::Ended
         {
+            mutant!(self, CommitsBeforeDurable => self.commit_draft(&draft, actions));
             self.appender.ask(draft, actions);
         }
     }
@@ -125,12 +137,15 @@ impl Machine {
     fn draft(&self, kind: EntryKind, epoch: Epoch) -> Draft {
         // I3: whatever was prepared up to this epoch and is not confirmed, also by a checkpoint that
         // failed or was given up. No entry lists an epoch above its own.
-        let lists = self.unconfirmed_up_to(epoch);
+        mutant!(self, ListsOwnEpochAlone => return Draft { kind, epoch, lists: self.unconfirmed(epoch..=epoch) });
+        mutant!(self, ListsEpochsAbove => return Draft { kind, epoch, lists: self.unconfirmed(..) });
+        mutant!(self, ClaimListsNothing => if kind == EntryKind::Claim { return Draft { kind, epoch, lists: Lists::new() } });
+        let lists = self.unconfirmed(..=epoch);
         Draft { kind, epoch, lists }
     }
 
-    pub(super) fn unconfirmed_up_to(&self, epoch: Epoch) -> Lists {
-        self.ledger.range(..=epoch).map(|(epoch, group)| (*epoch, group.unconfirmed.clone())).collect()
+    pub(super) fn unconfirmed(&self, epochs: impl RangeBounds<Epoch>) -> Lists {
+        self.ledger.range(epochs).map(|(epoch, group)| (*epoch, group.unconfirmed.clone())).collect()
     }
 
     /// The lowest epoch of `lists` that would not live until its commit.

@@ -17,8 +17,20 @@
 //! explores the machine itself. What is not decided here: when a barrier is due, what a checkpoint's
 //! bytes are, and how often a request is retried.
 
+/// `mutant!(machine, Name => change)`: the place of an invariant that a [`Mutant`] breaks.
+macro_rules! mutant {
+    ($machine:ident, $name:ident => $change:expr) => {
+        #[cfg(feature = "mutants")]
+        if $machine.mutant == Some($crate::protocol::Mutant::$name) {
+            $change;
+        }
+    };
+}
+
 mod append;
 mod message;
+#[cfg(feature = "mutants")]
+mod mutant;
 mod run;
 mod start;
 #[cfg(test)]
@@ -27,6 +39,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use message::{Action, Draft, End, Event, Head, Limits, Lists, Millis, SinkIndex, Token};
+
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 
 use crate::log::Closed;
 use crate::{Epoch, Position};
@@ -113,6 +128,8 @@ pub struct Machine {
     /// The job shall end so; its last barrier is sent or it needs none.
     closing: Option<Closed>,
     last_barrier_wanted: bool,
+    #[cfg(feature = "mutants")]
+    mutant: Option<Mutant>,
 }
 
 impl Machine {
@@ -133,7 +150,15 @@ impl Machine {
             failures: 0,
             closing: None,
             last_barrier_wanted: false,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
+    }
+
+    /// A machine that breaks an invariant. For tests alone.
+    #[cfg(feature = "mutants")]
+    pub fn mutated(self, mutant: Mutant) -> Self {
+        Self { mutant: Some(mutant), ..self }
     }
 
     /// Whether the attempt is over.
@@ -175,7 +200,7 @@ impl Machine {
             Event::Created(token) | Event::FoundOurs(token) => self.on_ours(token, actions),
             Event::Taken(token) | Event::Unknown(token) => self.on_unclear(token, actions),
             Event::FoundForeign => self.on_foreign(actions),
-            Event::FoundNothing => self.appender.on_nothing(),
+            Event::FoundNothing => self.on_nothing(),
             Event::Relisted { newest } => self.on_relisted(newest, actions),
             Event::ClaimedAbove => self.on_claimed_above(actions),
             Event::Recovered => self.on_recovered(),

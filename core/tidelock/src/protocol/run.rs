@@ -89,6 +89,7 @@ impl Machine {
         self.failures = 0;
         self.open = self.open.split_off(&self.durable.epoch.next());
         self.to_commit.push_back(self.durable.clone());
+        mutant!(self, CommitsUnlisted => self.commit_unlisted());
         self.tell_settled(actions);
     }
 
@@ -96,6 +97,7 @@ impl Machine {
     pub(super) fn tell_settled(&mut self, actions: &mut Vec<Action>) {
         let DurableEntry { epoch, lists, .. } = &self.durable;
         let settled = lists.keys().next().map_or(*epoch, |first| Epoch(first.0.saturating_sub(1)));
+        mutant!(self, SettledWhenDurable => actions.push(Action::Settled { epoch: *epoch }));
         if settled > self.settled {
             self.settled = settled;
             self.settle_wanted = false;
@@ -143,10 +145,12 @@ impl Machine {
     }
 
     fn confirm_if_all_answered(&mut self, actions: &mut Vec<Action>) {
+        mutant!(self, StartsBeforeConfirmed => self.start_before_confirmed(actions));
         let Some(committing) = self.committing.take_if(|committing| committing.waiting.is_empty()) else {
             return;
         };
         actions.push(Action::Confirmed { epoch: committing.entry.epoch });
+        mutant!(self, SettledWhenConfirmed => actions.push(Action::Settled { epoch: committing.entry.epoch }));
         if self.phase == Phase::CommittingPending {
             self.resolve_start(actions);
         }
@@ -161,6 +165,7 @@ impl Machine {
             return;
         }
         open.given_up = true;
+        mutant!(self, ForgetsGivenUp => self.ledger.remove(&epoch));
         actions.push(Action::GivenUp { epoch });
     }
 }

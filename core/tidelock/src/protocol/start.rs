@@ -34,6 +34,7 @@ impl Machine {
             .map(|(epoch, sinks)| (*epoch, Group { unconfirmed: sinks.clone(), expires_at: None }))
             .collect();
         self.durable = DurableEntry { position: head.position, epoch: head.epoch, lists: head.lists };
+        mutant!(self, NoClaim => self.begin_recovery(actions));
     }
 
     pub(super) fn on_claimed(&mut self, actions: &mut Vec<Action>) {
@@ -46,13 +47,19 @@ impl Machine {
         if self.phase != Phase::Verifying {
             return;
         }
+        mutant!(self, NoRelist => return self.begin_recovery(actions));
         if newest > self.durable.position {
             self.phase = Phase::Looking;
             actions.push(Action::Look);
             return;
         }
-        // I6: claimed; now sweep and look at everything before anything is committed.
+        self.begin_recovery(actions);
+    }
+
+    /// I6: claimed; now sweep and look at everything before anything is committed.
+    fn begin_recovery(&mut self, actions: &mut Vec<Action>) {
         self.phase = Phase::Recovering;
+        mutant!(self, CommitsWithoutLooking => return self.on_recovered());
         actions.push(Action::Recover(self.durable.lists.clone()));
     }
 
@@ -70,6 +77,7 @@ impl Machine {
         }
         // I6: commit all that is pending. I1, I8: the claim is ours, durable, and lists it. I4: every sink
         // is asked, because nobody knows whether the attempt before came to it.
+        mutant!(self, PendingIsForgotten => self.ledger.clear());
         self.phase = Phase::CommittingPending;
         self.to_commit.push_back(self.durable.clone());
     }
