@@ -21,6 +21,7 @@ mod pruning;
 mod run;
 mod schedule;
 mod snapshot;
+mod split_table;
 mod splits;
 mod start;
 mod waiting;

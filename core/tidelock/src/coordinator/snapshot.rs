@@ -12,7 +12,7 @@ use crate::{Epoch, Error, ErrorKind, Position, Result, Segment, SplitState, Uid,
 
 /// Larger segments go into a chunk: a manifest stays small enough to be written with every checkpoint
 /// and read by a person.
-const INLINE_MAX: u64 = 16 * 1024;
+pub(super) const INLINE_MAX: u64 = 16 * 1024;
 
 /// Where a segment stands in [`Building`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,19 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::value::to_raw_value;
-
-use crate::restore::SplitChanges;
+use super::split_table::SplitTable;
 use crate::{
     Discovery, Epoch, Error, ErrorKind, Known, Result, Segment, SplitId, SplitState, Stored, StoredSplit,
 };
-
-/// Up to this many splits are written whole with each entry: one small list is cheaper to write and to
-/// read than a chain.
-const WHOLE_MAX: usize = 64;
-/// A chain of changes is replaced by a base when it is longer than this, so that a restore reads a
-/// bounded number of segments.
-const CHAIN_MAX: usize = 64;
 
 /// A split that was found and is in no entry yet.
 #[derive(Debug)]
@@ -32,14 +23,11 @@ struct Newcomer {
 #[derive(Debug, Default)]
 pub(super) struct Splits {
     /// As of the last epoch whose reports were applied.
-    current: BTreeMap<SplitId, SplitState>,
+    current: SplitTable,
     newcomers: Vec<Newcomer>,
     /// Known to be finished, perhaps in an epoch that is not stored yet.
     finished: BTreeSet<SplitId>,
     forget: BTreeSet<SplitId>,
-    chain: Vec<Segment>,
-    chain_bytes: u64,
-    base_bytes: u64,
     /// No more splits will be found.
     complete: bool,
     discovery: Asked,
@@ -57,10 +45,9 @@ struct Asked {
 
 impl Splits {
     /// Continues from a snapshot.
-    pub(super) fn restored(current: BTreeMap<SplitId, SplitState>) -> Self {
-        let finished =
-            current.values().filter(|split| split.finished).map(|split| split.id.clone()).collect();
-        Self { current, finished, ..Self::default() }
+    pub(super) fn restored(splits: BTreeMap<SplitId, SplitState>) -> Self {
+        let finished = splits.values().filter(|split| split.finished).map(|split| split.id.clone()).collect();
+        Self { current: splits.into_values().collect(), finished, ..Self::default() }
     }
 
     /// Splits that are to be read, with their positions.
@@ -70,7 +57,11 @@ impl Splits {
 
     /// Whether everything was read and no more will come.
     pub(super) fn is_exhausted(&self) -> bool {
-        let found = self.current.keys().chain(self.newcomers.iter().map(|newcomer| &newcomer.state.id));
+        let found = self
+            .current
+            .values()
+            .map(|split| &split.id)
+            .chain(self.newcomers.iter().map(|newcomer| &newcomer.state.id));
         let mut found = found.filter(|id| !self.forget.contains(*id));
         self.complete
             && self.discovery.wanted == self.discovery.answered
@@ -122,7 +113,7 @@ impl Splits {
     pub(super) fn found(&mut self, found: Discovery<StoredSplit>, next: Epoch) -> Result<Vec<SplitState>> {
         self.discovery.answered = self.discovery.running.take().unwrap_or(self.discovery.answered);
         self.complete |= found.complete;
-        let stored = |id: &SplitId| self.current.get(id).is_some_and(|split| split.finished);
+        let stored = |id: &SplitId| self.current.is_finished(id);
         let after: BTreeSet<SplitId> = self
             .discovery
             .told
@@ -133,7 +124,7 @@ impl Splits {
         let mut new = Vec::with_capacity(found.new.len());
         for StoredSplit { id, split } in found.new {
             let known =
-                self.current.contains_key(&id) || self.newcomers.iter().any(|known| known.state.id == id);
+                self.current.get(&id).is_some() || self.newcomers.iter().any(|known| known.state.id == id);
             if known {
                 return Err(Error::new(
                     ErrorKind::Bug,
@@ -150,57 +141,40 @@ impl Splits {
         Ok(new)
     }
 
-    /// Applies what the tasks reported for an epoch, and returns what changed in the snapshot.
+    /// Applies what the tasks reported for an epoch, and stores what changed.
     pub(super) fn apply(&mut self, epoch: Epoch, reported: Vec<SplitState>) -> Result<()> {
-        let mut changed = BTreeSet::new();
-        for mut split in reported {
-            if let Some(before) = self.take_known(&split.id) {
-                // A watermark never goes back, whatever a task reports after a restart of its reader.
-                split.watermark = split.watermark.max(before.watermark);
-            } else {
-                return Err(Error::new(
-                    ErrorKind::Bug,
-                    "report",
-                    "a task reported a split that was not assigned",
-                )
-                .with("split", &split.id));
-            }
-            changed.insert(split.id.clone());
-            self.current.insert(split.id.clone(), split);
+        for split in reported {
+            self.take_newcomer(&split.id);
+            self.current.advance(split)?;
         }
-        self.admit(epoch, &mut changed);
+        self.admit(epoch);
         let forgotten = self.forget_stored();
-        self.store(changed, forgotten)
+        self.current.store(forgotten)
     }
 
-    fn take_known(&mut self, id: &SplitId) -> Option<SplitState> {
-        if let Some(known) = self.current.get(id) {
-            return Some(known.clone());
+    /// A split that is reported is in the snapshot from now on.
+    fn take_newcomer(&mut self, id: &SplitId) {
+        if let Some(index) = self.newcomers.iter().position(|newcomer| newcomer.state.id == *id) {
+            self.current.insert(self.newcomers.swap_remove(index).state);
         }
-        let index = self.newcomers.iter().position(|newcomer| newcomer.state.id == *id)?;
-        Some(self.newcomers.swap_remove(index).state)
     }
 
-    fn admit(&mut self, epoch: Epoch, changed: &mut BTreeSet<SplitId>) {
+    fn admit(&mut self, epoch: Epoch) {
         let current = &self.current;
-        let ended = |id: &SplitId| current.get(id).is_some_and(|split| split.finished);
         let due = |newcomer: &Newcomer| {
-            newcomer.from <= epoch || (!newcomer.after.is_empty() && newcomer.after.iter().all(ended))
+            let parents_ended = newcomer.after.iter().all(|id| current.is_finished(id));
+            newcomer.from <= epoch || (!newcomer.after.is_empty() && parents_ended)
         };
-        let (admitted, waiting) = std::mem::take(&mut self.newcomers).into_iter().partition(due);
+        let (admitted, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.newcomers).into_iter().partition(due);
         self.newcomers = waiting;
-        let admitted: Vec<Newcomer> = admitted;
-        for Newcomer { state, .. } in admitted {
-            changed.insert(state.id.clone());
-            self.current.insert(state.id.clone(), state);
-        }
+        admitted.into_iter().for_each(|newcomer| self.current.insert(newcomer.state));
     }
 
     /// Forgets what is finished in the snapshot too: forgetting earlier would read it again.
     fn forget_stored(&mut self) -> Vec<SplitId> {
-        let current = &self.current;
-        let ended = |id: &SplitId| current.get(id).is_some_and(|split| split.finished);
-        let forgotten: Vec<SplitId> = self.forget.iter().filter(|id| ended(id)).cloned().collect();
+        let forgotten: Vec<SplitId> =
+            self.forget.iter().filter(|id| self.current.is_finished(id)).cloned().collect();
         for id in &forgotten {
             self.current.remove(id);
             self.finished.remove(id);
@@ -209,42 +183,13 @@ impl Splits {
         forgotten
     }
 
-    fn store(&mut self, changed: BTreeSet<SplitId>, forgotten: Vec<SplitId>) -> Result<()> {
-        if changed.is_empty() && forgotten.is_empty() && !self.chain.is_empty() {
-            return Ok(());
-        }
-        let whole = self.chain.is_empty()
-            || self.current.len() <= WHOLE_MAX
-            || self.chain.len() >= CHAIN_MAX
-            || self.chain_bytes > self.base_bytes;
-        let splits = if whole {
-            self.current.values().cloned().collect()
-        } else {
-            changed.iter().filter_map(|id| self.current.get(id)).cloned().collect()
-        };
-        let forgotten = if whole { Vec::new() } else { forgotten };
-        let json = to_raw_value(&SplitChanges { splits, forgotten }).map_err(|error| {
-            Error::new(ErrorKind::Bug, "store", "split states cannot be stored as JSON").because(error)
-        })?;
-        let segment = Segment::Json(json);
-        if whole {
-            self.base_bytes = segment.size();
-            self.chain_bytes = 0;
-            self.chain.clear();
-        } else {
-            self.chain_bytes += segment.size();
-        }
-        self.chain.push(segment);
-        Ok(())
-    }
-
     /// The segments of the source's state, as of the last applied epoch.
     pub(super) fn segments(&self) -> &[Segment] {
-        &self.chain
+        self.current.segments()
     }
 
     /// The same, to replace large ones by chunks.
     pub(super) fn segments_mut(&mut self) -> &mut [Segment] {
-        &mut self.chain
+        self.current.segments_mut()
     }
 }
