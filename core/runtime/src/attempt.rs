@@ -8,7 +8,7 @@ use tidelock::coordinator::{Ended, HostLink};
 use tidelock::host::News;
 use tidelock::job::{Graph as CoreGraph, Restored};
 use tidelock::log::Log;
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, ErrorKind, Result, Retry};
 use timely::communication::WorkerGuards;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -26,6 +26,10 @@ use crate::workers::Workers;
 
 /// How long the coordinator may take to end after a failure, before it is dropped like in a crash.
 const COORDINATOR_GRACE: Duration = Duration::from_secs(10);
+
+/// How long workers, and then tasks, may take to end. What still runs after that is stuck in a function that
+/// never returns; the process must end, or two attempts would run in it.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all attempts of a job have in common.
 pub(crate) struct Setup<F> {
@@ -62,14 +66,24 @@ impl Threads {
         Ok(Self { stop: Arc::clone(&shared.stop), guards: Some(guards) })
     }
 
-    /// Joins them. The guards block, so not here.
-    async fn join(mut self) {
+    /// Ends and joins them, in bounded time: a function of the user's may never return.
+    async fn join(mut self) -> Result<()> {
         self.stop.end();
-        if let Some(guards) = self.guards.take() {
+        let Some(guards) = self.guards.take() else { return Ok(()) };
+        let (joined, waits) = tokio::sync::oneshot::channel();
+        // The guards block. A thread of its own, because a runtime waits for its blocking tasks.
+        std::thread::spawn(move || {
             // A worker catches its panics, so there is nothing to learn from the result.
-            let _ = tokio::task::spawn_blocking(move || drop(guards.join())).await;
-        }
+            drop(guards.join());
+            let _ = joined.send(());
+        });
+        let stuck = "a worker did not stop: a function in the graph blocks it";
+        tokio::time::timeout(END_TIMEOUT, waits).await.map(drop).map_err(|_| still_running(stuck))
     }
+}
+
+fn still_running(what: &str) -> Error {
+    Error::new(ErrorKind::Bug, "end the attempt", what).with_retry(Retry::Halt)
 }
 
 impl Drop for Threads {
@@ -99,15 +113,22 @@ pub(crate) async fn run<F: Build>(
     let (built_sender, mut built) = mpsc::channel(setup.workers.count());
     let threads = Threads::start(setup, &shared, restored, built_sender)?;
     let ended = conduct(setup, &shared, &mut built, coordinate).await;
-    threads.join().await;
-    shared.tasks.ended().await;
-    match shared.stop.take_failure() {
+    let joined = threads.join().await;
+    let stuck = "a reader, a writer or a lookup did not stop: it blocks its thread";
+    let finished = tokio::time::timeout(END_TIMEOUT, shared.tasks.ended()).await;
+    let quiet = joined.and(finished.map_err(|_| still_running(stuck)));
+    let ended = match shared.stop.take_failure() {
         // What the coordinator says after that only follows from it.
         Some(failure) => Err(match failure.uid {
             Some(uid) => failure.error.with("uid", uid),
             None => failure.error,
         }),
         None => ended,
+    };
+    match (ended, quiet) {
+        (ended, Ok(())) => ended,
+        (Ok(_), Err(stuck)) => Err(stuck),
+        (Err(error), Err(stuck)) => Err(stuck.because(error)),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::attempt::{self, Setup};
 use crate::counters::Counters;
 use crate::handle::Handle;
 use crate::restarts::Restarts;
+use crate::signals::Signals;
 use crate::workers::Workers;
 
 /// Bytes that sources may have handed over and nothing has taken yet.
@@ -23,6 +24,7 @@ pub struct Job {
     core: CoreJob,
     restarts: Restarts,
     bytes_in_flight_max: u64,
+    stop_on_signals: bool,
     handle: Handle,
 }
 
@@ -48,6 +50,7 @@ impl Job {
             core,
             restarts: Restarts::default(),
             bytes_in_flight_max: BYTES_IN_FLIGHT_MAX,
+            stop_on_signals: false,
             handle: Handle::new(Arc::new(Counters::default())),
         }
     }
@@ -79,6 +82,14 @@ impl Job {
         self
     }
 
+    /// Stops with a checkpoint on SIGTERM and Ctrl-C, and at once when asked again. Without it the
+    /// process ends like in a crash, and the next start recovers.
+    #[must_use]
+    pub fn stop_on_signals(mut self) -> Self {
+        self.stop_on_signals = true;
+        self
+    }
+
     /// Builds the graph on every worker, claims the job, recovers, and runs it to its end: the end of
     /// bounded input, or a stop through [`Job::handle`].
     ///
@@ -89,7 +100,22 @@ impl Job {
     where
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
-        let Self { core, restarts, bytes_in_flight_max, handle } = self;
+        let handle = self.handle.clone();
+        if !self.stop_on_signals {
+            return self.attempts(workers, build).await;
+        }
+        let signals = Signals::listen()?;
+        tokio::select! {
+            ended = self.attempts(workers, build) => ended,
+            never = signals.obey(&handle) => match never {},
+        }
+    }
+
+    async fn attempts<F>(self, workers: Workers, build: F) -> Result<Ended>
+    where
+        F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
+    {
+        let Self { core, restarts, bytes_in_flight_max, handle, .. } = self;
         let config = core.config().clone();
         let setup = Setup {
             workers,

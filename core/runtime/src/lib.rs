@@ -17,6 +17,7 @@ mod marks;
 mod outbox;
 mod restarts;
 mod shared;
+mod signals;
 mod sink;
 mod source;
 mod state;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use tidelock::{Result, Uid};
+use timely::Accountable;
 use timely::dataflow::Stream as TimelyStream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::core::Concatenate;
@@ -112,6 +113,22 @@ impl<'s, R: 'static> Stream<'s, R> {
         Self { inner, graph, origins, after }
     }
 
+    /// Continues the stream with operators of timely itself: the way out where this crate has no word for
+    /// something.
+    ///
+    /// **Unstable**: it shows the types of one exact version of timely. The timestamp is the epoch.
+    /// Operators keep it: a record that leaves in a later epoch than it came is lost or doubled by a
+    /// restart, and so is all state, which no snapshot has. Event time does not pass through.
+    pub fn with_timely<O: 'static>(
+        self,
+        build: impl FnOnce(TimelyStream<'s, u64, Vec<R>>) -> TimelyStream<'s, u64, Vec<O>>,
+    ) -> Stream<'s, O> {
+        let Self { inner, graph, after, .. } = self;
+        let records = convert(inner, "to timely", |batch: Batch<R>| batch.records);
+        let inner = convert(build(records), "from timely", |records| Batch { records, ..Batch::default() });
+        Stream { inner, graph, origins: Vec::new(), after }
+    }
+
     /// An operator that turns each batch into one, at once and without state.
     fn stateless<B: 'static>(
         self,
@@ -138,4 +155,29 @@ impl<'s, R: 'static> Stream<'s, R> {
         });
         Stream { inner, graph, origins, after }
     }
+}
+
+/// Changes the container of a stream.
+fn convert<'s, A, B>(
+    stream: TimelyStream<'s, Time, A>,
+    name: &str,
+    mut convert: impl FnMut(A) -> B + 'static,
+) -> TimelyStream<'s, Time, B>
+where
+    A: Accountable + Default + 'static,
+    B: Accountable + Default + 'static,
+{
+    let mut builder = OperatorBuilder::new(name.to_owned(), stream.scope());
+    let mut input = builder.new_input(stream, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (mut output, converted) = builder.new_output();
+    builder.build(move |_| {
+        move |_| {
+            let mut output = output.activate();
+            input.for_each(|capability, batch| {
+                output.give(&capability, &mut convert(std::mem::take(batch)));
+            });
+        }
+    });
+    converted
 }

@@ -50,7 +50,7 @@ impl Lookup for Doubles {
         self.under_way.fetch_sub(1, Ordering::SeqCst);
         match self.fails.lock().unwrap().pop() {
             Some(error) => Err(error),
-            None => Ok(keys.iter().map(|key| (key % 2 == 0).then_some(key * 2)).collect()),
+            None => Ok(keys.iter().map(|key| key.is_multiple_of(2).then_some(key * 2)).collect()),
         }
     }
 }
@@ -69,7 +69,7 @@ async fn start(workers: usize, lookup: &Arc<Doubles>, how: Lookups) -> (Fake, Ar
                 &lookup,
                 how,
                 // Every fifth event has no key; every key comes several times.
-                |event: &Event| (event.number % 5 != 0).then_some(event.number / 3),
+                |event: &Event| (!event.number.is_multiple_of(5)).then_some(event.number / 3),
                 |event, double| (event.number, double.copied()),
             )
             .sink("out", &sink);
@@ -83,7 +83,7 @@ async fn start(workers: usize, lookup: &Arc<Doubles>, how: Lookups) -> (Fake, Ar
 
 fn expected(number: u64) -> Row {
     let key = number / 3;
-    (number, (number % 5 != 0 && key % 2 == 0).then_some(key * 2))
+    (number, (!number.is_multiple_of(5) && key.is_multiple_of(2)).then_some(key * 2))
 }
 
 /// Reads everything through a few checkpoints.

@@ -287,3 +287,47 @@ async fn splits_are_read_in_the_order_of_their_names_where_asked() {
     assert!(opened.windows(2).filter(|pair| pair[0] > pair[1]).count() <= 1, "{opened:?}");
     fake.finish().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_of_timely_can_take_part() {
+    use timely::dataflow::operators::vec::Map;
+
+    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<u64>::new());
+    let job_source = Arc::clone(&source);
+    let mut fake = Fake::start(2, move |graph| {
+        let events = graph.source("in", &job_source).stream();
+        events.with_timely(|stream| stream.map(|event| event.number)).sink("out", &sink);
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    source.release("a", 100, false);
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    fake.read("in", 100).await;
+    let reports = fake.checkpoint(1).await;
+    assert_eq!(committed::<u64>(&reports, "out"), (0..100).collect::<Vec<_>>());
+    fake.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_can_be_split_joined_and_made_longer() {
+    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<u64>::new());
+    let job_source = Arc::clone(&source);
+    let mut fake = Fake::start(2, move |graph| {
+        let events = graph.source("in", &job_source).event_time(|event| event.time).stream();
+        let even = events.clone().filter(|event| event.number.is_multiple_of(2)).map(|event| event.number);
+        let thrice = events.flat_map(|event| vec![event.number + 1_000; 3]);
+        even.union(thrice).sink("out", &sink);
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    source.release("a", 10, false);
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    fake.read("in", 10).await;
+    let mut written = committed::<u64>(&fake.checkpoint(1).await, "out");
+    written.sort_unstable();
+    let thrice = (1_000..1_010).flat_map(|number| [number; 3]);
+    assert_eq!(written, [0, 2, 4, 6, 8].into_iter().chain(thrice).collect::<Vec<_>>());
+    fake.finish().await.unwrap();
+}
