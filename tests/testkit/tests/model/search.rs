@@ -55,7 +55,7 @@ struct Folded(u64);
 
 impl Hasher for Folded {
     fn finish(&self) -> u64 {
-        let wide = u128::from(self.0) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+        let wide = u128::from(self.0) * 0x9e37_79b9_7f4a_7c15;
         (wide ^ (wide >> 64)) as u64
     }
 
