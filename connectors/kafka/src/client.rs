@@ -23,6 +23,13 @@ pub struct Examined {
     pub not_open_in: Option<(String, i32)>,
 }
 
+impl Examined {
+    /// A finding, for tools and tests.
+    pub fn new(verdict: Verdict, described: Option<Described>, not_open_in: Option<(String, i32)>) -> Self {
+        Self { verdict, described, not_open_in }
+    }
+}
+
 /// The transactions of a cluster.
 #[derive(Debug, Clone)]
 pub struct Transactions {

@@ -215,6 +215,35 @@ async fn a_transaction_that_timed_out_halts_with_its_evidence_and_nothing_is_com
     assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
     assert_eq!(transactions.examine(&good).await.expect("examined").verdict, Verdict::Open, "untouched");
     assert!(support::read(&brokers, &topic, 1).is_empty());
+    transactions.fence(&good.transactional_id).await.expect("tidied up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_was_aborted_in_one_partition_halts_although_its_coordinator_says_ongoing() {
+    let Some(brokers) = support::brokers("aborted by offset") else { return };
+    let topic = support::fresh_topic(&brokers, 2).await;
+    let job = support::fresh("offset");
+    let old = attempt(&job, 1);
+    let sink = sink(&brokers).await;
+    let mut writer = sink.open(&old, WriterId(0)).await.expect("open");
+    let mut both = records(&topic, 0..4);
+    for (record, partition) in both.iter_mut().zip([0, 1, 0, 1]) {
+        record.partition = Some(partition);
+    }
+    write(&mut writer, both).await;
+    let committable = prepare(&mut writer, 1).await;
+    support::abort_in_partition(&brokers, &committable, &topic, 1);
+
+    let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
+    let found = transactions.examine(&committable).await.expect("examined");
+    assert_eq!(found.described.expect("known").state, TransactionState::Ongoing);
+    assert_eq!(found.not_open_in, Some((topic.clone(), 1)));
+    let listed = [pending(&old, 1, committable.clone())];
+    let error = sink.recover(&attempt(&job, 2), &listed).await.expect_err("torn");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Expired, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("partition 1 of"), "{error}");
+    assert!(support::read(&brokers, &topic, 2).is_empty(), "nothing of it was committed");
+    transactions.fence(&committable.transactional_id).await.expect("tidied up");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,6 +107,41 @@ pub(crate) fn begin_transaction(brokers: &str, id: &str, topic: &str, values: &[
     producer
 }
 
+/// Aborts a transaction in one partition alone, behind its coordinator's back: what an operator's
+/// `kafka-transactions.sh abort --start-offset` sends to the partition's leader, here the only broker.
+pub(crate) fn abort_in_partition(brokers: &str, ours: &KafkaCommittable, topic: &str, partition: i32) {
+    use std::io::{Read, Write};
+
+    use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+    use kafka_protocol::messages::{RequestHeader, TopicName, WriteTxnMarkersRequest};
+    use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
+    const VERSION: i16 = 1;
+
+    let topic = WritableTxnMarkerTopic::default()
+        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partition_indexes(vec![partition]);
+    let marker = WritableTxnMarker::default()
+        .with_producer_id(ours.producer_id.into())
+        .with_producer_epoch(ours.producer_epoch)
+        .with_transaction_result(false)
+        .with_topics(vec![topic]);
+    let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+    let header = RequestHeader::default()
+        .with_request_api_key(WriteTxnMarkersRequest::KEY)
+        .with_request_api_version(VERSION)
+        .with_correlation_id(1);
+    let mut frame = bytes::BytesMut::new();
+    header.encode(&mut frame, WriteTxnMarkersRequest::header_version(VERSION)).expect("a header");
+    request.encode(&mut frame, VERSION).expect("a request");
+    let mut stream = std::net::TcpStream::connect(brokers).expect("the broker");
+    stream.write_all(&u32::try_from(frame.len()).expect("small").to_be_bytes()).expect("sent");
+    stream.write_all(&frame).expect("sent");
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).expect("an answer");
+    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).expect("an answer");
+}
+
 /// A record as a stranger reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
