@@ -228,6 +228,7 @@ impl Running {
         let now = Instant::now();
         let append = self.phases.durable(entry.epoch, now);
         self.schedule.completed(entry.epoch, now);
+        self.barriers = self.barriers.split_off(&entry.epoch.next());
         self.waiting.durable(entry);
         self.progress.send_modify(|progress| {
             progress.epoch = entry.epoch;

@@ -38,6 +38,7 @@ impl Running {
             Action::Barrier { epoch, last } => {
                 let now = Instant::now();
                 self.schedule.sent(epoch, now);
+                self.barriers.insert(epoch, self.now());
                 self.phases.barrier_sent(epoch, now);
                 self.waiting.barrier_sent(epoch);
                 self.outbox.push_back(Order::Barrier { epoch, last });

@@ -34,7 +34,6 @@ const SETTLE_IDLE_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Held {
     report: Report,
-    arrived: Millis,
     /// How many discovery requests of each source must be answered first.
     needs: BTreeMap<Uid, u64>,
 }
@@ -85,6 +84,8 @@ pub(super) struct Running {
     pub(super) building: Building,
     pub(super) recovering: usize,
     held: VecDeque<Held>,
+    /// When the barriers were sent that no durable entry covers yet.
+    pub(super) barriers: BTreeMap<Epoch, Millis>,
     input_ended: bool,
     pub(super) reinit: BTreeMap<Epoch, BTreeMap<Uid, BTreeSet<WriterId>>>,
     pub(super) schedule: Schedule,
@@ -142,6 +143,7 @@ impl Running {
             building: Building::default(),
             recovering: 0,
             held: VecDeque::new(),
+            barriers: BTreeMap::new(),
             input_ended: false,
             reinit: BTreeMap::new(),
             schedule: Schedule::new(config.settings.clone(), now),
@@ -352,8 +354,7 @@ impl Running {
             )
             .with("sink", uid));
         }
-        let arrived = self.now();
-        self.held.push_back(Held { report, arrived, needs });
+        self.held.push_back(Held { report, needs });
         self.release_reports();
         Ok(())
     }
@@ -366,7 +367,11 @@ impl Running {
             })
         };
         while self.held.front().is_some_and(|held| answered(held, &self.building)) {
-            let Some(Held { report, arrived, .. }) = self.held.pop_front() else { break };
+            let Some(Held { report, .. }) = self.held.pop_front() else { break };
+            // What remains was counted from the return of `prepare`, by a clock that may be another
+            // process's. The barrier was sent before that, so its time can only err towards caution; the
+            // report's arrival could not, because reports are delayed and processes stand still.
+            let sent = self.barriers.get(&report.epoch).copied().unwrap_or_default();
             let index = |uid: &Uid| {
                 self.sinks.iter().position(|sink| sink == uid).and_then(|index| index.try_into().ok())
             };
@@ -376,7 +381,7 @@ impl Running {
                 epoch: report.epoch,
                 task: report.task,
                 prepared: prepared.filter_map(|(uid, _)| index(uid)).collect(),
-                expires_at: expires.map(|expires| arrived.saturating_add(millis(expires))),
+                expires_at: expires.map(|expires| sent.saturating_add(millis(expires))),
             });
             self.building.report(self.attempt_number(), report);
         }
