@@ -52,9 +52,14 @@ impl Keeper {
             }
         }
         let process = sim.start(&self.spec);
+        self.adopt(process);
+        process
+    }
+
+    /// Looks after a process that somebody else started.
+    pub fn adopt(&mut self, process: ProcessId) {
         self.processes.push(process);
         self.start_at = None;
-        process
     }
 
     /// The newest process that runs.

@@ -24,6 +24,7 @@ pub mod link;
 pub mod plan;
 pub mod points;
 pub mod process;
+pub mod scene;
 pub mod seed;
 pub mod store;
 pub mod table;
