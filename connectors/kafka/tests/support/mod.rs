@@ -43,18 +43,6 @@ fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     config(brokers).create().expect("an admin client")
 }
 
-/// Makes a topic over a listener that asks for credentials.
-pub(crate) async fn create_topic_with(properties: &Properties, name: &str, partitions: i32) {
-    let mut config = ClientConfig::new();
-    for (name, value) in properties.iter() {
-        config.set(name, value);
-    }
-    let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-    let made = admin.create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
-    made.into_iter().for_each(|one| drop(one.expect("a topic")));
-}
-
 /// Makes a topic.
 pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) {
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));

@@ -73,7 +73,7 @@ struct Crashes<'o> {
 ///
 /// # Errors
 /// Where a row is missing, double or wrong, an attempt went back, or the job failed by itself.
-pub async fn run(options: &Options, kills: u32) -> Result<()> {
+pub(crate) async fn run(options: &Options, kills: u32) -> Result<()> {
     let places = Places::of(options);
     start_from_nothing(&places.out, options.out.is_none())?;
     start_from_nothing(&places.checkpoints, options.checkpoints.is_none())?;

@@ -1,6 +1,7 @@
 //! What goes in, and what comes out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ pub(crate) struct Enriched {
     /// The seats of the plane, where it is known.
     pub(crate) seats: Option<u64>,
     /// The name of the airline, where it is known.
-    pub(crate) airline: Option<String>,
+    pub(crate) airline: Option<Arc<str>>,
 }
 
 /// What is known of one airport's hour so far.
@@ -39,19 +40,23 @@ pub(crate) struct Hour {
     cancelled: u64,
     dep_delay_min: i64,
     seats: u64,
-    airlines: BTreeSet<String>,
+    airlines: BTreeSet<Arc<str>>,
 }
 
 impl Hour {
-    pub(crate) fn add(&mut self, flight: Enriched) {
+    pub(crate) fn add(&mut self, flight: &Enriched) {
         self.flights += 1;
         self.cancelled += u64::from(flight.dep_delay.is_none());
         self.dep_delay_min += flight.dep_delay.unwrap_or(0);
         self.seats += flight.seats.unwrap_or(0);
-        self.airlines.extend(flight.airline);
+        if let Some(airline) = &flight.airline
+            && !self.airlines.contains(airline)
+        {
+            self.airlines.insert(Arc::clone(airline));
+        }
     }
 
-    pub(crate) fn row(self, origin: String, window_start: Timestamp) -> Row {
+    pub(crate) fn row(&self, origin: String, window_start: Timestamp) -> Row {
         Row {
             origin,
             window_start,
@@ -90,9 +95,9 @@ mod tests {
             seats,
             airline: (!airline.is_empty()).then(|| airline.into()),
         };
-        hour.add(flight(Some(-3), Some(100), "United"));
-        hour.add(flight(None, None, "United"));
-        hour.add(flight(Some(10), Some(50), ""));
+        hour.add(&flight(Some(-3), Some(100), "United"));
+        hour.add(&flight(None, None, "United"));
+        hour.add(&flight(Some(10), Some(50), ""));
         let row = hour.row("EWR".into(), "2013-01-01T10:00:00Z".parse().unwrap());
         assert_eq!(
             serde_json::to_string(&row).unwrap(),

@@ -4,15 +4,15 @@
 //!   flights*.csv ──> plane by tail number ──> airline by carrier ──> by origin ──> hours ──> rows
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tidelock::{Error, ErrorKind, Result, Uid};
 use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
-use tidelock_runtime::{Context, Graph, KeyedOperator, State};
+use tidelock_runtime::{Graph, Lookups, Tumbling, Window, fold};
 
 use crate::flight::{Enriched, Flight, Hour, Row};
 use crate::options::Options;
@@ -20,13 +20,16 @@ use crate::pace::{Pace, Paced, batch_records};
 use crate::places::Places;
 use crate::tables::{self, Table};
 
+/// How long a window is.
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// Everything that the graph is made of.
 #[derive(Debug)]
 pub(crate) struct Flow {
     flights: Arc<Paced<FilesSource<Flight>>>,
     rows: Arc<FilesSink<Row>>,
-    seats: Arc<Table<u64>>,
-    airlines: Arc<Table<String>>,
+    planes: Arc<Table<u64>>,
+    airlines: Arc<Table<Arc<str>>>,
     out_of_orderness: Duration,
 }
 
@@ -46,7 +49,7 @@ impl Flow {
         Ok(Self {
             flights: Arc::new(Paced::new(FilesSource::new(reading)?, Pace::new(rate, read))),
             rows: Arc::new(FilesSink::new(Uid::new("rows")?, writing)?),
-            seats: Arc::new(tables::seats(&places.data)?),
+            planes: Arc::new(tables::planes(&places.data)?),
             airlines: Arc::new(tables::airlines(&places.data)?),
             out_of_orderness: options.out_of_orderness,
         })
@@ -56,72 +59,51 @@ impl Flow {
 impl Flow {
     /// Builds the graph on one worker.
     pub(crate) fn build(&self, graph: &Graph<'_>) {
-        let (seats, airlines) = (Arc::clone(&self.seats), Arc::clone(&self.airlines));
-        graph
+        let count = |hour: &mut Hour, flight: &Enriched| hour.add(flight);
+        let row = |origin: &String, window: Window, hour: &Hour| hour.row(origin.clone(), start_of(window));
+        let (rows, late) = graph
             .source("flights", &self.flights)
             .event_time(|flight| flight.time_hour.as_millisecond())
             .out_of_orderness(self.out_of_orderness)
             .in_order_of_names()
             .stream()
-            .map(move |flight| Enriched {
-                seats: flight.tailnum.as_ref().and_then(|tailnum| seats.get(tailnum)),
-                airline: airlines.get(&flight.carrier),
-                origin: flight.origin,
-                time_hour: flight.time_hour,
-                dep_delay: flight.dep_delay,
-            })
+            .lookup(
+                "planes",
+                &self.planes,
+                Lookups::ordered(),
+                |flight| flight.tailnum.clone(),
+                |flight, seats: Option<&u64>| (flight, seats.copied()),
+            )
+            .lookup(
+                "airlines",
+                &self.airlines,
+                Lookups::ordered(),
+                |(flight, _)| Some(flight.carrier.clone()),
+                |(flight, seats), airline: Option<&Arc<str>>| Enriched {
+                    origin: flight.origin,
+                    time_hour: flight.time_hour,
+                    dep_delay: flight.dep_delay,
+                    seats,
+                    airline: airline.cloned(),
+                },
+            )
             .key_by(|flight| flight.origin.clone())
-            .process("hours", Hours)
-            .sink("rows", &self.rows);
+            .window("hours", Tumbling::of(HOUR), fold(count, row));
+        rows.sink("rows", &self.rows);
+        late.try_map(refuse_late);
     }
 }
 
-const HOUR: i64 = 3_600_000;
+fn start_of(window: Window) -> Timestamp {
+    // A window begins at most an hour before a time that could be read.
+    Timestamp::from_millisecond(window.start).unwrap_or(Timestamp::MIN)
+}
 
-struct Hours;
-
-impl KeyedOperator for Hours {
-    type Key = String;
-    type In = Enriched;
-    type Out = Row;
-    type State = BTreeMap<i64, Hour>;
-    const STATE_VERSION: u16 = 1;
-
-    fn on_record(
-        &mut self,
-        _: &String,
-        state: &mut State<Self::State>,
-        flight: Enriched,
-        context: &mut Context<'_, Row>,
-    ) -> Result<()> {
-        let start = flight.time_hour.as_millisecond().div_euclid(HOUR) * HOUR;
-        if context.watermark() >= start + HOUR {
-            return Err(Error::new(
-                ErrorKind::Data,
-                "count by hour",
-                "a flight came too late: --out-of-orderness says how late it may be",
-            )
-            .with("time_hour", flight.time_hour));
-        }
-        context.set_timer(start + HOUR);
-        state.get_or_insert_default().entry(start).or_default().add(flight);
-        Ok(())
-    }
-
-    fn on_timer(
-        &mut self,
-        origin: &String,
-        state: &mut State<Self::State>,
-        at: i64,
-        context: &mut Context<'_, Row>,
-    ) -> Result<()> {
-        let start = at - HOUR;
-        let window_start = jiff::Timestamp::from_millisecond(start)
-            .map_err(|error| Error::new(ErrorKind::Bug, "count by hour", error.to_string()))?;
-        let hour = state.as_mut().and_then(|hours| hours.remove(&start));
-        if let Some(hour) = hour {
-            context.emit(hour.row(origin.clone(), window_start));
-        }
-        Ok(())
-    }
+/// The hour of a late flight has its row already: a row that lacks a flight must not pass for the answer.
+fn refuse_late(flight: Enriched) -> Result<()> {
+    let why =
+        "a flight came too late: the row of its hour is written. Start over with a longer --out-of-orderness";
+    Err(Error::new(ErrorKind::Data, "count by hour", why)
+        .with("time_hour", flight.time_hour)
+        .with("origin", flight.origin))
 }

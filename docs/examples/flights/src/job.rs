@@ -21,7 +21,7 @@ const RESTARTS: usize = 3;
 ///
 /// # Errors
 /// Whatever ended it.
-pub async fn run(options: &Options) -> Result<()> {
+pub(crate) async fn run(options: &Options) -> Result<()> {
     let places = Places::of(options);
     let reporter = Reporter::new(options.report);
     let flow = Flow::new(options, &places, options.rate.unwrap_or(RATE), reporter.on_read())?;
@@ -49,7 +49,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let threads = Workers::threads(options.workers.get());
     let running = Box::pin(job.restarts(restarts).run(threads, move |graph| flow.build(graph)));
     let ended = tokio::select! {
-        ended = running => ended?,
+        ended = running => ended.map_err(|error| with_late(error, &handle))?,
         () = reporter.follow(&handle) => unreachable!("invariant: it follows for ever"),
         failed = obey_signals(options, &handle, &reporter) => return Err(failed),
     };
@@ -67,6 +67,14 @@ fn config(options: &Options, places: &Places) -> JobConfig {
         config.start_from = StartFrom::Snapshot { url: url.clone(), request };
     }
     config
+}
+
+/// Adds how many flights came too late, where some did.
+fn with_late(error: Error, handle: &Handle) -> Error {
+    match handle.records_late().values().sum::<u64>() {
+        0 => error,
+        late => error.with("late_flights_so_far", late),
+    }
 }
 
 /// What a person should know of where the run begins.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
+mod command;
 mod crash;
 mod flight;
 mod flow;
@@ -11,6 +12,9 @@ mod places;
 mod report;
 mod tables;
 
-pub use crash::run as crash;
-pub use job::run;
-pub use options::{Options, Report};
+pub use command::main;
+
+/// The project's page: its job compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../README.md")]
+struct ProjectPage;

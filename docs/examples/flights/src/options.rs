@@ -39,73 +39,73 @@ Exit codes:
 /// each row is there once.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "flights", version, after_help = AFTER)]
-pub struct Options {
+pub(crate) struct Options {
     /// The folder of the input: flights*.csv, airlines.csv, planes.csv.
     #[arg(long, value_name = "DIR", default_value = DATA)]
-    pub data: String,
+    pub(crate) data: String,
 
     /// The folder of the rows. Result files are those whose names begin with neither '.' nor '_'.
     /// [default: target/flights/rows]
     #[arg(long, value_name = "DIR")]
-    pub out: Option<String>,
+    pub(crate) out: Option<String>,
 
     /// The folder of the checkpoints, one for each job. [default: target/flights/checkpoints]
     #[arg(long, value_name = "DIR")]
-    pub checkpoints: Option<String>,
+    pub(crate) checkpoints: Option<String>,
 
     /// Time between two checkpoints. Rows become visible with one, and what a crash makes the job read
     /// again is what came after the last one.
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
-    pub interval: Duration,
+    pub(crate) interval: Duration,
 
     /// Flights read in a second; 0 is as many as possible. [default: 9000, with --crash less where
     /// that many kills would not fit]
     #[arg(long, value_name = "N")]
-    pub rate: Option<u64>,
+    pub(crate) rate: Option<u64>,
 
     /// Worker threads. Each reads one file at a time.
     #[arg(long, value_name = "N", default_value = "1")]
-    pub workers: NonZeroUsize,
+    pub(crate) workers: NonZeroUsize,
 
     /// Start from this savepoint, or from LOG#POSITION: a rollback where the job has checkpoints of its
     /// own, a fork under a new --job-id. Obeyed once: started again with it, the job goes on from its
     /// newest checkpoint.
     #[arg(long, value_name = "URL")]
-    pub from_savepoint: Option<String>,
+    pub(crate) from_savepoint: Option<String>,
 
     /// A name for the request of --from-savepoint, to go back to the same savepoint a second time.
     #[arg(long, value_name = "NAME", requires = "from_savepoint")]
-    pub request: Option<String>,
+    pub(crate) request: Option<String>,
 
     /// How much earlier than an earlier line of its file a flight may be. One that comes later than that
     /// ends the job with an error.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
-    pub out_of_orderness: Duration,
+    pub(crate) out_of_orderness: Duration,
 
     /// Kill the job this many times at random moments, then compare the rows with an independent answer.
     #[arg(long, value_name = "N", conflicts_with_all = ["from_savepoint", "savepoint"])]
-    pub crash: Option<u32>,
+    pub(crate) crash: Option<u32>,
 
     /// The seed of the random moments, to repeat a run of --crash.
     #[arg(long, value_name = "N", requires = "crash")]
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
 
     /// Where a stop by a signal leaves a savepoint: a new folder.
     #[arg(long, value_name = "URL")]
-    pub savepoint: Option<String>,
+    pub(crate) savepoint: Option<String>,
 
     /// The name of the job, for ever.
     #[arg(long, value_name = "NAME", default_value = "flights")]
-    pub job_id: JobId,
+    pub(crate) job_id: JobId,
 
     /// How to tell what happens.
     #[arg(long, value_name = "HOW", default_value = "auto")]
-    pub report: Report,
+    pub(crate) report: Report,
 }
 
 /// How to tell what happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Report {
+pub(crate) enum Report {
     /// Live on a terminal, plain otherwise.
     Auto,
     /// One line that changes.

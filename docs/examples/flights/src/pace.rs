@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use tidelock::{Batch, Discovery, Known, Result, Source, SplitReader};
 use tokio::time::Instant;
 
-/// A pause may have been longer than asked for; no more than this is made up for afterwards.
-const CATCH_UP: Duration = Duration::from_millis(50);
+/// A pause may have been longer than asked for; no more than this is made up for afterwards, so that
+/// records never come in a burst.
+const CATCH_UP: Duration = Duration::from_millis(10);
 
 /// One pace for all readers of a process.
 pub(crate) struct Pace {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -32,13 +33,13 @@ struct Airline {
 pub(crate) struct Table<V>(HashMap<String, V>);
 
 /// Seats by tail number.
-pub(crate) fn seats(data: &str) -> Result<Table<u64>> {
+pub(crate) fn planes(data: &str) -> Result<Table<u64>> {
     read(data, "planes.csv", |plane: Plane| Some((plane.tailnum, plane.seats?)))
 }
 
 /// Names by carrier.
-pub(crate) fn airlines(data: &str) -> Result<Table<String>> {
-    read(data, "airlines.csv", |airline: Airline| Some((airline.carrier, airline.name)))
+pub(crate) fn airlines(data: &str) -> Result<Table<Arc<str>>> {
+    read(data, "airlines.csv", |airline: Airline| Some((airline.carrier, airline.name.into())))
 }
 
 fn read<T: DeserializeOwned, V>(
@@ -68,12 +69,6 @@ fn read<T: DeserializeOwned, V>(
     Ok(Table(table))
 }
 
-impl<V: Clone> Table<V> {
-    pub(crate) fn get(&self, key: &str) -> Option<V> {
-        self.0.get(key).cloned()
-    }
-}
-
 #[async_trait]
 impl<V: Clone + Send + Sync + 'static> Lookup for Table<V> {
     type Key = String;
@@ -92,11 +87,11 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_answered_in_their_order() {
-        let seats = seats(DATA).unwrap();
+        let planes = planes(DATA).unwrap();
         let keys = ["N14228", "nobody", "N24211"].map(String::from);
-        assert_eq!(seats.lookup(&keys).await.unwrap(), [Some(149), None, Some(149)]);
+        assert_eq!(planes.lookup(&keys).await.unwrap(), [Some(149), None, Some(149)]);
         let name = airlines(DATA).unwrap().lookup(&["UA".into()]).await.unwrap();
-        assert_eq!(name, [Some("United Air Lines Inc.".to_owned())]);
+        assert_eq!(name, [Some("United Air Lines Inc.".into())]);
     }
 
     #[test]

@@ -1,0 +1,45 @@
+//! The command: from arguments to an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidelock::{Error, ErrorKind};
+
+use crate::options::Options;
+
+/// A newer run of the job took over: nothing is wrong with this one, and starting it again would be.
+const FENCED: u8 = 3;
+
+/// Does what the arguments of the process say.
+pub async fn main() -> ExitCode {
+    let options = Options::parse();
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+    let done = match options.crash {
+        Some(kills) => crate::crash::run(&options, kills).await,
+        None => crate::job::run(&options).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => explain(&error),
+    }
+}
+
+fn explain(error: &Error) -> ExitCode {
+    eprintln!("flights: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    if error.kind() == ErrorKind::Fenced {
+        eprintln!(
+            "fenced: a newer run of this job took over the checkpoints. This run has ended; what it had not \
+             committed, the newer one has or does again."
+        );
+        return ExitCode::from(FENCED);
+    }
+    ExitCode::FAILURE
+}
