@@ -5,6 +5,7 @@ mod committable;
 mod config;
 mod consumer;
 mod control;
+mod decode;
 mod error;
 mod librdkafka;
 mod logging;
@@ -27,6 +28,7 @@ pub use config::{
     Guarantee, KafkaSinkConfig, KafkaSourceConfig, OnDataLoss, RecordPolicy, Start, Stop, Subscription,
 };
 pub use control::transactions::{Described, Listed, TransactionState};
+pub use decode::{DecodedReader, DecodedSource};
 pub use properties::Properties;
 pub use reader::KafkaReader;
 pub use record::{Header, KafkaRecord, ProducerRecord};

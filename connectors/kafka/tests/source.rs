@@ -9,7 +9,8 @@ use std::time::Duration;
 use rdkafka::producer::Producer;
 use tidelock::{ErrorKind, Known, Source, SplitReader};
 use tidelock_kafka::{
-    KafkaRecord, KafkaSource, KafkaSourceConfig, KafkaSplit, OnDataLoss, Start, Stop, Subscription,
+    KafkaRecord, KafkaSource, KafkaSourceConfig, KafkaSplit, OnDataLoss, RecordPolicy, Start, Stop,
+    Subscription,
 };
 use tokio::time::timeout;
 
@@ -249,4 +250,29 @@ async fn records_keep_key_headers_timestamp_and_tombstone() {
     assert_eq!(record.timestamp, Some(1_357_034_400_000));
     let headers: Vec<_> = record.headers.iter().map(|one| (&*one.name, one.value.as_deref())).collect();
     assert_eq!(headers, [("h", Some(&b"1"[..])), ("h", None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_decoded_becomes_a_dead_letter_and_the_others_are_read() {
+    let Some(brokers) = support::brokers("dead letters") else { return };
+    let (topic, dead) = (support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 1).await);
+    support::produce(&brokers, &topic, 0, ["1", "two", "3"].map(str::to_owned));
+    let decode = |record: &KafkaRecord| {
+        std::str::from_utf8(record.value.as_deref().unwrap_or_default()).unwrap_or_default().parse::<u64>()
+    };
+    let bounded = || config(&brokers, &topic).with_stop(Stop::Latest);
+    let source = connect(bounded()).await.decode(decode, RecordPolicy::DeadLetter(dead.clone()));
+    let split = source.discover(&known(&[], true)).await.expect("discovered").new.remove(0);
+    let mut reader = source.open(split.clone()).await.expect("open");
+    let mut read = Vec::new();
+    while let Some(batch) = reader.next().await.expect("read") {
+        read.extend(batch.records);
+    }
+    assert_eq!(read, [1, 3]);
+    let letters = support::read(&brokers, &dead, 1);
+    assert_eq!((letters.len(), letters[0].text().as_str(), letters[0].headers), (1, "two", 4));
+
+    let source = connect(bounded()).await.decode(decode, RecordPolicy::Fail);
+    let error = source.open(split).await.expect("open").next().await.expect_err("refused");
+    assert!(error.to_string().contains("offset=1"), "{error}");
 }
