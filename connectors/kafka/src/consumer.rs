@@ -34,7 +34,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "librdkafka", %error, "{reason}");
+        // The same trouble comes as a line of its log.
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
 }
 

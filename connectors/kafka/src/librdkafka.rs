@@ -77,7 +77,8 @@ impl ClientContext for Events {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.disturbances.fetch_add(1, Ordering::SeqCst);
-        tracing::warn!(target: "librdkafka", %error, "{reason}");
+        // The same trouble comes as a line of its log.
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
 }
 
