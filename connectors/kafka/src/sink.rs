@@ -129,16 +129,23 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The timeout of our transactions: the user's, or the longest that the brokers allow. From Kafka 4.1
-/// on the longest of all, 2147483647, never expires.
+/// The longest timeout that librdkafka can work with. Above it `socket.timeout.ms` cannot be given, and
+/// the one that librdkafka derives overflows: requests then time out at random and are sent again.
+const TIMEOUT_MS_MAX: i32 = i32::MAX - 100;
+
+/// The timeout of our transactions: the user's, or the longest that the brokers allow.
 fn timeout_of(wanted: Option<i32>, allowed: Option<i32>) -> Result<i32> {
     match (wanted, allowed) {
+        (Some(wanted), _) if wanted > TIMEOUT_MS_MAX => {
+            let why = format!("longer than librdkafka can work with, {TIMEOUT_MS_MAX}");
+            Err(refuse("transaction.timeout.ms", why).with("value", wanted))
+        }
         (Some(wanted), Some(allowed)) if wanted > allowed => {
             let why = format!("longer than the brokers' transaction.max.timeout.ms, {allowed}");
             Err(refuse("transaction.timeout.ms", why).with("value", wanted))
         }
         (Some(wanted), _) => Ok(wanted),
-        (None, Some(allowed)) => Ok(allowed),
+        (None, Some(allowed)) => Ok(allowed.min(TIMEOUT_MS_MAX)),
         (None, None) => {
             tracing::warn!(
                 "we may not see transaction.max.timeout.ms of the brokers: Kafka's default is taken"
@@ -192,6 +199,8 @@ impl Target {
             config.set("transaction.timeout.ms", self.timeout_ms.to_string());
             // A record cannot be waited for longer than its transaction lasts.
             config.set("message.timeout.ms", self.timeout_ms.min(300_000).to_string());
+            // Never left to librdkafka: see TIMEOUT_MS_MAX.
+            config.set("socket.timeout.ms", (self.timeout_ms - 100).min(60_000).to_string());
         }
         for (name, value) in
             self.config.properties.iter().filter(|(name, _)| *name != "transaction.timeout.ms")
@@ -289,7 +298,8 @@ mod tests {
 
     #[test]
     fn the_timeout_is_the_longest_that_the_brokers_allow_and_never_longer() {
-        assert_eq!(timeout_of(None, Some(i32::MAX)).expect("allowed"), i32::MAX);
+        assert_eq!(timeout_of(None, Some(i32::MAX)).expect("allowed"), TIMEOUT_MS_MAX);
+        assert!(timeout_of(Some(i32::MAX), Some(i32::MAX)).is_err(), "librdkafka overflows");
         assert_eq!(timeout_of(None, Some(900_000)).expect("allowed"), 900_000);
         assert_eq!(timeout_of(Some(60_000), Some(900_000)).expect("allowed"), 60_000);
         assert_eq!(timeout_of(None, None).expect("allowed"), TIMEOUT_MS_UNTOLD);
