@@ -8,12 +8,13 @@ use tidelock::coordinator::{Ended, HostLink};
 use tidelock::host::News;
 use tidelock::job::{Graph as CoreGraph, Restored};
 use tidelock::log::Log;
-use tidelock::{Error, ErrorKind, Result, Retry};
+use tidelock::{Error, ErrorKind, JobId, Result, Retry};
 use timely::communication::WorkerGuards;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::budget::Budget;
+use crate::cluster::{Hello, Post, START_TIMEOUT, follow, lead};
 use crate::counters::Counters;
 use crate::dispatch::{Built, Dispatch};
 use crate::lookup::Desks;
@@ -36,6 +37,7 @@ pub(crate) struct Setup<F> {
     pub(crate) workers: Workers,
     pub(crate) bytes_in_flight_max: u64,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) job: JobId,
     pub(crate) log: Log,
     pub(crate) build: Arc<F>,
     #[cfg(test)]
@@ -52,34 +54,47 @@ struct Threads {
 }
 
 impl Threads {
-    fn start<F: Build>(
+    async fn start<F: Build>(
         setup: &Setup<F>,
         shared: &Arc<Shared>,
         restored: Option<Restored>,
         built: mpsc::Sender<Built>,
     ) -> Result<Self> {
         let (worker_shared, build) = (Arc::clone(shared), Arc::clone(&setup.build));
-        let guards = timely::execute(setup.workers.to_timely(), move |worker| {
-            worker::run(worker, &worker_shared, restored.clone(), &*build, &built);
-        });
-        let guards = guards.map_err(|message| Error::new(ErrorKind::Other, "start workers", message))?;
-        Ok(Self { stop: Arc::clone(&shared.stop), guards: Some(guards) })
+        let config = setup.workers.to_timely();
+        let start = move || {
+            timely::execute(config, move |worker| {
+                worker::run(worker, &worker_shared, restored.clone(), &*build, &built);
+            })
+        };
+        let failed = |message: String| Error::new(ErrorKind::Unavailable, "start workers", message);
+        let guards = if setup.workers.place().is_some() {
+            // Finding the other processes blocks.
+            let started = tokio::time::timeout(START_TIMEOUT, on_own_thread(start)).await;
+            let late = || failed("not all processes were there in time".to_owned());
+            started.map_err(|_| late())?.ok_or_else(late)?
+        } else {
+            start()
+        };
+        Ok(Self { stop: Arc::clone(&shared.stop), guards: Some(guards.map_err(failed)?) })
     }
 
     /// Ends and joins them, in bounded time: a function of the user's may never return.
     async fn join(mut self) -> Result<()> {
         self.stop.end();
         let Some(guards) = self.guards.take() else { return Ok(()) };
-        let (joined, waits) = tokio::sync::oneshot::channel();
-        // The guards block. A thread of its own, because a runtime waits for its blocking tasks.
-        std::thread::spawn(move || {
-            // A worker catches its panics, so there is nothing to learn from the result.
-            drop(guards.join());
-            let _ = joined.send(());
-        });
+        // A worker catches its panics, so there is nothing to learn from the result.
+        let joined = on_own_thread(move || drop(guards.join()));
         let stuck = "a worker did not stop: a function in the graph blocks it";
-        tokio::time::timeout(END_TIMEOUT, waits).await.map(drop).map_err(|_| still_running(stuck))
+        tokio::time::timeout(END_TIMEOUT, joined).await.map(drop).map_err(|_| still_running(stuck))
     }
+}
+
+/// Runs what blocks. A thread of its own, because a runtime waits for its blocking tasks when it ends.
+async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || drop(done.send(work())));
+    result.await.ok()
 }
 
 fn still_running(what: &str) -> Error {
@@ -89,6 +104,9 @@ fn still_running(what: &str) -> Error {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.stop.end();
+        if let Some(guards) = self.guards.take() {
+            std::thread::spawn(move || drop(guards.join()));
+        }
     }
 }
 
@@ -106,23 +124,36 @@ pub(crate) async fn run<F: Build>(
         counters: Arc::clone(&setup.counters),
         log: setup.log.clone(),
         desks: Desks::default(),
+        post: setup.workers.place().map(Post::new),
         #[cfg(test)]
         apply_on_arrival: setup.apply_on_arrival,
         stop,
     });
-    let (built_sender, mut built) = mpsc::channel(setup.workers.count());
-    let threads = Threads::start(setup, &shared, restored, built_sender)?;
-    let ended = conduct(setup, &shared, &mut built, coordinate).await;
-    let joined = threads.join().await;
+    let (built_sender, mut built) = mpsc::channel(setup.workers.here());
+    let hello = Hello {
+        job: setup.job.clone(),
+        restored: restored.as_ref().map(|restored| restored.id.clone()),
+        uids: Vec::new(),
+    };
+    let threads = Threads::start(setup, &shared, restored, built_sender).await?;
+    let ended = conduct(setup, &shared, &mut built, hello, coordinate).await;
+    if let Some(post) = &shared.post {
+        post.close();
+    }
+    let joined = match (&ended, &shared.post) {
+        // The other processes end too, or are dead or paused: there is nobody to wait for.
+        (Err(_), Some(_)) => {
+            drop(threads);
+            Ok(())
+        }
+        _ => threads.join().await,
+    };
     let stuck = "a reader, a writer or a lookup did not stop: it blocks its thread";
     let finished = tokio::time::timeout(END_TIMEOUT, shared.tasks.ended()).await;
     let quiet = joined.and(finished.map_err(|_| still_running(stuck)));
     let ended = match shared.stop.take_failure() {
         // What the coordinator says after that only follows from it.
-        Some(failure) => Err(match failure.uid {
-            Some(uid) => failure.error.with("uid", uid),
-            None => failure.error,
-        }),
+        Some(failure) => Err(failure.into_error()),
         None => ended,
     };
     match (ended, quiet) {
@@ -137,27 +168,52 @@ async fn conduct<F: Build>(
     setup: &Setup<F>,
     shared: &Arc<Shared>,
     built: &mut mpsc::Receiver<Built>,
+    mut hello: Hello,
     coordinate: impl FnOnce(CoreGraph) -> Coordination,
 ) -> Result<Ended> {
     let stopped = || Error::new(ErrorKind::Other, "run", "the attempt ended before it began");
     let mut workers = Vec::new();
-    while workers.len() < setup.workers.count() {
+    while workers.len() < setup.workers.here() {
         tokio::select! {
             next = built.recv() => workers.push(next.ok_or_else(stopped)?),
             () = shared.stop.token().cancelled() => return Err(stopped()),
         }
     }
-    let dispatch = Dispatch::new(workers, Arc::clone(&shared.outbox))?;
-    let graph = dispatch.core_graph(u32::try_from(setup.workers.count()).unwrap_or(u32::MAX));
-    let (mut coordinator, HostLink { orders, news }) = coordinate(graph);
+    let everywhere = setup.workers.everywhere();
+    let dispatch = Dispatch::new(workers, everywhere, Arc::clone(&shared.outbox))?;
+    hello.uids = dispatch.uids();
+    match &shared.post {
+        None => alone(shared, dispatch, everywhere, coordinate).await,
+        Some(post) if post.is_leader() => lead(shared, post, dispatch, &hello, coordinate).await,
+        Some(post) => follow(shared, post, dispatch, hello).await,
+    }
+}
+
+/// Runs the attempt in this process alone.
+async fn alone(
+    shared: &Arc<Shared>,
+    dispatch: Dispatch,
+    workers: usize,
+    coordinate: impl FnOnce(CoreGraph) -> Coordination,
+) -> Result<Ended> {
+    let graph = dispatch.core_graph(u32::try_from(workers).unwrap_or(u32::MAX));
+    let (coordinator, HostLink { orders, news }) = coordinate(graph);
     shared.tasks.spawn(None, "obey", dispatch.run(orders));
     shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(news.clone()));
+    watch_coordinator(shared, coordinator, &news).await
+}
 
+/// Runs the coordinator to its end. It learns of a failure of the host, and ends by itself rather than
+/// half-way in a request.
+pub(crate) async fn watch_coordinator(
+    shared: &Shared,
+    mut coordinator: BoxFuture<'static, Result<Ended>>,
+    news: &mpsc::Sender<News>,
+) -> Result<Ended> {
     tokio::select! {
         ended = &mut coordinator => return ended,
         () = shared.stop.token().cancelled() => {}
     }
-    // The coordinator learns of the failure and ends by itself, rather than half-way in a request.
     let failed = Error::new(ErrorKind::Other, "run", "the host failed");
     let end = async {
         let _ = news.send(News::Failed { uid: None, error: failed }).await;

@@ -4,7 +4,8 @@
 //! and sources stop reading while too much is out. Barriers never wait for the budget: the
 //! frontier always moves on, so what is held back for alignment always comes free.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::wake::Waker;
@@ -16,6 +17,9 @@ pub(crate) struct Budget {
     /// Whether a source waits: so that giving back costs no lock while none does.
     waiting: AtomicBool,
     waiters: Mutex<Vec<Waker>>,
+    /// Other processes that have too much in flight, and how many they are.
+    full_peers: Mutex<BTreeSet<usize>>,
+    full_peer_count: AtomicUsize,
 }
 
 impl Budget {
@@ -25,6 +29,8 @@ impl Budget {
             in_flight: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             waiters: Mutex::new(Vec::new()),
+            full_peers: Mutex::default(),
+            full_peer_count: AtomicUsize::new(0),
         })
     }
 
@@ -35,12 +41,36 @@ impl Budget {
 
     /// Whether a source may hand over another batch. After `false` it is woken when it may.
     pub(crate) fn has_room(&self) -> bool {
-        if self.in_flight.load(Ordering::SeqCst) < self.limit {
+        if !self.is_full_anywhere() {
             return true;
         }
         // The wish first, then a second look: whoever gives back meanwhile sees one of the two.
         self.waiting.store(true, Ordering::SeqCst);
-        self.in_flight.load(Ordering::SeqCst) < self.limit
+        !self.is_full_anywhere()
+    }
+
+    /// Whether too much is in flight in this process.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) >= self.limit
+    }
+
+    /// Whether too much is in flight in any process that is known of.
+    pub(crate) fn is_full_anywhere(&self) -> bool {
+        self.is_full() || self.full_peer_count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Another process has too much in flight, or no longer.
+    pub(crate) fn peer_is_full(&self, process: usize, full: bool) {
+        {
+            let mut peers = self.full_peers.lock().unwrap_or_else(PoisonError::into_inner);
+            if full {
+                peers.insert(process);
+            } else {
+                peers.remove(&process);
+            }
+            self.full_peer_count.store(peers.len(), Ordering::SeqCst);
+        }
+        self.wake_if_room();
     }
 
     /// Takes bytes. It may exceed the limit by what is handed over at once.
@@ -55,8 +85,12 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: u64) {
-        let before = self.in_flight.fetch_sub(bytes, Ordering::SeqCst);
-        if before - bytes < self.limit && self.waiting.swap(false, Ordering::SeqCst) {
+        self.in_flight.fetch_sub(bytes, Ordering::SeqCst);
+        self.wake_if_room();
+    }
+
+    fn wake_if_room(&self) {
+        if !self.is_full_anywhere() && self.waiting.swap(false, Ordering::SeqCst) {
             for waker in &*self.waiters.lock().unwrap_or_else(PoisonError::into_inner) {
                 waker.wake();
             }
@@ -72,6 +106,18 @@ pub(crate) struct Credit {
 }
 
 impl Credit {
+    /// Of no budget yet: what a batch takes that came from another process.
+    pub(crate) fn foreign(bytes: u64) -> Self {
+        Self { bytes, budget: None }
+    }
+
+    /// Takes the bytes of this process's budget, where they are of none.
+    pub(crate) fn settle(&mut self, budget: &Arc<Budget>) {
+        if self.budget.is_none() && self.bytes > 0 {
+            *self = budget.take(self.bytes);
+        }
+    }
+
     /// Moves a part of it into another credit: what `part` of `whole` records take.
     pub(crate) fn split(&mut self, part: usize, whole: usize) -> Credit {
         let Some(budget) = &self.budget else { return Credit::default() };
@@ -114,5 +160,22 @@ mod tests {
         drop((credit, copy, part));
         assert_eq!(budget.in_flight(), 0);
         assert!(budget.has_room());
+    }
+
+    #[test]
+    fn sources_wait_for_other_processes_too() {
+        let budget = Budget::new(100);
+        budget.peer_is_full(2, true);
+        budget.peer_is_full(1, true);
+        budget.peer_is_full(2, false);
+        assert!(!budget.has_room() && !budget.is_full());
+        budget.peer_is_full(1, false);
+        assert!(budget.has_room());
+        let mut credit = Credit::foreign(150);
+        credit.settle(&budget);
+        credit.settle(&budget);
+        assert_eq!(budget.in_flight(), 150);
+        drop(credit);
+        assert_eq!(budget.in_flight(), 0);
     }
 }

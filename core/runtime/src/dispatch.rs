@@ -24,6 +24,9 @@ pub(crate) struct Built {
 
 pub(crate) struct Dispatch {
     outbox: Arc<Outbox>,
+    /// The number of workers in all processes. Splits are dealt out among them in turn: every process
+    /// sees every split, and takes those of its own workers.
+    workers_everywhere: usize,
     workers: Vec<Built>,
     /// The inboxes of each source, worker by worker, and whose turn it is to get a split.
     sources: BTreeMap<Uid, (Vec<Arc<Inbox>>, usize)>,
@@ -32,7 +35,11 @@ pub(crate) struct Dispatch {
 
 impl Dispatch {
     /// Checks that all workers built the same graph.
-    pub(crate) fn new(mut workers: Vec<Built>, outbox: Arc<Outbox>) -> Result<Self> {
+    pub(crate) fn new(
+        mut workers: Vec<Built>,
+        workers_everywhere: usize,
+        outbox: Arc<Outbox>,
+    ) -> Result<Self> {
         workers.sort_by_key(|built| built.worker);
         let same = workers.windows(2).all(|pair| pair[0].plan.shape() == pair[1].plan.shape());
         if !same || workers.is_empty() {
@@ -52,7 +59,7 @@ impl Dispatch {
                 settles.entry(uid.clone()).or_default().push((WriterId(built.worker), Arc::clone(settle)));
             }
         }
-        Ok(Self { outbox, workers, sources, settles })
+        Ok(Self { outbox, workers_everywhere, workers, sources, settles })
     }
 
     /// What the coordinator must know of the graph. `tasks` is the number of workers everywhere.
@@ -66,6 +73,11 @@ impl Dispatch {
             sinks: sinks.collect(),
             tasks,
         }
+    }
+
+    /// All uids of the graph.
+    pub(crate) fn uids(&self) -> Vec<Uid> {
+        self.workers[0].plan.shape().iter().cloned().collect()
     }
 
     /// Obeys until the coordinator sends nothing more.
@@ -124,7 +136,11 @@ impl Dispatch {
                 Error::new(ErrorKind::Bug, "assign", "a split of a source that the graph does not have");
             return Err(error.with("uid", uid).with("split", &split.id));
         };
-        inboxes[*turn % inboxes.len()].push(SourceOrder::Assign(Box::new(split)));
+        let first = self.workers[0].worker as usize;
+        let own = (*turn % self.workers_everywhere).checked_sub(first);
+        if let Some(inbox) = own.and_then(|own| inboxes.get(own)) {
+            inbox.push(SourceOrder::Assign(Box::new(split)));
+        }
         *turn += 1;
         Ok(())
     }

@@ -19,6 +19,7 @@ use timely::progress::Stamp;
 use timely::progress::operate::FrontierInterest;
 
 use crate::batch::Batch;
+use crate::budget::Credit;
 use crate::stop::Place;
 use crate::stream::Stream;
 
@@ -70,10 +71,15 @@ impl<R: Exchanged> Stream<'_, R> {
         let mut input = builder.new_input(routed, pact);
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, inner) = builder.new_output();
+        let budget = std::sync::Arc::clone(&graph.inner.shared.budget);
         builder.build(move |_| {
             move |_| {
                 let mut output = output.activate();
-                input.for_each(|capability, batch| output.give(&capability, &mut std::mem::take(batch)));
+                input.for_each(|capability, batch| {
+                    let mut batch = std::mem::take(batch);
+                    batch.credit.settle(&budget);
+                    output.give(&capability, &mut batch);
+                });
             }
         });
         for origin in &mut origins {
@@ -139,7 +145,8 @@ impl<R: Exchanged> ContainerBytes for Batch<R> {
         let decoded = postcard::take_from_bytes(&bytes);
         let ((records, times, marks, target), _) =
             decoded.expect("invariant: all processes run the same build, and the connection is checked");
-        Self { records, times, marks, target, ..Self::default() }
+        let credit = Credit::foreign(bytes.len() as u64);
+        Self { records, times, marks, target, credit }
     }
 
     fn length_in_bytes(&self) -> usize {

@@ -121,11 +121,14 @@ impl Job {
             workers,
             bytes_in_flight_max,
             counters: handle.shared_counters(),
+            job: config.job.clone(),
             log: core.log().clone(),
             build: Arc::new(build),
             #[cfg(test)]
             apply_on_arrival: false,
         };
+        // With several processes all of them start again: a supervisor does that.
+        let restarts = if setup.workers.place().is_some() { Restarts::never() } else { restarts };
         let mut attempts = restarts.begin();
         let mut job = core;
         loop {

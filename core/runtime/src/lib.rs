@@ -4,6 +4,7 @@ mod attempt;
 mod batch;
 mod book;
 mod budget;
+mod cluster;
 mod counters;
 mod dispatch;
 mod exchange;

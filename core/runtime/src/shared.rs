@@ -7,6 +7,7 @@ use tidelock::log::Log;
 
 use crate::align::Aligner;
 use crate::budget::Budget;
+use crate::cluster::Post;
 use crate::counters::Counters;
 use crate::lookup::Desks;
 use crate::outbox::Outbox;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
     pub(crate) desks: Desks,
+    /// The post to the other processes, where there are any.
+    pub(crate) post: Option<Arc<Post>>,
     #[cfg(test)]
     pub(crate) apply_on_arrival: bool,
 }

@@ -19,6 +19,16 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
 }
 
+impl Failure {
+    /// The error, with the uid in its context.
+    pub(crate) fn into_error(self) -> Error {
+        match self.uid {
+            Some(uid) => self.error.with("uid", uid),
+            None => self.error,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     stopped: AtomicBool,
@@ -65,6 +75,11 @@ impl Stop {
     /// The calling thread is a worker: it is woken at the end.
     pub(crate) fn register_worker(&self) {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
+    }
+
+    /// Looks at the failure that ended the attempt, if one did.
+    pub(crate) fn with_failure<T>(&self, look: impl FnOnce(Option<&Failure>) -> T) -> T {
+        look(self.first.lock().unwrap_or_else(PoisonError::into_inner).as_ref())
     }
 
     /// The failure that ended the attempt, once.

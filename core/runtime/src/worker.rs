@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelock::Result;
 use tidelock::job::Restored;
@@ -29,6 +30,10 @@ pub(crate) fn run<F: Build>(
 ) {
     let stop = &shared.stop;
     stop.register_worker();
+    if let Some(post) = &shared.post {
+        post.install(worker);
+    }
+    let graph = worker.next_dataflow_index();
     match guard(stop, "build graph", || build_graph(worker, shared, restored, build)) {
         // The channel has a place for every worker; it is closed only when the attempt has ended.
         Some(Ok(plan)) => drop(built.try_send(plan)),
@@ -38,12 +43,22 @@ pub(crate) fn run<F: Build>(
     while !stop.is_set() {
         guard(stop, "run", || worker.step_or_park(None));
     }
-    guard(stop, "drop graph", || {
+    guard(stop, "drop graph", || worker.drop_dataflow(graph));
+    // The last words to the other processes must still get out.
+    while shared.post.as_ref().is_some_and(|post| !post.is_closed()) {
+        if guard(stop, "say good-bye", || worker.step_or_park(Some(GOOD_BYE_STEP))).is_none() {
+            break;
+        }
+    }
+    guard(stop, "drop post", || {
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
     });
 }
+
+/// How often a worker that is done looks whether all has been said.
+const GOOD_BYE_STEP: Duration = Duration::from_millis(5);
 
 fn build_graph<F: Build>(
     worker: &mut Worker,

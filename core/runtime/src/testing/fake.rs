@@ -69,6 +69,7 @@ impl Fake {
             bytes_in_flight_max: twist.bytes_in_flight_max,
             apply_on_arrival: twist.apply_on_arrival,
             counters: Arc::clone(&counters),
+            job: JobId::new("test").unwrap(),
             log: twist.log,
             build: Arc::new(build),
         };

@@ -1,0 +1,91 @@
+//! Every process but the first: it obeys the coordinator of process 0.
+
+use std::sync::Arc;
+
+use tidelock::coordinator::Ended;
+use tidelock::host::News;
+use tidelock::{Error, ErrorKind, Result};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::post::Post;
+use super::wire::{Content, Hello, Mail, Told};
+use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, silent, tell_full};
+use crate::dispatch::Dispatch;
+use crate::shared::Shared;
+
+/// Orders and news on their way between two tasks.
+const MESSAGES_WAITING_MAX: usize = 64;
+
+/// Takes part until process 0 says that the job has ended, or something fails.
+pub(crate) async fn follow(
+    shared: &Arc<Shared>,
+    post: &Arc<Post>,
+    dispatch: Dispatch,
+    hello: Hello,
+) -> Result<Ended> {
+    post.send(0, Content::Hello(hello))?;
+    let (orders, own_orders) = mpsc::channel(MESSAGES_WAITING_MAX);
+    let (to_post, news) = mpsc::channel(MESSAGES_WAITING_MAX);
+    shared.tasks.spawn(None, "obey", dispatch.run(own_orders));
+    shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(to_post));
+    shared.tasks.spawn(None, "post news", post_news(Arc::clone(post), news));
+    shared.tasks.spawn(None, "watch the budget", tell_full(Arc::clone(shared), Arc::clone(post)));
+    let ended = tokio::select! {
+        ended = obey(shared, post, &orders) => ended,
+        () = shared.stop.token().cancelled() => {
+            Err(Error::new(ErrorKind::Other, "run", "the attempt ended"))
+        }
+    };
+    if ended.is_ok() {
+        post.send(0, Content::Bye)?;
+    } else if let Some(told) = shared.stop.with_failure(|failure| failure.map(Told::of)) {
+        post.send(0, Content::Failed(told))?;
+    }
+    tokio::time::sleep(FAREWELL).await;
+    ended
+}
+
+async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host::Order>) -> Result<Ended> {
+    let mut alive = tokio::time::interval(ALIVE_INTERVAL);
+    let (began, mut heard) = (Instant::now(), None::<Instant>);
+    loop {
+        let Mail { from, content } = tokio::select! {
+            mail = post.next() => mail?,
+            _ = alive.tick() => {
+                post.send(0, Content::Alive)?;
+                // Before its first word process 0 may still wait for others.
+                let lost = match heard {
+                    Some(heard) => heard.elapsed() > SILENCE_MAX,
+                    None => began.elapsed() > START_TIMEOUT,
+                };
+                if lost {
+                    return Err(silent(0));
+                }
+                continue;
+            }
+        };
+        heard = Some(Instant::now());
+        match content {
+            Content::Order(order) => {
+                // The other end is gone only when the attempt ends.
+                let _ = orders.send(order).await;
+            }
+            Content::Ended { closed, snapshot, was_finished } => {
+                return Ok(Ended { closed, snapshot, was_finished });
+            }
+            Content::Failed(told) => return Err(told.into_failure(from).into_error()),
+            Content::Full(full) => shared.budget.peer_is_full(from, full),
+            _ => {}
+        }
+    }
+}
+
+async fn post_news(post: Arc<Post>, mut news: mpsc::Receiver<News>) -> Result<()> {
+    while let Some(news) = news.recv().await {
+        if let Some(content) = Content::of_news(news) {
+            post.send(0, content)?;
+        }
+    }
+    Ok(())
+}

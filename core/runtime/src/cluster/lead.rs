@@ -1,0 +1,199 @@
+//! Process 0: it has the coordinator, and speaks for all processes.
+
+use std::sync::Arc;
+
+use tidelock::coordinator::{Ended, HostLink};
+use tidelock::host::{News, Order};
+use tidelock::job::Graph as CoreGraph;
+use tidelock::{Error, ErrorKind, Result};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::post::Post;
+use super::wire::{Content, Hello, Mail, Told};
+use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_full};
+use crate::attempt::{Coordination, watch_coordinator};
+use crate::dispatch::Dispatch;
+use crate::shared::Shared;
+use crate::stop::Failure;
+
+/// Orders and news on their way between two tasks: as many as the coordinator has in its own channels.
+const MESSAGES_WAITING_MAX: usize = 64;
+
+/// Runs the attempt for all processes.
+pub(crate) async fn lead(
+    shared: &Arc<Shared>,
+    post: &Arc<Post>,
+    dispatch: Dispatch,
+    hello: &Hello,
+    coordinate: impl FnOnce(CoreGraph) -> Coordination,
+) -> Result<Ended> {
+    tokio::time::timeout(START_TIMEOUT, greet(post, hello)).await.map_err(|_| {
+        let why = "not all processes were there in time";
+        Error::new(ErrorKind::Unavailable, "start", why).with("seconds", START_TIMEOUT.as_secs())
+    })??;
+    let tasks = u32::try_from(post.place.processes * post.place.threads).unwrap_or(u32::MAX);
+    let (coordinator, HostLink { orders, news }) = coordinate(dispatch.core_graph(tasks));
+
+    let (to_dispatch, own_orders) = mpsc::channel(MESSAGES_WAITING_MAX);
+    let (own_news, from_outbox) = mpsc::channel(MESSAGES_WAITING_MAX);
+    let byes = watch::Sender::new(0);
+    shared.tasks.spawn(None, "obey", dispatch.run(own_orders));
+    shared.tasks.spawn(None, "pass orders on", pass_on(Arc::clone(post), orders, to_dispatch));
+    shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(own_news));
+    let hearing = Hearing {
+        shared: Arc::clone(shared),
+        post: Arc::clone(post),
+        heard: vec![Instant::now(); post.place.processes],
+        opened: 0,
+        byes: byes.clone(),
+    };
+    shared.tasks.spawn(None, "watch the budget", tell_full(Arc::clone(shared), Arc::clone(post)));
+    shared.tasks.spawn(None, "hear", hearing.run(from_outbox, news.clone()));
+
+    let ended = watch_coordinator(shared, coordinator, &news).await;
+    match &ended {
+        Ok(ended) => {
+            post.broadcast(Content::of_end(ended))?;
+            let all = post.place.processes - 1;
+            // Whoever does not answer hears it from the end of the connection.
+            let mut byes = byes.subscribe();
+            let _ = tokio::time::timeout(FAREWELL_MAX, byes.wait_for(|byes| *byes == all)).await;
+        }
+        Err(error) => {
+            let told = shared.stop.with_failure(|failure| failure.map(Told::of));
+            let own = || Told::of(&Failure { uid: None, error: again(error) });
+            post.broadcast(Content::Failed(told.unwrap_or_else(own)))?;
+            tokio::time::sleep(FAREWELL).await;
+        }
+    }
+    ended
+}
+
+fn again(error: &Error) -> Error {
+    Error::new(error.kind(), "run", error.to_string()).with_retry(error.retry())
+}
+
+/// Waits for all processes, and checks that they agree.
+async fn greet(post: &Post, hello: &Hello) -> Result<()> {
+    let mut missing: Vec<usize> = (1..post.place.processes).collect();
+    while !missing.is_empty() {
+        match post.next().await? {
+            Mail { from, content: Content::Hello(other) } => {
+                check(from, hello, &other)?;
+                missing.retain(|process| *process != from);
+            }
+            Mail { from, content: Content::Failed(told) } => {
+                return Err(told.into_failure(from).into_error());
+            }
+            // Others may say that they are there while the slowest one still builds.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check(from: usize, own: &Hello, other: &Hello) -> Result<()> {
+    let refuse = |why: &str, own: String, other: String| {
+        let error = Error::new(ErrorKind::Config, "start", why).with_retry(tidelock::Retry::Restart);
+        Err(error.with("process", from).with("process_0", own).with("other", other))
+    };
+    if own.job != other.job {
+        return refuse("the processes run different jobs", own.job.to_string(), other.job.to_string());
+    }
+    if own.uids != other.uids {
+        let (own, other) = (format!("{:?}", own.uids), format!("{:?}", other.uids));
+        return refuse("the processes built different graphs", own, other);
+    }
+    if own.restored != other.restored {
+        let (own, other) = (format!("{:?}", own.restored), format!("{:?}", other.restored));
+        return refuse("the processes see different snapshots: start all of them again", own, other);
+    }
+    Ok(())
+}
+
+/// Gives every order to all processes: each takes what is for it.
+async fn pass_on(post: Arc<Post>, mut orders: mpsc::Receiver<Order>, own: mpsc::Sender<Order>) -> Result<()> {
+    while let Some(order) = orders.recv().await {
+        post.broadcast(Content::Order(order.clone()))?;
+        if own.send(order).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Hearing {
+    shared: Arc<Shared>,
+    post: Arc<Post>,
+    /// When each process was last heard of.
+    heard: Vec<Instant>,
+    /// How many processes have opened their writers.
+    opened: usize,
+    byes: watch::Sender<usize>,
+}
+
+impl Hearing {
+    async fn run(mut self, mut own: mpsc::Receiver<News>, coordinator: mpsc::Sender<News>) -> Result<()> {
+        let mut alive = tokio::time::interval(ALIVE_INTERVAL);
+        loop {
+            let news = tokio::select! {
+                Some(news) = own.recv() => Some(news),
+                mail = self.post.next() => self.take(mail?)?,
+                _ = alive.tick() => {
+                    self.look_around()?;
+                    None
+                }
+            };
+            let Some(news) = news else { continue };
+            if matches!(news, News::Opened) {
+                self.opened += 1;
+                if self.opened < self.post.place.processes {
+                    continue;
+                }
+            }
+            if coordinator.send(news).await.is_err() {
+                // It has ended. What is left to hear is who says good-bye.
+                own.close();
+            }
+        }
+    }
+
+    fn take(&mut self, Mail { from, content }: Mail) -> Result<Option<News>> {
+        if let Some(heard) = self.heard.get_mut(from) {
+            *heard = Instant::now();
+        }
+        Ok(Some(match content {
+            Content::Opened => News::Opened,
+            Content::Report(report) => News::Report(report),
+            Content::SplitFinished { uid, id } => News::SplitFinished { uid, id },
+            Content::NoFreePlace => News::NoFreePlace,
+            Content::Failed(told) => {
+                let Failure { uid, error } = told.into_failure(from);
+                self.shared.stop.fail(uid, error);
+                return Ok(None);
+            }
+            Content::Full(full) => {
+                // Everybody hears of it from process 0.
+                self.shared.budget.peer_is_full(from, full);
+                return Ok(None);
+            }
+            Content::Bye => {
+                self.byes.send_modify(|byes| *byes += 1);
+                return Ok(None);
+            }
+            Content::Alive | Content::Hello(_) | Content::Order(_) | Content::Ended { .. } => {
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn look_around(&mut self) -> Result<()> {
+        self.post.broadcast(Content::Alive)?;
+        let silent_one = self.heard.iter().skip(1).position(|heard| heard.elapsed() > SILENCE_MAX);
+        match silent_one {
+            Some(process) => Err(silent(process + 1)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the processes of a job tell each other. JSON, because splits and committables are.
+
+use serde::{Deserialize, Serialize};
+use tidelock::coordinator::Ended;
+use tidelock::host::{News, Order, Report};
+use tidelock::log::{Closed, SnapshotId};
+use tidelock::{Error, ErrorKind, JobId, Result, Retry, SplitId, Uid};
+
+use crate::stop::Failure;
+
+/// A message and who sent it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Mail {
+    pub(super) from: usize,
+    pub(super) content: Content,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Content {
+    /// The graph is built. Process 0 compares.
+    Hello(Hello),
+    /// Nothing else to say.
+    Alive,
+    /// Too much is in flight here, or no longer: sources everywhere stop reading, or go on.
+    Full(bool),
+    Order(Order),
+    Opened,
+    Report(Report),
+    SplitFinished {
+        uid: Uid,
+        id: SplitId,
+    },
+    NoFreePlace,
+    Failed(Told),
+    Ended {
+        closed: Closed,
+        snapshot: SnapshotId,
+        was_finished: bool,
+    },
+    Bye,
+}
+
+/// What all processes must agree on before anything is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) job: JobId,
+    pub(crate) restored: Option<SnapshotId>,
+    pub(crate) uids: Vec<Uid>,
+}
+
+/// A failure, as another process can be told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    uid: Option<Uid>,
+    message: String,
+    halt: bool,
+}
+
+impl Told {
+    pub(super) fn of(failure: &Failure) -> Self {
+        let Failure { uid, error } = failure;
+        Self { uid: uid.clone(), message: error.to_string(), halt: error.retry() == Retry::Halt }
+    }
+
+    pub(super) fn into_failure(self, from: usize) -> Failure {
+        let retry = if self.halt { Retry::Halt } else { Retry::Restart };
+        let error = Error::new(ErrorKind::Other, "run in another process", self.message);
+        Failure { uid: self.uid, error: error.with_retry(retry).with("process", from) }
+    }
+}
+
+impl Content {
+    /// `None` for news that only this process needs.
+    pub(super) fn of_news(news: News) -> Option<Self> {
+        Some(match news {
+            News::Opened => Self::Opened,
+            News::Report(report) => Self::Report(report),
+            News::SplitFinished { uid, id } => Self::SplitFinished { uid, id },
+            News::NoFreePlace => Self::NoFreePlace,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn of_end(ended: &Ended) -> Self {
+        let Ended { closed, snapshot, was_finished } = ended.clone();
+        Self::Ended { closed, snapshot, was_finished }
+    }
+}
+
+pub(super) fn encode(mail: &Mail) -> Result<Vec<u8>> {
+    serde_json::to_vec(mail)
+        .map_err(|error| Error::new(ErrorKind::Bug, "post", "a message cannot be written").because(error))
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Mail> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let why = "a message of another process cannot be read: do all of them run the same build?";
+        Error::new(ErrorKind::Config, "post", why).because(error)
+    })
+}

@@ -1,0 +1,231 @@
+//! Several processes as one job: they finish, they fail, they are killed and paused.
+//!
+//! The processes are this test's own executable, which runs the job where an environment variable says so.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so")]
+
+mod lines;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelock::job::JobConfig;
+use tidelock::{Error, ErrorKind, JobId, Result, Uid};
+use tidelock_runtime::{Job, Restarts, State, Workers};
+use tokio::time::Instant;
+
+use lines::{LinesSink, Numbers};
+
+const SPLITS: u64 = 4;
+const LENGTH: u64 = 600;
+const KEYS: u64 = 7;
+
+/// What a child is told, as one variable: directory, number of the process, ports, where to fail.
+const CHILD: &str = "TIDELOCK_TEST_CHILD";
+
+/// Not a test of its own: the job, where this executable is started as one of its processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let told: Vec<&str> = told.split(' ').collect();
+    let [directory, process, ports, fail_at] = told[..] else { panic!("{told:?}") };
+    let addresses = ports.split(',').map(|port| format!("127.0.0.1:{port}")).collect();
+    let workers = Workers::processes(process.parse().unwrap(), addresses, 2).unwrap();
+    let result = run(Path::new(directory), workers, fail_at.parse().unwrap()).await;
+    match result {
+        Ok(closed) => println!("ended: {closed}"),
+        Err(error) => {
+            println!("failed: {error}");
+            std::process::exit(7);
+        }
+    }
+}
+
+async fn run(directory: &Path, workers: Workers, fail_at: u64) -> Result<String> {
+    let mut config = JobConfig::new(JobId::new("numbers")?, directory.join("log").to_str().unwrap());
+    config.settings.interval = Duration::from_millis(20);
+    let job = Job::open(config).await?.restarts(Restarts::never());
+    if let Some(restored) = job.restored() {
+        println!("restored: {}", restored.id.epoch);
+    }
+    let source = Arc::new(Numbers { splits: SPLITS, length: LENGTH });
+    let sink = Arc::new(LinesSink::new(directory.join("rows"), Uid::new("rows")?));
+    let ended = job.run(workers, move |graph| {
+        graph
+            .source("numbers", &source)
+            .stream()
+            .try_map(move |(split, number): (u64, u64)| match split {
+                0 if number == fail_at => Err(Error::new(ErrorKind::Data, "parse", "number is cursed")),
+                _ => Ok((split, number)),
+            })
+            .key_by(|(_, number)| number % KEYS)
+            .stateful("count", |key, count: &mut State<u64>, (split, number), context| {
+                let seen = count.get_or_insert(0);
+                *seen += 1;
+                context.emit(format!("{split} {number} {key} {seen}"));
+                Ok(())
+            })
+            .sink("rows", &sink);
+    });
+    Ok(format!("{:?}", ended.await?.closed))
+}
+
+/// The processes of one job.
+struct Processes(Vec<Child>);
+
+impl Processes {
+    fn start(directory: &Path, fail_at: u64) -> Self {
+        let listeners: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<_> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap().port().to_string()).collect();
+        drop(listeners);
+        let start = |process: usize| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "child", "--nocapture"])
+                .env(CHILD, format!("{} {process} {} {fail_at}", directory.display(), ports.join(",")))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        Self((0..2).map(start).collect())
+    }
+
+    fn signal(&self, process: usize, signal: &str) {
+        let pid = self.0[process].id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for a process, at most this long. Returns whether it ended well, and what it said.
+    fn wait(&mut self, process: usize, at_most: Duration) -> (bool, String) {
+        let (child, began) = (&mut self.0[process], Instant::now());
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if began.elapsed() > at_most => panic!("process {process} did not end in time"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let mut said = String::new();
+        for pipe in [
+            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>),
+            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>),
+        ] {
+            pipe.unwrap().read_to_string(&mut said).unwrap();
+        }
+        (status.success(), said)
+    }
+}
+
+/// Nothing that was started outlives its test.
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The rows that a reader of the target sees.
+fn rows(directory: &Path) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(directory.join("rows")) else { return Vec::new() };
+    let visible = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'));
+    visible.flat_map(|path| lines_of(&path)).collect()
+}
+
+fn lines_of(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Every number once, and every key counted without a gap.
+fn assert_exactly_once(directory: &Path) {
+    let (mut numbers, mut counts) = (BTreeMap::new(), BTreeMap::<u64, Vec<u64>>::new());
+    for row in rows(directory) {
+        let fields: Vec<u64> = row.split(' ').map(|field| field.parse().unwrap()).collect();
+        *numbers.entry((fields[0], fields[1])).or_insert(0) += 1;
+        counts.entry(fields[2]).or_default().push(fields[3]);
+    }
+    let every = (0..SPLITS).flat_map(|split| (0..LENGTH).map(move |number| ((split, number), 1)));
+    assert_eq!(numbers, every.collect::<BTreeMap<_, _>>());
+    for counts in counts.values_mut() {
+        counts.sort_unstable();
+        assert!(counts.iter().copied().eq(1..=counts.len() as u64));
+    }
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[test]
+fn two_processes_run_one_job_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut processes = Processes::start(directory.path(), u64::MAX);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("ended: Finished"), "{said}");
+    }
+    assert_exactly_once(directory.path());
+}
+
+#[test]
+fn when_one_is_killed_the_other_ends_and_a_restart_continues() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..4 {
+        let before = rows(directory.path()).len();
+        let mut processes = Processes::start(directory.path(), u64::MAX);
+        while rows(directory.path()).len() < before + 200 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (victim, other) = (round % 2, 1 - round % 2);
+        processes.signal(victim, "-KILL");
+        let (well, said) = processes.wait(other, SOON);
+        assert!(!well && said.contains("failed: "), "round {round}: {said}");
+    }
+    let mut processes = Processes::start(directory.path(), u64::MAX);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("restored: "), "{said}");
+    }
+    assert_exactly_once(directory.path());
+}
+
+#[test]
+fn when_one_fails_both_end_with_its_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut processes = Processes::start(directory.path(), 300);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(!well && said.contains("number is cursed") && said.contains("uid=numbers"), "{said}");
+    }
+    let mut processes = Processes::start(directory.path(), u64::MAX);
+    for process in [0, 1] {
+        assert!(processes.wait(process, SOON).0);
+    }
+    assert_exactly_once(directory.path());
+}
+
+#[test]
+fn when_one_is_paused_the_other_ends_and_a_restart_continues() {
+    let directory = tempfile::tempdir().unwrap();
+    for paused in [0, 1] {
+        let before = rows(directory.path()).len();
+        let mut processes = Processes::start(directory.path(), u64::MAX);
+        while rows(directory.path()).len() < before + 200 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        processes.signal(paused, "-STOP");
+        let (well, said) = processes.wait(1 - paused, SOON);
+        assert!(!well && said.contains("not heard of"), "{said}");
+        processes.signal(paused, "-KILL");
+    }
+    let mut processes = Processes::start(directory.path(), u64::MAX);
+    for process in [0, 1] {
+        assert!(processes.wait(process, SOON).0);
+    }
+    assert_exactly_once(directory.path());
+}
