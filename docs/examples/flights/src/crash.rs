@@ -22,8 +22,9 @@ use crate::report::say;
 /// A child that tells nothing for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// How long an attempt should last, so that it gets somewhere before it is killed.
-const ATTEMPT_SECONDS: f64 = 0.1;
+/// How long an attempt should last, so that it gets somewhere before it is killed: this, and three
+/// intervals.
+const ATTEMPT: Duration = Duration::from_millis(100);
 
 /// What a child tells in a line of JSON.
 #[derive(Debug, Deserialize)]
@@ -80,7 +81,7 @@ pub(crate) async fn run(options: &Options, kills: u32) -> Result<()> {
     let expected = answer::expected(Path::new(&places.data))?;
     let input = expected.iter().map(|row| row.flights.unsigned_abs()).sum();
     let seed = options.seed.unwrap_or_else(rand::random);
-    let rate = options.rate.unwrap_or_else(|| fitting_rate(input, kills));
+    let rate = options.rate.unwrap_or_else(|| fitting_rate(input, kills, options.interval));
     say!("{} flights at {} a second; {kills} kills; seed {seed}", HumanCount(input), HumanCount(rate));
     let random = StdRng::seed_from_u64(seed);
     let mut crashes = Crashes { options, places, rate, kills, random, input, attempts: Vec::new() };
@@ -93,8 +94,9 @@ pub(crate) async fn run(options: &Options, kills: u32) -> Result<()> {
 }
 
 /// The usual rate, or less where so many attempts would not fit into the input.
-fn fitting_rate(input: u64, kills: u32) -> u64 {
-    let seconds = f64::from(kills.saturating_add(2)) * ATTEMPT_SECONDS;
+fn fitting_rate(input: u64, kills: u32, interval: Duration) -> u64 {
+    let attempt = ATTEMPT.as_secs_f64() + 3.0 * interval.as_secs_f64();
+    let seconds = f64::from(kills.saturating_add(2)) * attempt;
     RATE.min((input as f64 / seconds) as u64).max(1)
 }
 
@@ -270,9 +272,11 @@ mod tests {
 
     #[test]
     fn many_kills_slow_the_job_down() {
-        assert_eq!(fitting_rate(27_004, 10), RATE);
-        assert_eq!(fitting_rate(27_004, 100), 2_647);
-        assert_eq!(fitting_rate(0, 1), 1);
+        let interval = Duration::from_millis(10);
+        assert_eq!(fitting_rate(27_004, 20, interval), RATE);
+        assert_eq!(fitting_rate(27_004, 100, interval), 2_036);
+        assert_eq!(fitting_rate(27_004, 20, 10 * interval), 3_068);
+        assert_eq!(fitting_rate(0, 1, interval), 1);
     }
 
     #[test]
