@@ -45,7 +45,8 @@ impl<B> Aligner<B> {
 
     /// Returns what may be applied now; keeps what came early.
     pub(crate) fn offer(&mut self, epoch: Epoch, item: B) -> Option<B> {
-        debug_assert!(epoch >= self.open, "a record of epoch {epoch} after epoch {} was opened", self.open);
+        let open = self.open;
+        assert!(epoch >= open, "invariant: no record of epoch {epoch} arrives after epoch {open} was opened");
         #[cfg(test)]
         if self.on_arrival {
             return Some(item);

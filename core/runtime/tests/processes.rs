@@ -47,7 +47,7 @@ async fn child() {
 async fn run(directory: &Path, workers: Workers, fail_at: u64) -> Result<String> {
     let mut config = JobConfig::new(JobId::new("numbers")?, directory.join("log").to_str().unwrap());
     config.settings.interval = Duration::from_millis(20);
-    let job = Job::open(config).await?.restarts(Restarts::never());
+    let job = Job::open(config).await?.restarts(Restarts::never()).stop_on_signals();
     if let Some(restored) = job.restored() {
         println!("restored: {}", restored.id.epoch);
     }
@@ -78,7 +78,12 @@ struct Processes(Vec<Child>);
 
 impl Processes {
     fn start(directory: &Path, fail_at: u64) -> Self {
-        let listeners: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        Self::start_many(2, directory, fail_at)
+    }
+
+    fn start_many(processes: usize, directory: &Path, fail_at: u64) -> Self {
+        let listeners: Vec<_> =
+            (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<_> =
             listeners.iter().map(|listener| listener.local_addr().unwrap().port().to_string()).collect();
         drop(listeners);
@@ -91,7 +96,7 @@ impl Processes {
                 .spawn()
                 .unwrap()
         };
-        Self((0..2).map(start).collect())
+        Self((0..processes).map(start).collect())
     }
 
     fn signal(&self, process: usize, signal: &str) {
@@ -226,6 +231,28 @@ fn when_one_is_paused_the_other_ends_and_a_restart_continues() {
     let mut processes = Processes::start(directory.path(), u64::MAX);
     for process in [0, 1] {
         assert!(processes.wait(process, SOON).0);
+    }
+    assert_exactly_once(directory.path());
+}
+
+#[test]
+fn a_signal_stops_a_job_with_a_checkpoint_and_a_restart_continues() {
+    let directory = tempfile::tempdir().unwrap();
+    for signal in ["-TERM", "-INT"] {
+        let before = rows(directory.path()).len();
+        let mut processes = Processes::start_many(1, directory.path(), u64::MAX);
+        while rows(directory.path()).len() < before + 200 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        processes.signal(0, signal);
+        let (well, said) = processes.wait(0, SOON);
+        assert!(well && said.contains("ended: Stopped"), "{said}");
+    }
+    // What was stopped under one process goes on under two.
+    let mut processes = Processes::start(directory.path(), u64::MAX);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("ended: Finished"), "{said}");
     }
     assert_exactly_once(directory.path());
 }

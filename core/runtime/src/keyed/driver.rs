@@ -194,6 +194,9 @@ pub(crate) fn add<'s, L: Logic>(
     let loaded = Arc::new(OnceLock::new());
     add_opener(&graph, &uid, to_keep, Arc::clone(&loaded));
     let number = graph.new_origin();
+    // Where no watermark comes in, none goes out.
+    let out_origins: Vec<Origin> =
+        origins.first().map(|_| Origin { number, from_all: false }).into_iter().collect();
     let mut driver = Driver {
         logic,
         shared: Arc::clone(&shared),
@@ -237,10 +240,9 @@ pub(crate) fn add<'s, L: Logic>(
             }
         }
     });
-    let origins = vec![Origin { number, from_all: false }];
     let out =
-        Stream { inner: out_stream, graph: graph.clone(), origins: origins.clone(), after: uid.clone() };
-    (out, Stream { inner: side_stream, graph, origins, after: uid })
+        Stream { inner: out_stream, graph: graph.clone(), origins: out_origins.clone(), after: uid.clone() };
+    (out, Stream { inner: side_stream, graph, origins: out_origins, after: uid })
 }
 
 /// State is loaded when the attempt begins, and kept from then on.

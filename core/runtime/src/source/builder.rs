@@ -121,6 +121,8 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
 
         let (to_worker, reads) = mpsc::channel(BATCHES_WAITING_MAX);
         let place = Place { uid: uid.clone(), operator: "source" };
+        // Without event time no watermark comes from here, and nobody must wait for one.
+        let origins = timer.iter().map(|_| Origin { number, from_all: false }).collect();
         let mut operator = SourceOperator {
             counter: shared.counters.reader(&uid),
             uid: uid.clone(),
@@ -149,6 +151,6 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
                 }
             }
         });
-        Stream { inner, graph, origins: vec![Origin { number, from_all: false }], after: uid }
+        Stream { inner, graph, origins, after: uid }
     }
 }

@@ -24,8 +24,10 @@ use crate::graph::Time;
 use crate::shared::Shared;
 use crate::wake::Waker;
 
-/// How many batches are handed over before other operators have their turn.
+/// How many batches, and about how many records, are handed over before other operators have their turn.
+/// A barrier waits for a turn at most: small ones keep that below a millisecond.
 const BATCHES_A_TURN: usize = 32;
+const RECORDS_A_TURN: usize = 4096;
 
 /// Adds the event time of each record.
 pub(crate) type Timer<R> = Box<dyn FnMut(&[R], &mut Vec<Millis>)>;
@@ -131,7 +133,11 @@ impl<S: Source> SourceOperator<S> {
     fn hand_over(&mut self, output: &mut Output<Time, Batch<S::Record>>) -> Result<()> {
         let Some(capability) = &self.capability else { return Ok(()) };
         let mut output = output.activate();
+        let mut records_left = RECORDS_A_TURN;
         for _ in 0..BATCHES_A_TURN {
+            if records_left == 0 {
+                break;
+            }
             if !self.shared.budget.has_room() {
                 // Woken when there is room. Nobody is idle because of it.
                 self.splits.excuse(Instant::now());
@@ -149,7 +155,9 @@ impl<S: Source> SourceOperator<S> {
                 times.reserve_exact(records.len());
                 timer(&records, &mut times);
             }
-            self.splits.advance(slot, resume, times.iter().max().copied(), Instant::now());
+            records_left = records_left.saturating_sub(records.len());
+            let heard = (!records.is_empty()).then(Instant::now);
+            self.splits.advance(slot, resume, times.iter().max().copied(), heard);
             self.counter.add(records.len());
             let credit = self.shared.budget.take((self.scale)(&records));
             output.give(capability, &mut Batch { records, times, credit, ..Batch::default() });

@@ -90,12 +90,13 @@ impl<S: Split> Splits<S> {
         Ok(Some((slot, resume)))
     }
 
-    /// A split moved on. `latest` is the greatest event time among the records.
-    pub(crate) fn advance(&mut self, slot: u32, resume: S, latest: Option<Millis>, now: Instant) {
+    /// A split moved on. `latest` is the greatest event time among the records; without records it was
+    /// not `heard` of.
+    pub(crate) fn advance(&mut self, slot: u32, resume: S, latest: Option<Millis>, heard: Option<Instant>) {
         let Some(open) = self.open.get_mut(&slot) else { return };
         open.resume = resume;
         open.moved = true;
-        open.heard = now;
+        open.heard = heard.unwrap_or(open.heard);
         if let Some(latest) = latest {
             let watermark = latest.saturating_sub(self.reading.out_of_orderness);
             // `None` is less than any time: a watermark never goes back.
@@ -165,5 +166,123 @@ impl<S: Split> Splits<S> {
         let after = self.reading.idle_after?;
         let heard = self.open.values().filter(|open| !self.is_idle(open, now)).map(|open| open.heard);
         Some((heard.min()? + after).saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock::Versioned;
+
+    use super::*;
+
+    #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+    struct Place(String, u64);
+
+    impl Versioned for Place {
+        const VERSION: u16 = 1;
+        fn upgrade(version: u16, _: &str) -> Result<Self> {
+            Err(tidelock::unknown_version::<Self>(version))
+        }
+    }
+
+    impl Split for Place {
+        fn id(&self) -> SplitId {
+            SplitId::new(&self.0)
+        }
+    }
+
+    fn reading() -> Reading {
+        Reading { out_of_orderness: 5, idle_after: None, in_order_of_names: false, open_splits_max: 2 }
+    }
+
+    fn state(id: &str, watermark: Option<Millis>) -> SplitState {
+        let split = Stored::encode(&Place(id.to_owned(), 0)).unwrap();
+        SplitState { id: SplitId::new(id), split, watermark, finished: false }
+    }
+
+    fn open(splits: &mut Splits<Place>, now: Instant) -> Option<(u32, String)> {
+        splits.open_next(now).unwrap().map(|(slot, split)| (slot, split.0))
+    }
+
+    #[test]
+    fn a_split_that_waits_to_be_opened_holds_the_watermark_back() {
+        let now = Instant::now();
+        let mut splits = Splits::<Place>::new(reading());
+        assert_eq!(splits.mark(now), Mark::Idle);
+        for id in ["a", "b", "c"] {
+            splits.assign(state(id, (id == "c").then_some(40)));
+        }
+        assert_eq!(open(&mut splits, now), Some((0, "a".into())));
+        assert_eq!(open(&mut splits, now), Some((1, "b".into())));
+        assert_eq!(open(&mut splits, now), None, "two are open");
+        splits.advance(0, Place("a".into(), 1), Some(105), Some(now));
+        assert_eq!(splits.mark(now), Mark::At(Millis::MIN));
+        splits.advance(1, Place("b".into(), 1), Some(205), Some(now));
+        assert_eq!(splits.mark(now), Mark::At(40), "what `c` had when it was restored");
+        // A watermark never goes back.
+        splits.advance(0, Place("a".into(), 2), Some(50), Some(now));
+        assert_eq!(splits.finish(1).unwrap(), Some(SplitId::new("b")));
+        assert_eq!(open(&mut splits, now), Some((2, "c".into())));
+        splits.advance(2, Place("c".into(), 1), Some(305), Some(now));
+        assert_eq!(splits.mark(now), Mark::At(100));
+    }
+
+    #[test]
+    fn a_finished_split_holds_the_watermark_until_its_children_are_known() {
+        let now = Instant::now();
+        let mut splits = Splits::<Place>::new(reading());
+        splits.assign(state("parent", None));
+        splits.assign(state("other", None));
+        while open(&mut splits, now).is_some() {}
+        splits.advance(0, Place("parent".into(), 9), Some(105), Some(now));
+        splits.advance(1, Place("other".into(), 9), Some(505), Some(now));
+        splits.finish(0).unwrap();
+        let report = splits.cut(Epoch(7)).unwrap();
+        let finished: Vec<_> = report.iter().map(|split| (split.id.as_str(), split.finished)).collect();
+        assert_eq!(finished, [("parent", true), ("other", false)]);
+        assert_eq!(report[0].watermark, Some(100));
+        assert_eq!(splits.mark(now), Mark::At(100));
+        splits.completed(Epoch(6));
+        assert_eq!(splits.mark(now), Mark::At(100));
+        splits.assign(state("child", Some(100)));
+        splits.completed(Epoch(7));
+        assert_eq!(splits.mark(now), Mark::At(100), "the child holds it now");
+        assert_eq!(splits.cut(Epoch(8)).unwrap(), [], "nothing moved");
+    }
+
+    #[test]
+    fn an_idle_split_holds_nothing_back_and_one_that_could_not_be_read_is_not_idle() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut splits = Splits::<Place>::new(Reading { idle_after: Some(second), ..reading() });
+        splits.assign(state("a", None));
+        splits.assign(state("b", None));
+        while open(&mut splits, now).is_some() {}
+        splits.advance(0, Place("a".into(), 1), Some(105), Some(now + second / 2));
+        splits.advance(1, Place("b".into(), 1), None, None);
+        assert_eq!(splits.idle_in(now), Some(second));
+        assert_eq!(splits.mark(now + second / 2), Mark::At(Millis::MIN));
+        assert_eq!(splits.mark(now + second), Mark::At(100), "`b` had a position, and no record");
+        assert_eq!(splits.idle_in(now + second), Some(second / 2));
+        assert_eq!(splits.mark(now + 2 * second), Mark::Idle);
+        splits.excuse(now + 2 * second);
+        assert_eq!(splits.mark(now + 2 * second), Mark::At(Millis::MIN));
+    }
+
+    #[test]
+    fn in_the_order_of_names_the_open_split_speaks_for_the_later_ones() {
+        let now = Instant::now();
+        let ordered = Reading { in_order_of_names: true, open_splits_max: 1, ..reading() };
+        let mut splits = Splits::<Place>::new(ordered);
+        for id in ["2013-03", "2013-01", "2013-02"] {
+            splits.assign(state(id, None));
+        }
+        let mut order = Vec::new();
+        while let Some((slot, id)) = open(&mut splits, now) {
+            splits.advance(slot, Place(id.clone(), 1), Some(1005), Some(now));
+            assert_eq!(splits.mark(now), Mark::At(1000));
+            splits.finish(slot).unwrap();
+            order.push(id);
+        }
+        assert_eq!(order, ["2013-01", "2013-02", "2013-03"]);
     }
 }

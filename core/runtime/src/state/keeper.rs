@@ -209,7 +209,92 @@ fn due(sizes: &[u64]) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use object_store::memory::InMemory;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use tidelock::host::News;
+    use tidelock::{Attempt, Generation, JobId};
+
+    use super::super::segment::{Encoder, decode, entries, merge_all};
+    use super::super::{Table, Touch};
     use super::*;
+    use crate::book::Start;
+    use crate::key::group_of;
+    use crate::outbox::Outbox;
+    use crate::stop::Stop;
+    use crate::testing::Snapshot;
+
+    /// What the segments of a snapshot say.
+    async fn stored(log: &Log, snapshot: &Snapshot, uid: &Uid) -> BTreeMap<u32, Vec<u8>> {
+        let mut segments = Vec::new();
+        for segment in snapshot.operators.get(uid).into_iter().flat_map(|parts| parts.values()).flatten() {
+            segments.push(log.read_segment(segment).await.unwrap());
+        }
+        let Some(whole) = merge_all(&segments).unwrap() else { return BTreeMap::new() };
+        let values = entries(&whole).unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            (decode(entry.key).unwrap(), decode(entry.value.unwrap().bytes).unwrap())
+        });
+        values.collect()
+    }
+
+    /// Random changes and removals over many epochs: after each one the reports so far hold exactly what
+    /// the table has, whatever was merged meanwhile.
+    #[tokio::test]
+    async fn every_snapshot_holds_exactly_the_table_whatever_is_merged() {
+        for seed in 0..4 {
+            println!("seed {seed}");
+            let mut rng = StdRng::seed_from_u64(seed);
+            let log = Log::on(Arc::new(InMemory::new()), "log".into());
+            let (uid, outbox) = (Uid::new("state").unwrap(), Outbox::new(Stop::new()));
+            let book = Book::new(0, Arc::clone(&outbox));
+            book.add_part();
+            let attempt =
+                Attempt { job: JobId::new("test").unwrap(), number: Position(1), generation: Generation(1) };
+            book.begin(Start { attempt, epoch: Epoch(1) });
+            let restored = Restored { entries: None, watermark: None, kept: Vec::new(), first: Vec::new() };
+            let keeper = Keeper::new(uid.clone(), log.clone(), Position(1), (0, 1), book, restored);
+            let (frozen, to_keep) = mpsc::channel(64);
+            let (news_end, mut news) = mpsc::channel(64);
+            tokio::spawn(outbox.forward(news_end));
+            tokio::spawn(keeper.run(to_keep));
+            let mut table = Table::new(1, group_of as fn(&u32) -> Result<u16>);
+            let mut model: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+            let (mut snapshot, mut longest) = (Snapshot::default(), 0);
+            for epoch in 1..300 {
+                for _ in 0..rng.random_range(0..40) {
+                    let key = rng.random_range(0..200);
+                    if rng.random_range(0..4) == 0 {
+                        model.remove(&key);
+                        table.with_existing(&key, |_: &mut Vec<u8>| ((), Touch::Removed));
+                    } else {
+                        let value = vec![rng.random(); rng.random_range(0..300)];
+                        model.insert(key, value.clone());
+                        table.with(&key, |slot| {
+                            *slot = value;
+                            ((), Touch::Changed)
+                        });
+                    }
+                }
+                let delta = table.freeze().unwrap();
+                frozen.send(Frozen { epoch: Epoch(epoch), delta, watermark: None }).await.unwrap();
+                let Some(News::Report(report)) = news.recv().await else { panic!("no report") };
+                snapshot.apply(&[report]);
+                assert_eq!(stored(&log, &snapshot, &uid).await, model, "epoch {epoch}");
+                let parts = snapshot.operators.get(&uid).into_iter().flat_map(|parts| parts.values());
+                longest = longest.max(parts.map(Vec::len).sum());
+            }
+            assert!(longest > FANOUT, "nothing was ever merged");
+            assert!(longest < 60, "{longest} segments");
+        }
+    }
+
+    #[test]
+    fn an_empty_segment_is_none() {
+        assert!(Encoder::new().finish().is_none());
+    }
 
     #[test]
     fn nothing_is_merged_while_the_list_is_short() {
