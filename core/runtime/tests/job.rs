@@ -14,9 +14,10 @@ use rand::{RngExt, SeedableRng};
 use tidelock::job::{JobConfig, Settings};
 use tidelock::log::{Closed, Log};
 use tidelock::{Discovery, ErrorKind, JobId, Known, Result, Source, Uid};
-use tidelock_runtime::{Job, Restarts, Workers};
+use tidelock_runtime::{Job, Restarts, Tumbling, Window, Workers, fold};
 use tidelock_testkit::doubles::{Feed, MemorySink, MemorySource, Target};
 use tidelock_testkit::harness::Row;
+use tidelock_testkit::oracle::Input;
 
 /// A [`MemorySource`] all of whose splits are there from the beginning.
 struct Bounded(MemorySource);
@@ -125,6 +126,81 @@ async fn every_record_once_through_failures_on_one_worker() {
 async fn every_record_once_through_failures_on_two_workers() {
     for seed in 10..13 {
         exactly_once_through_failures(2, seed).await;
+    }
+}
+
+/// Rows of windows: how many records of each key have their time in each hundred places.
+async fn windows_are_exact_through_failures(workers: usize, bytes_in_flight_max: u64, seed: u64) {
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (feed, target) = (Feed::new(), Target::new());
+    let mut expected = BTreeMap::<String, u64>::new();
+    for split in ["a", "b", "c"] {
+        let length = rng.random_range(1_000..2_000);
+        feed.append(split, 0..length);
+        feed.end(split);
+        for place in 0..length {
+            *expected.entry(format!("{}-{}", place % 7, place / 100 * 100)).or_default() += 1;
+        }
+    }
+    let source = Arc::new(Bounded(MemorySource::new(feed)));
+    let sink = Arc::new(MemorySink::new(target.clone(), Uid::new("rows").unwrap()));
+    let failures = Arc::new(AtomicU64::new(8));
+    let seen = Arc::new(AtomicU64::new(0));
+    let fuse: Vec<u64> = (0..8).map(|_| rng.random_range(100..3_000)).collect();
+    let job = Job::open_on(config(), log()).await.unwrap();
+    let job = job.restarts(restarts()).bytes_in_flight_max(bytes_in_flight_max);
+    let left = Arc::clone(&failures);
+    let ended = job.run(Workers::threads(workers), move |graph| {
+        let (failures, seen, fuse) = (Arc::clone(&failures), Arc::clone(&seen), fuse.clone());
+        let (rows, late) = graph
+            .source("in", &source)
+            .event_time(|input| i64::try_from(input.place).unwrap())
+            .stream()
+            .key_by(|input| input.place % 7)
+            .window(
+                "hundreds",
+                Tumbling::of(Duration::from_millis(100)),
+                fold(
+                    move |count: &mut u64, _: &Input| {
+                        *count += 1;
+                        let nth = failures.load(Ordering::SeqCst);
+                        if nth > 0
+                            && seen.fetch_add(1, Ordering::SeqCst) == fuse[usize::try_from(nth).unwrap() - 1]
+                        {
+                            seen.store(0, Ordering::SeqCst);
+                            failures.fetch_sub(1, Ordering::SeqCst);
+                            panic!("{nth} more to come");
+                        }
+                    },
+                    |key: &u64, window: Window, count: &u64| {
+                        Row::new(format!("{key}-{}", window.start), *count)
+                    },
+                ),
+            );
+        rows.sink("rows", &sink);
+        late.inspect(|input| panic!("{input} is late"));
+    });
+    assert_eq!(ended.await.unwrap().closed, Closed::Finished);
+    assert!(left.load(Ordering::SeqCst) < 8, "nothing failed, so nothing was shown");
+    let rows = target.visible();
+    let counts: BTreeMap<String, u64> = rows.iter().map(|row| (row.key.clone(), row.value)).collect();
+    assert_eq!(counts, expected);
+    assert_eq!(rows.len(), expected.len(), "a window has two rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_window_is_exact_and_written_once_through_failures() {
+    for (workers, seed) in [(1, 20), (2, 21), (3, 22), (2, 23)] {
+        windows_are_exact_through_failures(workers, 64 << 20, seed).await;
+    }
+}
+
+/// One batch exceeds the budget: records flow one batch at a time, and still nothing waits for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_budget_stops_nothing_for_ever() {
+    for (workers, seed) in [(1, 30), (3, 31)] {
+        windows_are_exact_through_failures(workers, 1, seed).await;
     }
 }
 
