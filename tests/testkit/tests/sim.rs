@@ -15,21 +15,27 @@ use tokio::time::Instant;
 const SEEDS: u64 = 60;
 
 /// From so many seeds on, every crash point and state must have been hit [`HITS_MIN`] times.
-const SEEDS_FOR_HITS: u64 = 10_000;
+const SEEDS_FOR_HITS: u64 = 8_000;
 const HITS_MIN: u64 = 100;
 
 /// States that must be reached as often, too.
 const STATES: &[&str] = &[
     "\"already exists\" to our own create, sent twice",
+    "a commit arrived after a later epoch's",
     "a job was forked from a running one",
     "a job went on after it was stopped",
     "a leftover was aborted",
     "a request arrived after its process died",
     "a rollback was asked for",
+    "a rollback was refused",
     "a savepoint was taken",
     "a writer went on with a fresh identity",
+    "a zombie halted before it learned that it is fenced",
     "an attempt was fenced",
     "an attempt was started while another one was alive",
+    "an entry was created in a gap that pruning left",
+    "the job halted: the target threw away what an entry lists",
+    "the target threw away what was open for too long",
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -162,10 +162,14 @@ impl Source for SimSource {
 
     async fn open(&self, split: SimSplit) -> Result<SimReader> {
         let (resume, process) = (split.clone(), self.client.process);
+        let mut asked_before = false;
         let open = move |state: &mut State| {
+            let echo = std::mem::replace(&mut asked_before, true);
             let trimmed = state.input.partitions.get(&split.split).map_or(0, |partition| partition.trimmed);
-            // A zombie may still be where it was; the owner of the job may not.
-            if split.place < trimmed && !state.is_fenced(process) {
+            // A zombie may still be where it was, and nobody takes an echo for an answer; the owner of the
+            // job may not.
+            let counts = state.is_alive(process) && !state.is_fenced(process) && !echo;
+            if split.place < trimmed && counts {
                 let SimSplit { split, place, .. } = split;
                 state.accuse(format!("split {split} was opened at {place}; acknowledged up to {trimmed}"));
             }

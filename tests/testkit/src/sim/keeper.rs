@@ -31,14 +31,26 @@ pub struct Keeper {
     pub processes: Vec<ProcessId>,
     /// What it has found out.
     pub kept: Kept,
+    /// How long it waits at most before it starts an attempt, in milliseconds.
+    pub pause_max: u64,
     heard: Vec<ProcessId>,
     start_at: Option<u64>,
+    /// The process that closed the job.
+    closed_by: Option<ProcessId>,
 }
 
 impl Keeper {
     /// A supervisor that starts its first attempt at once.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, processes: Vec::new(), kept: Kept::Going, heard: Vec::new(), start_at: Some(0) }
+        Self {
+            spec,
+            processes: Vec::new(),
+            kept: Kept::Going,
+            pause_max: 1500,
+            heard: Vec::new(),
+            start_at: Some(0),
+            closed_by: None,
+        }
     }
 
     /// Starts an attempt, with a parallelism and a clock of its own.
@@ -62,6 +74,17 @@ impl Keeper {
         self.start_at = None;
     }
 
+    fn owner(&self, sim: &Sim) -> Option<ProcessId> {
+        let root = super::process::log_root(&self.spec.config.job);
+        sim.world.lock().objects.owners(&root).last().copied()
+    }
+
+    /// Whether nothing more will happen.
+    pub fn is_over(&self, sim: &Sim) -> bool {
+        let state = sim.world.lock();
+        self.kept != Kept::Going && !self.processes.iter().any(|process| state.is_alive(*process))
+    }
+
     /// The newest process that runs.
     pub fn running(&self, sim: &Sim) -> Option<ProcessId> {
         let state = sim.world.lock();
@@ -82,13 +105,18 @@ impl Keeper {
                 self.hear(sim, process, outcome)?;
             }
         }
+        if self.closed_by.is_some() && self.owner(sim) != self.closed_by {
+            // A process that was paused when the job was closed woke and opened it again.
+            self.closed_by = None;
+            self.kept = Kept::Going;
+        }
         if self.kept != Kept::Going || self.running(sim).is_some() {
             return Ok(());
         }
         let (now, pause) = {
             let mut state = sim.world.lock();
             // A supervisor does not know whether a process that does not answer is dead or paused.
-            (state.now, state.rng.random_range(0..1500))
+            (state.now, state.rng.random_range(0..self.pause_max))
         };
         match self.start_at {
             None => self.start_at = Some(now + pause),
@@ -110,11 +138,16 @@ impl Keeper {
         outcome: Result<Ended, Heard>,
     ) -> Result<(), String> {
         match outcome {
+            // It closed the job, and another attempt opened it again at once: that one's end counts.
+            Ok(_) if sim.world.lock().is_fenced(process) => Ok(()),
             Ok(ended) => {
+                if !ended.was_finished {
+                    self.closed_by = Some(process);
+                }
                 self.kept = Kept::Ended(ended.closed);
                 Ok(())
             }
-            Err(heard) if heard.operation == "load a snapshot" => {
+            Err(heard) if heard.operation == "load a snapshot" || self.was_pruned(&heard) => {
                 // Refused, and rightly so: the entry was pruned, or is not settled. A person chooses again.
                 sim.world.lock().reached("a rollback was refused");
                 self.spec.config.start_from = StartFrom::Newest;
@@ -137,6 +170,11 @@ impl Keeper {
             }
             Err(heard) => Err(format!("the job halted: {}", heard.text)),
         }
+    }
+
+    /// The snapshot that was asked for is gone: a running attempt pruned it after it was looked at.
+    fn was_pruned(&self, heard: &Heard) -> bool {
+        heard.kind == ErrorKind::NotFound && self.spec.config.start_from != StartFrom::Newest
     }
 
     fn lost_what_is_listed(&self, sim: &Sim) -> bool {

@@ -143,6 +143,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// How long it takes.
+    pub fn ms(self) -> u64 {
+        match self {
+            Self::PauseBefore(ms)
+            | Self::PauseAfter(ms)
+            | Self::Late(ms)
+            | Self::Echo(ms)
+            | Self::Delay(ms) => ms,
+            Self::CrashBefore | Self::CrashAfter | Self::LoseRequest | Self::LoseReply | Self::Twice => 0,
+        }
+    }
+
     /// Its name without the duration.
     pub fn name(self) -> &'static str {
         match self {

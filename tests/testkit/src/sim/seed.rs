@@ -1,6 +1,7 @@
 //! One seed, from its plan to its audit.
 
 use rand::RngExt;
+use tidelock::coordinator::Control;
 use tidelock::job::{OnCancel, StartFrom};
 use tidelock::log::{Closed, RequestId};
 
@@ -14,9 +15,9 @@ use super::process::log_root;
 use super::topic_sink::TopicConfig;
 use super::world::State;
 
-/// After so many simulated milliseconds a job that did not finish makes no progress. Pauses, delays and
-/// retries sum up to far less.
-const PATIENCE: u64 = 4 * 60_000;
+/// When nothing went wrong for so many simulated milliseconds, a job that has not finished makes no
+/// progress. Its supervisor waits for some seconds, and its input takes a few.
+const PATIENCE: u64 = 60_000;
 
 /// How long zombies and late requests get to do harm when the job is over.
 const AFTERMATH: u64 = 60_000;
@@ -105,6 +106,7 @@ struct Tale {
     plan: Plan,
     keepers: Vec<Keeper>,
     told: bool,
+    savepoints: u32,
 }
 
 impl Tale {
@@ -118,12 +120,13 @@ impl Tale {
         let twins = state.rng.random_range(0..8) == 0;
         drop(state);
         let mut keeper = Keeper::new(plan.spec.clone());
+        keeper.pause_max = plan.pause_max;
         if twins {
             // Two supervisors, or one that believed too early that the first start had failed.
             keeper.start(sim);
         }
         keeper.start(sim);
-        Self { plan, keepers: vec![keeper], told: false }
+        Self { plan, keepers: vec![keeper], told: false, savepoints: 0 }
     }
 
     async fn tell(&mut self, sim: &mut Sim) -> Result<(), String> {
@@ -137,11 +140,14 @@ impl Tale {
                 continue;
             }
             self.go_on_after_a_stop(sim);
-            if self.keepers.iter().all(|keeper| keeper.kept != Kept::Going) {
+            if self.keepers.iter().all(|keeper| keeper.is_over(sim)) {
                 break;
             }
-            if now > PATIENCE {
-                return Err(format!("no progress: not finished after {now} ms"));
+            let trouble = sim.world.lock().last_trouble;
+            if now > trouble + PATIENCE {
+                return Err(format!(
+                    "no progress: not finished after {now} ms, the last trouble at {trouble}"
+                ));
             }
             let looks = self.keepers.iter().filter_map(Keeper::next_look);
             let story = (!self.told).then_some(self.plan.story_at);
@@ -161,42 +167,50 @@ impl Tale {
         Ok(())
     }
 
-    /// The user acts.
+    /// The user acts, once: where that is not possible now, a little later.
     async fn act(&mut self, sim: &mut Sim) -> Result<(), String> {
-        self.told = true;
         let control = self.keepers[0].running(sim).and_then(|process| sim.control(process));
-        match self.plan.story {
-            Story::Run => {}
-            Story::Rollback => self.roll_back(sim),
-            Story::Savepoint | Story::Fork => {
-                let Some(control) = control else { return Ok(()) };
-                let taken = sim.during(10_000, async { control.savepoint("savepoints/1").await }).await?;
-                if let Came::To(Ok(_)) = taken {
-                    sim.world.lock().reached("a savepoint was taken");
-                    if self.plan.story == Story::Fork {
-                        self.fork(sim);
-                    }
-                }
+        self.told = match (self.plan.story, control) {
+            (Story::Run, _) => true,
+            (Story::Rollback, _) => self.roll_back(sim),
+            (_, None) => self.keepers[0].kept != Kept::Going,
+            (Story::Savepoint | Story::Fork, Some(control)) => self.take_savepoint(sim, &control).await?,
+            (Story::StopAndGo, Some(control)) => {
+                let savepoint = self.new_savepoint();
+                let savepoint = (!self.plan.seed.is_multiple_of(4)).then_some(&*savepoint);
+                sim.during(1_000, async { control.stop(savepoint).await }).await?;
+                true
             }
-            Story::StopAndGo => {
-                if let Some(control) = control {
-                    let savepoint = self.plan.seed.is_multiple_of(2).then_some("savepoints/1");
-                    sim.during(1_000, async { control.stop(savepoint).await }).await?;
-                }
+            (Story::CancelAndGo | Story::CancelAndDelete, Some(control)) => {
+                sim.during(1_000, async { control.cancel().await }).await?;
+                true
             }
-            Story::CancelAndGo | Story::CancelAndDelete => {
-                if let Some(control) = control {
-                    sim.during(1_000, async { control.cancel().await }).await?;
-                }
-            }
-        }
+        };
+        self.plan.story_at = sim.world.lock().now + 100;
         Ok(())
     }
 
-    fn fork(&mut self, sim: &Sim) {
+    /// A savepoint's folder must be new.
+    fn new_savepoint(&mut self) -> String {
+        self.savepoints += 1;
+        format!("savepoints/{}", self.savepoints)
+    }
+
+    async fn take_savepoint(&mut self, sim: &mut Sim, control: &Control) -> Result<bool, String> {
+        let url = self.new_savepoint();
+        let taken = sim.during(10_000, async { control.savepoint(&url).await }).await?;
+        let Came::To(Ok(_)) = taken else { return Ok(self.keepers[0].kept != Kept::Going) };
+        sim.world.lock().reached("a savepoint was taken");
+        if self.plan.story == Story::Fork {
+            self.fork(sim, url);
+        }
+        Ok(true)
+    }
+
+    fn fork(&mut self, sim: &Sim, url: String) {
         let mut spec = self.plan.spec.clone();
         spec.config.job = job(FORK);
-        spec.config.start_from = StartFrom::Snapshot { url: "savepoints/1".to_owned(), request: None };
+        spec.config.start_from = StartFrom::Snapshot { url, request: None };
         let renamed =
             |topic: &TopicConfig| TopicConfig { topic: topic.topic.replace("job", FORK), ..topic.clone() };
         spec.topics = spec.topics.iter().map(renamed).collect();
@@ -208,7 +222,7 @@ impl Tale {
     }
 
     /// Rolls back to an entry that is retained now, while the old attempt still runs.
-    fn roll_back(&mut self, sim: &mut Sim) {
+    fn roll_back(&mut self, sim: &mut Sim) -> bool {
         let keeper = &mut self.keepers[0];
         let chosen = {
             let mut state = sim.world.lock();
@@ -217,7 +231,7 @@ impl Tale {
             let positions: Vec<u64> =
                 stand.filter(|fact| fact.entry.state.is_some()).map(|fact| fact.entry.position.0).collect();
             if positions.is_empty() {
-                return;
+                return keeper.kept != Kept::Going;
             }
             let chosen = positions[state.rng.random_range(0..positions.len())];
             state.reached("a rollback was asked for");
@@ -229,6 +243,7 @@ impl Tale {
             request: Some(RequestId("go back".to_owned())),
         };
         keeper.start(sim);
+        true
     }
 
     /// A job that was stopped or cancelled goes on, unless that was meant to be its end.

@@ -94,6 +94,8 @@ pub struct State {
     pub tables: BTreeMap<String, Table>,
     /// The source system.
     pub input: Input,
+    /// When something went wrong last, and was over.
+    pub last_trouble: u64,
     /// What is broken on purpose.
     pub double: Option<Double>,
     /// A wrong that no run may do: the first one counts.
@@ -134,6 +136,7 @@ impl World {
             topics: BTreeMap::new(),
             tables: BTreeMap::new(),
             input: Input::default(),
+            last_trouble: 0,
             double: None,
             accused: None,
             queue: BTreeMap::new(),
@@ -275,6 +278,7 @@ impl State {
         let action = action.map(|action| possible(point, action));
         if let Some(action) = action {
             *self.hits.points.entry((point, action.name())).or_default() += 1;
+            self.last_trouble = self.last_trouble.max(self.now + action.ms());
             self.note(process, (point, action), || format!("{point:?}: {action:?}"));
         }
         action
