@@ -130,7 +130,7 @@ impl Victim {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "started by other tests as a process of its own"]
+#[ignore = "needs a container; does nothing unless another test starts it as a process of its own"]
 async fn victim() {
     let (Ok(brokers), Ok(role)) = (std::env::var("TIDELOCK_KAFKA"), std::env::var("VICTIM")) else { return };
     let role: Vec<&str> = role.split(' ').collect();
