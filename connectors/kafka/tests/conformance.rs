@@ -1,5 +1,4 @@
-//! The conformance suites on a real broker. Skipped, with a line that says so, where `TIDELOCK_KAFKA`
-//! names none.
+//! The conformance suites on a real broker.
 
 mod support;
 
@@ -30,7 +29,7 @@ const PARTITIONS: i32 = 2;
 
 impl Target {
     async fn boot() -> Result<Option<Self>> {
-        let Some(brokers) = support::brokers("sink conformance") else { return Ok(None) };
+        let brokers = support::brokers().await;
         let topic = support::fresh_topic(&brokers, PARTITIONS).await;
         Ok(Some(Self { brokers, topic, suffix: support::fresh("") }))
     }
@@ -113,7 +112,10 @@ impl Leftovers for Target {
     }
 }
 
-conformance::sink!(Target::boot);
+conformance::sink!(
+    #[ignore = "needs a container"]
+    Target::boot
+);
 
 /// Topics of its own, one for each split.
 struct Feed {
@@ -124,9 +126,9 @@ struct Feed {
 const BATCH_RECORDS: usize = 100;
 
 impl Feed {
-    fn boot() -> impl Future<Output = Result<Option<Self>>> {
-        let brokers = support::brokers("source conformance");
-        std::future::ready(Ok(brokers.map(|brokers| Self { brokers, prefix: support::fresh("feed") })))
+    async fn boot() -> Result<Option<Self>> {
+        let brokers = support::brokers().await;
+        Ok(Some(Self { brokers, prefix: support::fresh("feed") }))
     }
 
     fn topic(&self, split: &str) -> String {
@@ -190,4 +192,7 @@ impl Retention for Feed {
     }
 }
 
-conformance::source!(Feed::boot);
+conformance::source!(
+    #[ignore = "needs a container"]
+    Feed::boot
+);

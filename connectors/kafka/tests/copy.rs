@@ -1,5 +1,4 @@
-//! The example `copy` as a process that is killed again and again. Skipped, with a line that says so,
-//! where `TIDELOCK_KAFKA` names no brokers.
+//! The example `copy` as a process that is killed again and again.
 
 mod support;
 
@@ -60,8 +59,9 @@ fn restored(child: Child) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_copy_that_is_killed_again_and_again_has_every_record_once_and_in_order() {
-    let Some(brokers) = support::brokers("copy, killed") else { return };
+    let brokers = support::brokers().await;
     let (from, to) = (support::fresh_topic(&brokers, 2).await, support::fresh_topic(&brokers, 2).await);
     let folder = tempfile::tempdir().expect("a folder");
     let checkpoints = folder.path().join("checkpoints");

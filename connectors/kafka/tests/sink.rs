@@ -1,5 +1,4 @@
-//! The sink on a real broker: crashes of real processes, loss, names, placement. Skipped, with a line
-//! that says so, where `TIDELOCK_KAFKA` names no brokers.
+//! The sink on a real broker: crashes of real processes, loss, names, placement.
 
 mod support;
 
@@ -41,8 +40,9 @@ fn values(seen: &[support::Seen]) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn many_epochs_rotate_over_few_ids_and_every_record_is_visible_once() {
-    let Some(brokers) = support::brokers("rotation") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let attempt = attempt(&support::fresh("rotation"), 1);
     let sink = sink(&brokers).await;
@@ -66,8 +66,9 @@ async fn many_epochs_rotate_over_few_ids_and_every_record_is_visible_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_fresh_identity_after_reinit_raises_the_producer_epoch() {
-    let Some(brokers) = support::brokers("reinit") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let attempt = attempt(&support::fresh("reinit"), 1);
     let sink = sink(&brokers).await;
@@ -148,8 +149,9 @@ async fn victim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn what_a_killed_process_prepared_is_committed_by_another_exactly_once() {
-    let Some(brokers) = support::brokers("killed process") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let job = support::fresh("killed");
     for round in 0..2 {
@@ -178,8 +180,9 @@ async fn what_a_killed_process_prepared_is_committed_by_another_exactly_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_transaction_that_timed_out_halts_with_its_evidence_and_nothing_is_committed() {
-    let Some(brokers) = support::brokers("timed out") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let job = support::fresh("timeout");
     let old = attempt(&job, 1);
@@ -219,8 +222,9 @@ async fn a_transaction_that_timed_out_halts_with_its_evidence_and_nothing_is_com
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_transaction_that_was_aborted_in_one_partition_halts_although_its_coordinator_says_ongoing() {
-    let Some(brokers) = support::brokers("aborted by offset") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 2).await;
     let job = support::fresh("offset");
     let old = attempt(&job, 1);
@@ -247,8 +251,9 @@ async fn a_transaction_that_was_aborted_in_one_partition_halts_although_its_coor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_transaction_that_was_committed_by_hand_is_fine() {
-    let Some(brokers) = support::brokers("by hand") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let job = support::fresh("hand");
     let committable = Victim::start(&brokers, &job, 1, &topic, 0).kill();
@@ -262,8 +267,9 @@ async fn a_transaction_that_was_committed_by_hand_is_fine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn leftovers_of_this_job_are_aborted_and_those_of_similar_names_are_not() {
-    let Some(brokers) = support::brokers("similar names") else { return };
+    let brokers = support::brokers().await;
     let job = support::fresh("a");
     let other_job = format!("{job}-b");
     let mut open = Vec::new();
@@ -283,8 +289,9 @@ async fn leftovers_of_this_job_are_aborted_and_those_of_similar_names_are_not() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn keys_go_where_javas_default_partitioner_sends_them() {
-    let Some(brokers) = support::brokers("placement") else { return };
+    let brokers = support::brokers().await;
     // Computed by Java: toPositive(murmur2(key)) % 7.
     let table = [
         ("a", 5),
@@ -320,8 +327,9 @@ async fn keys_go_where_javas_default_partitioner_sends_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_record_that_is_too_large_follows_the_policy() {
-    let Some(brokers) = support::brokers("too large") else { return };
+    let brokers = support::brokers().await;
     let (topic, dead) = (support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 1).await);
     for (policy, survives, letters) in [
         (RecordPolicy::Fail, false, 0),
@@ -352,8 +360,9 @@ async fn a_record_that_is_too_large_follows_the_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_timeout_above_what_the_brokers_allow_and_a_wrong_address_are_refused_at_start() {
-    let Some(brokers) = support::brokers("preflight") else { return };
+    let brokers = support::brokers().await;
     let properties = support::properties(&brokers).with("sasl.kerberos.keytab", "x");
     let error = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");

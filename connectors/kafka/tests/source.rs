@@ -1,5 +1,4 @@
-//! The source on a real broker: ends that nobody sees, loss, topics that change. Skipped, with a line
-//! that says so, where `TIDELOCK_KAFKA` names no brokers.
+//! The source on a real broker: ends that nobody sees, loss, topics that change.
 
 mod support;
 
@@ -54,8 +53,9 @@ fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_bounded_reader_ends_although_nothing_visible_comes_before_its_stop() {
-    let Some(brokers) = support::brokers("markers at the end") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     support::produce(&brokers, &topic, 0, numbers(0..3));
     let aborted = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["never", "seen"]);
@@ -79,8 +79,9 @@ async fn a_bounded_reader_ends_although_nothing_visible_comes_before_its_stop() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_bounded_reader_ends_in_an_idle_partition_that_ends_with_a_marker() {
-    let Some(brokers) = support::brokers("idle end") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let committed = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["0", "1"]);
     committed.commit_transaction(Duration::from_secs(30)).expect("committed");
@@ -95,8 +96,9 @@ async fn a_bounded_reader_ends_in_an_idle_partition_that_ends_with_a_marker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn an_open_transaction_holds_a_reader_back_until_it_is_decided() {
-    let Some(brokers) = support::brokers("open transaction") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     support::produce(&brokers, &topic, 0, numbers(0..2));
     let open = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["2"]);
@@ -114,8 +116,9 @@ async fn an_open_transaction_holds_a_reader_back_until_it_is_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn starts_and_stops_are_resolved_to_offsets_once() {
-    let Some(brokers) = support::brokers("starts") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 2).await;
     support::produce(&brokers, &topic, 0, numbers(0..10));
     let offsets = async |start: Start| -> Vec<i64> {
@@ -142,8 +145,9 @@ async fn starts_and_stops_are_resolved_to_offsets_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn partitions_that_are_added_later_are_read_from_their_beginning() {
-    let Some(brokers) = support::brokers("added partitions") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     support::produce(&brokers, &topic, 0, numbers(0..5));
     let source = connect(config(&brokers, &topic).with_start(Start::Latest)).await;
@@ -160,8 +164,9 @@ async fn partitions_that_are_added_later_are_read_from_their_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn lost_records_are_counted_and_the_policy_decides() {
-    let Some(brokers) = support::brokers("data loss") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     support::produce(&brokers, &topic, 0, numbers(0..20));
     let source = connect(config(&brokers, &topic)).await;
@@ -184,8 +189,9 @@ async fn lost_records_are_counted_and_the_policy_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_topic_that_was_made_again_is_noticed_by_its_id() {
-    let Some(brokers) = support::brokers("topic made again") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     support::produce(&brokers, &topic, 0, numbers(0..5));
     let source = connect(config(&brokers, &topic)).await;
@@ -200,8 +206,9 @@ async fn a_topic_that_was_made_again_is_noticed_by_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
-    let Some(brokers) = support::brokers("subscription") else { return };
+    let brokers = support::brokers().await;
     let nowhere = support::fresh("nowhere");
     let error =
         connect(config(&brokers, &nowhere)).await.discover(&known(&[], true)).await.expect_err("missing");
@@ -229,8 +236,9 @@ async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn records_keep_key_headers_timestamp_and_tombstone() {
-    let Some(brokers) = support::brokers("fields") else { return };
+    let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
     let producer: rdkafka::producer::BaseProducer =
         rdkafka::ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a producer");
@@ -253,8 +261,9 @@ async fn records_keep_key_headers_timestamp_and_tombstone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_record_that_cannot_be_decoded_becomes_a_dead_letter_and_the_others_are_read() {
-    let Some(brokers) = support::brokers("dead letters") else { return };
+    let brokers = support::brokers().await;
     let (topic, dead) = (support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 1).await);
     support::produce(&brokers, &topic, 0, ["1", "two", "3"].map(str::to_owned));
     let decode = |record: &KafkaRecord| {

@@ -1,5 +1,4 @@
-//! A broker for tests, found by the environment: `TIDELOCK_KAFKA=host:port`. Topics get random names, so
-//! that one broker serves all tests at once.
+//! A broker for tests. Topics get random names, so that one broker serves all tests at once.
 #![allow(dead_code, clippy::panic)]
 
 use std::time::Duration;
@@ -12,15 +11,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tidelock::{Attempt, CommitPermit, Epoch, Generation, JobId, Pending, Position, Uid, WriterId};
+use tidelock_containers::Kafka;
 use tidelock_kafka::{KafkaCommittable, Properties};
 
-/// The brokers, or `None` with a line that says that the test is skipped.
-pub(crate) fn brokers(test: &str) -> Option<String> {
-    let brokers = std::env::var("TIDELOCK_KAFKA").ok();
-    if brokers.is_none() {
-        println!("{test}: skipped: TIDELOCK_KAFKA names no brokers");
+/// The brokers that `TIDELOCK_KAFKA` names; otherwise one in a container, which all tests of the process
+/// share.
+pub(crate) async fn brokers() -> String {
+    match std::env::var("TIDELOCK_KAFKA") {
+        Ok(brokers) => brokers,
+        Err(_) => Kafka::shared().await.expect("a broker").brokers(),
     }
-    brokers
 }
 
 /// The settings that reach the test's brokers.
