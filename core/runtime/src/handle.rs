@@ -36,9 +36,17 @@ impl Handle {
         Arc::clone(&self.counters)
     }
 
-    /// A new attempt begins.
+    /// A new attempt begins. A wish that was told to the one before, or to none, is told again: first the
+    /// control is known and then the wish is looked for, and who wishes does it the other way round.
     pub(crate) fn attach(&self, control: Control) {
-        self.control.send_replace(Some(control));
+        self.control.send_replace(Some(control.clone()));
+        let Some(end) = self.end.borrow().clone() else { return };
+        tokio::spawn(async move {
+            match end {
+                End::Stop { savepoint } => control.stop(savepoint.as_deref()).await,
+                End::Cancel => control.cancel().await,
+            }
+        });
     }
 
     /// Returns once the user wants the job to end.

@@ -15,8 +15,9 @@ use crate::restarts::Restarts;
 use crate::signals::Signals;
 use crate::workers::Workers;
 
-/// Bytes that sources may have handed over and nothing has taken yet.
-const BYTES_IN_FLIGHT_MAX: u64 = 64 << 20;
+/// Bytes that sources may have handed over and nothing has taken yet. A barrier has to wait for them: a sink
+/// that takes 10 MB a second holds it up for less than a second.
+const BYTES_IN_FLIGHT_MAX: u64 = 8 << 20;
 
 /// A job that was looked at and does not run yet.
 #[derive(Debug)]
@@ -74,8 +75,9 @@ impl Job {
         self
     }
 
-    /// How many bytes of records may be between sources and sinks. Default 64 MiB. Records that state
-    /// was made of do not count.
+    /// How many bytes of records may be between sources and sinks, in each process. Default 8 MiB.
+    /// Records that state was made of do not count. More helps where single records are large; it also
+    /// makes checkpoints take longer while a sink is slow, because a barrier comes behind these records.
     #[must_use]
     pub fn bytes_in_flight_max(mut self, bytes: u64) -> Self {
         self.bytes_in_flight_max = bytes.max(1);

@@ -254,3 +254,38 @@ async fn a_failure_that_restarting_does_not_help_ends_the_run() {
     assert!(error.to_string().contains("line 7 is damaged"), "{error}");
     assert!(error.to_string().contains("uid=in"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_comes_before_the_job_has_begun_is_obeyed() {
+    let feed = Feed::new();
+    feed.append("a", 0..100);
+    let source = Arc::new(MemorySource::new(feed));
+    let job = Job::open_on(config(), log()).await.unwrap();
+    let handle = job.handle();
+    let running = job.run(Workers::threads(2), move |graph| drop(graph.source("in", &source).stream()));
+    let (ended, stopped) = tokio::join!(running, handle.stop(None));
+    stopped.unwrap();
+    assert_eq!(ended.unwrap().closed, Closed::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_between_two_attempts_ends_the_run_with_the_error_of_the_last() {
+    let feed = Feed::new();
+    feed.append("a", 0..100);
+    let source = Arc::new(MemorySource::new(feed));
+    let patient = Restarts { wait_first: Duration::from_secs(3_600), ..Restarts::default() };
+    let patient = Restarts { wait_max: Duration::from_secs(3_600), ..patient };
+    let job = Job::open_on(config(), log()).await.unwrap().restarts(patient);
+    let handle = job.handle();
+    let running = job.run(Workers::threads(1), move |graph| {
+        graph.source("in", &source).stream().inspect(|_| panic!("again"));
+    });
+    let failed = async {
+        while handle.progress().attempt.is_none() || handle.records_read().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        handle.stop(None).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(running, failed);
+    assert!(ended.unwrap_err().to_string().contains("again"));
+}
