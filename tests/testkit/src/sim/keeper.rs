@@ -37,6 +37,8 @@ pub struct Keeper {
     start_at: Option<u64>,
     /// The process that closed the job.
     closed_by: Option<ProcessId>,
+    /// An attempt was told to go back.
+    goes_back: bool,
 }
 
 impl Keeper {
@@ -50,6 +52,7 @@ impl Keeper {
             heard: Vec::new(),
             start_at: Some(0),
             closed_by: None,
+            goes_back: false,
         }
     }
 
@@ -147,7 +150,7 @@ impl Keeper {
                 self.kept = Kept::Ended(ended.closed);
                 Ok(())
             }
-            Err(heard) if heard.operation == "load a snapshot" || self.was_pruned(&heard) => {
+            Err(heard) if self.refuses_to_go_back(&heard) => {
                 // Refused, and rightly so: the entry was pruned, or is not settled. A person chooses again.
                 sim.world.lock().reached("a rollback was refused");
                 self.spec.config.start_from = StartFrom::Newest;
@@ -172,9 +175,12 @@ impl Keeper {
         }
     }
 
-    /// The snapshot that was asked for is gone: a running attempt pruned it after it was looked at.
-    fn was_pruned(&self, heard: &Heard) -> bool {
-        heard.kind == ErrorKind::NotFound && self.spec.config.start_from != StartFrom::Newest
+    /// The snapshot that was asked for is not settled, or a running attempt pruned it, perhaps after it was
+    /// looked at. An attempt that was paused since may still ask for it when the others do no longer.
+    fn refuses_to_go_back(&mut self, heard: &Heard) -> bool {
+        self.goes_back |= self.spec.config.start_from != StartFrom::Newest;
+        let gone = heard.kind == ErrorKind::NotFound || heard.operation == "load a snapshot";
+        self.goes_back && gone && heard.retry == Retry::Halt
     }
 
     fn lost_what_is_listed(&self, sim: &Sim) -> bool {
