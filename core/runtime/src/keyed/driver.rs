@@ -92,6 +92,34 @@ struct Running<R> {
 }
 
 impl<L: Logic> Driver<L> {
+    fn new(
+        logic: L,
+        shared: Arc<Shared>,
+        lane: Lane,
+        origins: Vec<Origin>,
+        worker: (u32, u32),
+        loaded: Arc<OnceLock<Loaded>>,
+        frozen: mpsc::Sender<Frozen>,
+    ) -> Self {
+        let emit_to = || Arc::clone(&shared.budget);
+        let (out, side) = (Emit::new(emit_to()), Emit::new(emit_to()));
+        let setting = Setting { time: None, watermark: Millis::MIN, out, side };
+        let (running, capability, side_capability) = (None, None, None);
+        Self {
+            logic,
+            shared,
+            setting,
+            lane,
+            origins,
+            worker,
+            loaded,
+            running,
+            frozen,
+            capability,
+            side_capability,
+        }
+    }
+
     /// Begins once the state is loaded; nothing arrives before.
     fn begin(&mut self) -> Result<()> {
         let Some(loaded) = self.loaded.get() else { return Ok(()) };
@@ -197,24 +225,9 @@ pub(crate) fn add<'s, L: Logic>(
     // Where no watermark comes in, none goes out.
     let out_origins: Vec<Origin> =
         origins.first().map(|_| Origin { number, from_all: false }).into_iter().collect();
-    let mut driver = Driver {
-        logic,
-        shared: Arc::clone(&shared),
-        setting: Setting {
-            time: None,
-            watermark: Millis::MIN,
-            out: Emit::new(Arc::clone(&shared.budget)),
-            side: Emit::new(Arc::clone(&shared.budget)),
-        },
-        lane: Lane(number * workers + worker),
-        origins,
-        worker: (worker, workers),
-        loaded,
-        running: None,
-        frozen,
-        capability: None,
-        side_capability: None,
-    };
+    let lane = Lane(number * workers + worker);
+    let mut driver =
+        Driver::new(logic, Arc::clone(&shared), lane, origins, (worker, workers), loaded, frozen);
     let place = Place { uid: uid.clone(), operator };
     let activator = graph.scope().worker().activator_for(address);
     activator.activate();
