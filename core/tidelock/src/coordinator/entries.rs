@@ -28,6 +28,13 @@ const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
 impl Running {
     /// The newest entry is known: check that it can be restored into this graph, before the claim.
     pub(super) fn on_looked(&mut self, entry: Option<Entry>) -> Result<()> {
+        // I5: a claim that landed in a gap which pruning left does not count, and nor does what it was made
+        // of: the next claim is made of what is found now.
+        self.newest = None;
+        self.lineage = None;
+        self.attempt = None;
+        self.durables.clear();
+        self.building.restore_pending(&State::default());
         if let (Some(entry), Some(chosen)) = (&entry, &self.chosen)
             && entry.obeyed.contains(&chosen.request)
         {
