@@ -11,7 +11,7 @@ use tidelock_testkit::sim::keeper::Keeper;
 use tidelock_testkit::sim::plan::JOB;
 use tidelock_testkit::sim::points::{Action, Fault, Point};
 use tidelock_testkit::sim::scene::{
-    Scene, Told, appended, is_pending, passes, plain_spec, sure, table, tell,
+    Scene, Told, appended, is_pending, passes, plain_spec, reached, sure, table, tell,
 };
 
 /// Longer than any scenario: until somebody wakes it.
@@ -274,6 +274,28 @@ fn a_job_that_fails_between_looking_and_claiming_changed_nothing() {
         scene.start();
         scene.until("ten epochs", |state| appended(state, EntryKind::Checkpoint) >= 10).await?;
         scene.wake(slow);
+        scene.finish().await
+    });
+}
+
+#[test]
+fn a_claim_in_a_gap_that_pruning_left_is_made_again_from_the_newest_entry() {
+    holds(async |scene| {
+        scene.spec().config.retained = 1;
+        let first = scene.start();
+        scene.until("ten epochs", |state| appended(state, EntryKind::Checkpoint) >= 10).await?;
+        // It looked, and is slow to claim: its position is taken meanwhile, and pruned.
+        scene.fault(Fault::at(Point::CreateClaim, Action::PauseBefore(LONG)));
+        let slow = scene.start();
+        scene.until_paused(slow).await?;
+        scene.until("ten more", |state| appended(state, EntryKind::Checkpoint) >= 20).await?;
+        // The claim that counts is all that it leaves: the next attempt restores it.
+        scene.fault(Fault::at(Point::CreateClaim, Action::CrashAfter));
+        scene.wake(slow);
+        scene.until_dead(slow).await?;
+        scene.until_failed(first).await?;
+        let in_gap = |state: &_| reached(state, "an entry was created in a gap that pruning left");
+        sure(in_gap(&scene.sim.world.lock()), "the first claim stood in a gap")?;
         scene.finish().await
     });
 }

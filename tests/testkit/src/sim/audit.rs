@@ -85,6 +85,11 @@ fn check_entries(log: &[Fact]) -> Result<(), String> {
         if older.epoch > newer.epoch && older.lineage.generation == newer.lineage.generation {
             return Err(format!("epochs went back at position {}", newer.position));
         }
+        let same_state =
+            (&older.state, &older.lineage, &older.obeyed) == (&newer.state, &newer.lineage, &newer.obeyed);
+        if newer.kind == EntryKind::Claim && !same_state {
+            return Err(format!("I5: claim {} does not carry the state of the entry below", newer.position));
+        }
         if !same_attempt && newer.kind != EntryKind::Claim {
             return Err(format!("I5: entry {} is the first of attempt {}", newer.position, newer.attempt));
         }

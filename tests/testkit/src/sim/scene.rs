@@ -98,6 +98,11 @@ pub fn passes(state: &State, point: Point) -> u64 {
     state.hits.passes.get(&point).copied().unwrap_or(0)
 }
 
+/// Whether a state that matters was reached.
+pub fn reached(state: &State, name: &str) -> bool {
+    state.hits.states.contains_key(name)
+}
+
 /// How many entries of a kind the log ever had.
 pub fn appended(state: &State, kind: EntryKind) -> usize {
     state.objects.entries(&log_root(&job(JOB))).filter(|fact| fact.entry.kind == kind).count()
