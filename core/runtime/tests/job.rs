@@ -277,11 +277,17 @@ async fn a_stop_between_two_attempts_ends_the_run_with_the_error_of_the_last() {
     let patient = Restarts { wait_max: Duration::from_secs(3_600), ..patient };
     let job = Job::open_on(config(), log()).await.unwrap().restarts(patient);
     let handle = job.handle();
+    let panicked = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&panicked);
     let running = job.run(Workers::threads(1), move |graph| {
-        graph.source("in", &source).stream().inspect(|_| panic!("again"));
+        let panicked = Arc::clone(&panicked);
+        graph.source("in", &source).stream().inspect(move |_| {
+            panicked.store(1, Ordering::SeqCst);
+            panic!("again");
+        });
     });
     let failed = async {
-        while handle.progress().attempt.is_none() || handle.records_read().is_empty() {
+        while seen.load(Ordering::SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         handle.stop(None).await.unwrap();
