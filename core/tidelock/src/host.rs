@@ -52,7 +52,7 @@ pub enum Order {
         /// Writers that must go on with a fresh identity, by sink.
         reinit: BTreeMap<Uid, Vec<WriterId>>,
     },
-    /// A checkpoint is durable: its duration and the like, for progress displays. Nothing to do.
+    /// A checkpoint is durable. A host may show it, or let go of what it kept until then; it need not.
     Completed {
         /// The epoch whose checkpoint is complete.
         epoch: Epoch,
