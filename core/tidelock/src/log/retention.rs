@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 
-use crate::{ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Position, Result};
 
 use super::chunk::chunk_attempt;
 use super::error::{from_store, is_absent};
@@ -62,8 +62,16 @@ impl Retention {
     ///
     /// # Errors
     /// Where the log cannot be read or listed: nothing is lost by running without.
+    /// [`ErrorKind::Fenced`] where a newer attempt owns the job by now.
     pub async fn load(log: &Log, attempt: Position, retained: u32) -> Result<Self> {
         match log.newest().await? {
+            // I5: its books would not go back to the claim that stands directly above its own last entry.
+            Some(newest) if newest.attempt > attempt => {
+                let why = "what is deleted is for the newer attempt to say that owns this job";
+                Err(Error::new(ErrorKind::Fenced, "list the log", why)
+                    .with("attempt", attempt)
+                    .with("newer_attempt", newest.attempt))
+            }
             Some(newest) => Self::load_below(log, &newest, attempt, retained).await,
             None => Ok(Self::new(retained)),
         }

@@ -339,3 +339,14 @@ async fn leftovers_of_many_attempts_that_never_pruned_are_found() {
     run.prune().await;
     run.check(0).await;
 }
+
+#[tokio::test]
+async fn a_fenced_attempt_has_no_books() {
+    let log = memory();
+    append(&log, &entry(1, EntryKind::Claim, 1, 0)).await;
+    append(&log, &entry(2, EntryKind::Start, 1, 0)).await;
+    assert!(Retention::load(&log, Position(1), 1).await.is_ok(), "its owner has");
+    append(&log, &entry(3, EntryKind::Claim, 3, 0)).await;
+    let error = Retention::load(&log, Position(1), 1).await.unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Fenced);
+}
