@@ -151,10 +151,14 @@ pub(crate) async fn run<F: Build>(
     let stuck = "a reader, a writer or a lookup did not stop: it blocks its thread";
     let finished = tokio::time::timeout(END_TIMEOUT, shared.tasks.ended()).await;
     let quiet = joined.and(finished.map_err(|_| still_running(stuck)));
-    let ended = match shared.stop.take_failure() {
-        // What the coordinator says after that only follows from it.
-        Some(failure) => Err(failure.into_error()),
-        None => ended,
+    let ended = match (shared.stop.take_failure(), ended) {
+        // I5: a newer attempt owns the job, and what failed here only follows from that.
+        (Some(failure), Err(error)) if error.kind() == ErrorKind::Fenced => {
+            Err(error.because(failure.into_error()))
+        }
+        // What the coordinator says after a failure only follows from it.
+        (Some(failure), _) => Err(failure.into_error()),
+        (None, ended) => ended,
     };
     match (ended, quiet) {
         (ended, Ok(())) => ended,

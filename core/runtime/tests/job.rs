@@ -295,3 +295,43 @@ async fn a_stop_between_two_attempts_ends_the_run_with_the_error_of_the_last() {
     let (ended, ()) = tokio::join!(running, failed);
     assert!(ended.unwrap_err().to_string().contains("again"));
 }
+
+/// The older one fails of what the newer one did to it, before it appends anything that the log would refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_fails_below_a_newer_one_says_that_it_is_fenced_and_does_not_start_again() {
+    let (log, swept) = (log(), Arc::new(AtomicU64::new(0)));
+    let feed = Feed::new();
+    feed.append("a", 0..10);
+    let mut rarely = config();
+    rarely.settings.interval = Duration::from_secs(3_600);
+    let older = Job::open_on(rarely, log.clone()).await.unwrap().restarts(restarts());
+    let (source, seen) = (Arc::new(MemorySource::new(feed.clone())), Arc::clone(&swept));
+    let older_handle = older.handle();
+    let older = tokio::spawn(older.run(Workers::threads(2), move |graph| {
+        let swept = Arc::clone(&seen);
+        graph.source("in", &source).stream().try_map(move |input| match swept.load(Ordering::SeqCst) {
+            0 => Ok(input),
+            _ => Err(tidelock::Error::new(ErrorKind::NotFound, "write", "the file was swept")),
+        });
+    }));
+    while older_handle.records_read().values().sum::<u64>() < 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    let newer = Job::open_on(config(), log).await.unwrap();
+    let handle = newer.handle();
+    let source = Arc::new(MemorySource::new(feed.clone()));
+    let newer = tokio::spawn(newer.run(Workers::threads(1), move |graph| {
+        drop(graph.source("in", &source).stream());
+    }));
+    while handle.progress().checkpoints == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    swept.store(1, Ordering::SeqCst);
+    feed.append("a", 10..20);
+    let error = older.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error:?}");
+    assert!(format!("{error:?}").contains("the file was swept"), "{error:?}");
+    handle.stop(None).await.unwrap();
+    assert_eq!(newer.await.unwrap().unwrap().closed, Closed::Stopped);
+}

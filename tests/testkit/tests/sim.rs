@@ -30,7 +30,6 @@ const STATES: &[&str] = &[
     "a rollback was refused",
     "a savepoint was taken",
     "a writer went on with a fresh identity",
-    "a zombie halted before it learned that it is fenced",
     "an attempt was fenced",
     "an attempt was started while another one was alive",
     "an entry was created in a gap that pruning left",

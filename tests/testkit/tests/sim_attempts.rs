@@ -53,7 +53,8 @@ async fn woken_after_fifty_epochs(scene: &mut Scene, point: Point, action: Actio
     let fifty_more = |state: &_| appended(state, EntryKind::Checkpoint) >= before + 50;
     scene.until("fifty epochs", fifty_more).await?;
     scene.wake(old);
-    scene.until_failed(old).await?;
+    // A target may refuse it before the log does: it is fenced all the same, and says so.
+    scene.until_fenced(old).await?;
     scene.finish().await
 }
 
@@ -81,6 +82,33 @@ fn an_attempt_woken_after_fifty_epochs_of_a_newer_one_changes_nothing() {
     fails(Double::StoreForgetsClaims, async |scene| {
         woken_beside_a_table(scene, Point::CreateCheckpoint, Action::PauseBefore(LONG)).await
     });
+}
+
+/// An older attempt whose prepared data a newer one swept, and whose target says so before the log can.
+async fn refused_by_its_target(scene: &mut Scene, log: Action) -> Told {
+    // In its first epoch: it appends nothing that the log could refuse.
+    scene.fault(Fault::at(Point::Prepare, Action::PauseBefore(LONG)));
+    let old = scene.start();
+    scene.until_paused(old).await?;
+    scene.start();
+    scene.until("the newer one has prepared something", is_pending).await?;
+    scene.fault(Fault::at(Point::Relist, log).of(old));
+    scene.wake(old);
+    scene.until_failed(old).await?;
+    let outcome = scene.sim.outcome(old).and_then(|outcome| outcome.as_ref().err());
+    let told = outcome.map(|error| format!("{error:?}")).unwrap_or_default();
+    sure(
+        told.contains("uid=a") && !told.contains("Fenced"),
+        &format!("the target's refusal, and not {told}"),
+    )?;
+    scene.finish().await
+}
+
+#[test]
+fn what_a_target_refused_is_not_masked_or_held_up_where_the_log_cannot_be_read() {
+    for log in [Action::LoseRequest, Action::LoseReply, Action::Delay(LONG)] {
+        assert_eq!(tell(None, async |scene: &mut Scene| refused_by_its_target(scene, log).await), Ok(()));
+    }
 }
 
 #[test]

@@ -41,9 +41,26 @@ pub(crate) async fn follow(
         post.send(0, Content::Bye)?;
     } else if let Some(told) = shared.stop.with_failure(|failure| failure.map(Told::of)) {
         post.send(0, Content::Failed(told))?;
+        // It has the coordinator, which looks whether the failure only follows from a newer attempt.
+        if let Ok(fenced) = tokio::time::timeout(FAREWELL, hear_fenced(post)).await {
+            return Err(fenced?);
+        }
+        return ended;
     }
     tokio::time::sleep(FAREWELL).await;
     ended
+}
+
+/// Waits until process 0 says that a newer attempt owns the job.
+async fn hear_fenced(post: &Post) -> Result<Error> {
+    loop {
+        if let Mail { from, content: Content::Failed(told) } = post.next().await? {
+            let error = told.into_failure(from).into_error();
+            if error.kind() == ErrorKind::Fenced {
+                return Ok(error);
+            }
+        }
+    }
 }
 
 async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host::Order>) -> Result<Ended> {

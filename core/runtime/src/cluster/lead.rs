@@ -62,6 +62,7 @@ pub(crate) async fn lead(
         }
         Err(error) => {
             let told = shared.stop.with_failure(|failure| failure.map(Told::of));
+            let told = told.filter(|_| error.kind() != ErrorKind::Fenced);
             let own = || Told::of(&Failure { uid: None, error: again(error) });
             post.broadcast(Content::Failed(told.unwrap_or_else(own)))?;
             tokio::time::sleep(FAREWELL).await;

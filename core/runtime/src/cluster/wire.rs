@@ -54,17 +54,20 @@ pub(super) struct Told {
     uid: Option<Uid>,
     message: String,
     halt: bool,
+    fenced: bool,
 }
 
 impl Told {
     pub(super) fn of(failure: &Failure) -> Self {
         let Failure { uid, error } = failure;
-        Self { uid: uid.clone(), message: error.to_string(), halt: error.retry() == Retry::Halt }
+        let (halt, fenced) = (error.retry() == Retry::Halt, error.kind() == ErrorKind::Fenced);
+        Self { uid: uid.clone(), message: error.to_string(), halt, fenced }
     }
 
     pub(super) fn into_failure(self, from: usize) -> Failure {
         let retry = if self.halt { Retry::Halt } else { Retry::Restart };
-        let error = Error::new(ErrorKind::Other, "run in another process", self.message);
+        let kind = if self.fenced { ErrorKind::Fenced } else { ErrorKind::Other };
+        let error = Error::new(kind, "run in another process", self.message);
         Failure { uid: self.uid, error: error.with_retry(retry).with("process", from) }
     }
 }

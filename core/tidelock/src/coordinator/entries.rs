@@ -283,17 +283,6 @@ impl Running {
         self.events.push_back(Event::StartResolved { epoch });
     }
 
-    pub(super) fn fenced(&self, position: Position) -> Error {
-        Error::new(
-            ErrorKind::Fenced,
-            "append",
-            "a newer attempt owns this job: this one ends, and what it had not checkpointed is the other's to do",
-        )
-        .with("job", &self.config.job)
-        .with("attempt", self.attempt_number())
-        .with("claimed_at", position)
-    }
-
     pub(super) fn too_many_failures(&mut self, epoch: Epoch) -> Error {
         let error = Error::new(
             ErrorKind::Unavailable,

@@ -15,6 +15,7 @@
 
 mod control;
 mod entries;
+mod fencing;
 mod perform;
 mod phases;
 mod pruning;

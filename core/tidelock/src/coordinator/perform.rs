@@ -148,7 +148,7 @@ impl Running {
     }
 
     /// The attempt is over.
-    pub(super) async fn finish(mut self, end: End) -> Result<Ended> {
+    pub(super) async fn finish(&mut self, end: End) -> Result<Ended> {
         let closed = match end {
             End::Closed(closed) => closed,
             End::WasFinished => Closed::Finished,

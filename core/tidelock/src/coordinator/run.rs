@@ -164,6 +164,13 @@ impl Running {
     }
 
     pub(super) async fn run(mut self) -> Result<Ended> {
+        match self.until_end().await {
+            Ok(ended) => Ok(ended),
+            Err(error) => Err(self.fenced_or(error).await),
+        }
+    }
+
+    async fn until_end(&mut self) -> Result<Ended> {
         self.events.push_back(Event::Begin);
         loop {
             self.drain()?;

@@ -166,6 +166,11 @@ impl Machine {
         self.phase == Phase::Ended
     }
 
+    /// Whether the attempt's claim is known to count. Before that, a newer entry may be older than the claim.
+    pub fn has_claimed(&self) -> bool {
+        !matches!(self.phase, Phase::New | Phase::Looking | Phase::Claiming | Phase::Verifying)
+    }
+
     /// Whether epochs are being written.
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running

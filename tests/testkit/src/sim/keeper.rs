@@ -157,12 +157,15 @@ impl Keeper {
                 Ok(())
             }
             Err(heard) if heard.retry != Retry::Halt => Ok(()),
+            Err(heard) if heard.kind == ErrorKind::Fenced && self.owner(sim) == Some(process) => {
+                Err(format!("the owner of the job takes itself for fenced: {}", heard.text))
+            }
             Err(heard) if heard.kind == ErrorKind::Fenced => {
                 sim.world.lock().reached("an attempt was fenced");
                 Ok(())
             }
             Err(_) if sim.world.lock().is_fenced(process) => {
-                // What a zombie finds wrong is not for a person to mend.
+                // What a zombie finds wrong is not for a person to mend. It could not read the log either.
                 sim.world.lock().reached("a zombie halted before it learned that it is fenced");
                 Ok(())
             }
