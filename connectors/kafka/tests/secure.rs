@@ -24,12 +24,17 @@ async fn what_one_process_prepares_another_commits_and_a_third_reads_over_a_secu
     let options = KafkaOptions::default().with_secured_listener().with_transaction_version(1);
     let kafka = Kafka::start(options).await.expect("started");
     let secured = kafka.secured().expect("asked for");
-    for mechanism in MECHANISMS {
-        let properties = properties(secured, mechanism);
+    let over = |settings: Vec<(&'static str, String)>| {
+        let settings = settings.into_iter();
+        settings.fold(Properties::default(), |all, (name, value)| all.with(name, value))
+    };
+    let sasl = MECHANISMS.map(|mechanism| (mechanism, properties(secured, mechanism)));
+    let tls = [("TLS", over(secured.tls_settings())), ("mutual TLS", over(secured.mutual_tls_settings()))];
+    for (way, properties) in sasl.into_iter().chain(tls) {
         let topic = support::fresh_topic(&kafka.brokers(), 1).await;
         let old = attempt(&support::fresh("secure"), 1);
         let config = || KafkaSinkConfig::new(properties.clone());
-        let sink = KafkaSink::connect(uid("out"), config()).await.expect(mechanism);
+        let sink = KafkaSink::connect(uid("out"), config()).await.expect(way);
         let mut writer = sink.open(&old, WriterId(0)).await.expect("open");
         let mut records =
             vec![ProducerRecord::new(topic.as_str(), "1"), ProducerRecord::new(topic.as_str(), "2")];
@@ -44,7 +49,7 @@ async fn what_one_process_prepares_another_commits_and_a_third_reads_over_a_secu
 
         // Markers are written a moment after the commit was answered: until then the end is earlier.
         assert_eq!(support::read_until(&kafka.brokers(), &topic, 1, 2).await.len(), 2);
-        assert_eq!(count(&properties, &topic).await, 2, "{mechanism}");
+        assert_eq!(count(&properties, &topic).await, 2, "{way}");
     }
     let wrong = properties(secured, "SCRAM-SHA-512").with("sasl.password", "wr0ng-secret");
     let error = Transactions::connect(&wrong).await.expect_err("refused");

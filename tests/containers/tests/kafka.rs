@@ -97,7 +97,7 @@ async fn a_broker_keeps_its_records_when_it_is_killed_stopped_and_paused() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
-async fn the_secured_listener_lets_in_who_knows_the_password_and_nobody_else() {
+async fn the_secured_listeners_let_in_who_knows_the_password_or_has_the_certificate_and_nobody_else() {
     let options = KafkaOptions::default().with_secured_listener().with_transaction_version(1);
     let kafka = Kafka::start(options).await.expect("started");
     assert_eq!(kafka.feature_level("transaction.version").await.expect("an answer"), 1);
@@ -109,9 +109,18 @@ async fn the_secured_listener_lets_in_who_knows_the_password_and_nobody_else() {
         assert!(answers(&wrong, GLANCE).is_err(), "{mechanism} with a wrong password");
     }
     assert!(answers(&plain(secured.brokers()), GLANCE).is_err(), "without TLS");
+    answers(&tls(secured.tls_settings()), PATIENCE).expect("TLS alone");
+    answers(&tls(secured.mutual_tls_settings()), PATIENCE).expect("TLS with the client's certificate");
+    let mut without_certificate = tls(secured.mutual_tls_settings());
+    without_certificate.remove("ssl.certificate.location").remove("ssl.key.location");
+    assert!(answers(&without_certificate, GLANCE).is_err(), "a client without a certificate");
     let mut stranger = client(secured, "PLAIN");
     stranger.remove("ssl.ca.location");
     assert!(answers(&stranger, GLANCE).is_err(), "a client that does not know the authority");
+}
+
+fn tls(settings: Vec<(&'static str, String)>) -> ClientConfig {
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn client(secured: &Secured, mechanism: &str) -> ClientConfig {

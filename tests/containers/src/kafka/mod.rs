@@ -31,6 +31,20 @@ struct Ports {
     plain: Port,
     controller: Port,
     secured: Port,
+    tls: Port,
+    mutual: Port,
+}
+
+impl Ports {
+    fn reserve() -> Result<Self> {
+        Ok(Self {
+            plain: Port::reserve()?,
+            controller: Port::reserve()?,
+            secured: Port::reserve()?,
+            tls: Port::reserve()?,
+            mutual: Port::reserve()?,
+        })
+    }
 }
 
 impl Kafka {
@@ -40,11 +54,7 @@ impl Kafka {
     /// Where no engine answers, the image is missing, or a broker is not ready in time; with the end of its
     /// log.
     pub async fn start(options: KafkaOptions) -> Result<Self> {
-        let ports = (0..options.brokers)
-            .map(|_| {
-                Ok(Ports { plain: Port::reserve()?, controller: Port::reserve()?, secured: Port::reserve()? })
-            })
-            .collect::<Result<Vec<Ports>>>()?;
+        let ports = (0..options.brokers).map(|_| Ports::reserve()).collect::<Result<Vec<Ports>>>()?;
         let secured = options.secured.then(|| Secured::new(&ports)).transpose()?;
         let cluster = cluster_id();
         let voters = settings::voters(&ports);
@@ -56,7 +66,9 @@ impl Kafka {
                 let image = image.with_cmd(format).with_env_var("JAVA_OPTIONS", &options.java);
                 let image = image.with_copy_to("/etc/tidelock/server.properties", settings.into_bytes());
                 match &secured {
-                    Some(secured) => image.with_copy_to(settings::KEYS_PATH, secured.server_keys()),
+                    Some(secured) => image
+                        .with_copy_to(settings::KEYS_PATH, secured.server_keys())
+                        .with_copy_to(settings::AUTHORITY_PATH, secured.authority()),
                     None => image,
                 }
             });
@@ -86,7 +98,7 @@ impl Kafka {
         addresses.join(",")
     }
 
-    /// The listeners with TLS and SASL, where the options ask for them.
+    /// The listeners with TLS, where the options ask for them.
     #[must_use]
     pub fn secured(&self) -> Option<&Secured> {
         self.secured.as_ref()

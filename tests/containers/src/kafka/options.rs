@@ -40,7 +40,7 @@ impl KafkaOptions {
         self
     }
 
-    /// Also a listener with TLS and SASL.
+    /// Also listeners with TLS: alone, with the client's certificate, and with SASL.
     #[must_use]
     pub fn with_secured_listener(mut self) -> Self {
         self.secured = true;

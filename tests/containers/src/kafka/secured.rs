@@ -1,4 +1,5 @@
-//! The listener with TLS and SASL: a fresh authority, certificate, user and password for every cluster.
+//! The listeners with TLS: alone, with the client's certificate, and with SASL. A fresh authority, fresh
+//! certificates, user and password for every cluster.
 
 use std::io::Write as _;
 
@@ -6,17 +7,28 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::NamedTempFile;
 
 use super::{Ports, settings};
+use crate::ports::Port;
 use crate::{Error, Result};
 
 const USER: &str = "tidelock";
 const MECHANISMS: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"];
 
-/// How to reach the brokers by their listeners with TLS and SASL.
+/// How to reach the brokers by their listeners with TLS.
 pub struct Secured {
     brokers: String,
+    tls_brokers: String,
+    mutual_brokers: String,
+    certificates: Certificates,
     authority: NamedTempFile,
-    server_keys: String,
+    client: NamedTempFile,
     password: String,
+}
+
+/// What is made for a cluster, as PEM: a key stands before its certificate.
+struct Certificates {
+    authority: String,
+    server: String,
+    client: String,
 }
 
 impl std::fmt::Debug for Secured {
@@ -27,21 +39,31 @@ impl std::fmt::Debug for Secured {
 
 impl Secured {
     pub(super) fn new(ports: &[Ports]) -> Result<Self> {
-        let addresses: Vec<String> = ports.iter().map(|ports| ports.secured.address()).collect();
-        let (authority_pem, server_keys) =
-            certificates().map_err(|error| Error::new("make certificates", error))?;
-        let mut authority = NamedTempFile::new().map_err(|error| Error::new("store a certificate", error))?;
-        authority
-            .write_all(authority_pem.as_bytes())
-            .map_err(|error| Error::new("store a certificate", error))?;
-        let password = format!("{:032x}", rand::random::<u128>());
-        Ok(Self { brokers: addresses.join(","), authority, server_keys, password })
+        let addresses = |port: fn(&Ports) -> &Port| {
+            ports.iter().map(|ports| port(ports).address()).collect::<Vec<_>>().join(",")
+        };
+        let certificates = Certificates::make().map_err(|error| Error::new("make certificates", error))?;
+        Ok(Self {
+            brokers: addresses(|ports| &ports.secured),
+            tls_brokers: addresses(|ports| &ports.tls),
+            mutual_brokers: addresses(|ports| &ports.mutual),
+            authority: stored(&certificates.authority)?,
+            client: stored(&certificates.client)?,
+            certificates,
+            password: format!("{:032x}", rand::random::<u128>()),
+        })
     }
 
-    /// The listeners, as `bootstrap.servers` wants them.
+    /// The listeners with SASL, as `bootstrap.servers` wants them.
     #[must_use]
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The user of the listeners with SASL, as access control lists name it.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        format!("User:{USER}")
     }
 
     /// What a client of librdkafka must be told beside `bootstrap.servers`, for `SCRAM-SHA-512`,
@@ -57,9 +79,34 @@ impl Secured {
         ]
     }
 
+    /// All that a client of librdkafka must be told for the listener with TLS and nothing else.
+    #[must_use]
+    pub fn tls_settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("bootstrap.servers", self.tls_brokers.clone()),
+            ("security.protocol", "SSL".to_owned()),
+            ("ssl.ca.location", self.authority.path().display().to_string()),
+        ]
+    }
+
+    /// The same for the listener that asks for a client's certificate.
+    #[must_use]
+    pub fn mutual_tls_settings(&self) -> Vec<(&'static str, String)> {
+        let client = self.client.path().display().to_string();
+        let mut settings = self.tls_settings();
+        settings[0].1.clone_from(&self.mutual_brokers);
+        settings.extend([("ssl.certificate.location", client.clone()), ("ssl.key.location", client)]);
+        settings
+    }
+
     /// The server's key and certificate, in one file of PEM.
     pub(super) fn server_keys(&self) -> Vec<u8> {
-        self.server_keys.clone().into_bytes()
+        self.certificates.server.clone().into_bytes()
+    }
+
+    /// The certificate of the authority that signed all others.
+    pub(super) fn authority(&self) -> Vec<u8> {
+        self.certificates.authority.clone().into_bytes()
     }
 
     pub(super) fn listener_settings(&self) -> String {
@@ -68,10 +115,14 @@ impl Secured {
         let plain = format!("{modules}.plain.PlainLoginModule required user_{USER}=\"{}\";", self.password);
         let listener = "listener.name.secured";
         let mut settings = format!(
-            "{listener}.ssl.keystore.type=PEM\n\
-             {listener}.ssl.keystore.location={}\n\
+            "ssl.keystore.type=PEM\n\
+             ssl.keystore.location={}\n\
+             listener.name.mutual.ssl.client.auth=required\n\
+             listener.name.mutual.ssl.truststore.type=PEM\n\
+             listener.name.mutual.ssl.truststore.location={}\n\
              {listener}.sasl.enabled.mechanisms={}\n",
             settings::KEYS_PATH,
+            settings::AUTHORITY_PATH,
             MECHANISMS.join(","),
         );
         for mechanism in MECHANISMS {
@@ -89,17 +140,29 @@ impl Secured {
     }
 }
 
-/// The authority's certificate, and the server's key with its certificate, which is valid for 127.0.0.1.
-fn certificates() -> std::result::Result<(String, String), rcgen::Error> {
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(DnType::CommonName, "Tidelock tests");
-    let authority_key = KeyPair::generate()?;
-    let authority_pem = authority.self_signed(&authority_key)?.pem();
-    let issuer = Issuer::new(authority, authority_key);
+fn stored(pem: &str) -> Result<NamedTempFile> {
+    let failed = |error| Error::new("store a certificate", error);
+    let mut file = NamedTempFile::new().map_err(failed)?;
+    file.write_all(pem.as_bytes()).map_err(failed)?;
+    Ok(file)
+}
 
-    let server_key = KeyPair::generate()?;
-    let server = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-    let server_pem = server.signed_by(&server_key, &issuer)?.pem();
-    Ok((authority_pem, format!("{}{server_pem}", server_key.serialize_pem())))
+impl Certificates {
+    /// The server's is valid for 127.0.0.1.
+    fn make() -> std::result::Result<Self, rcgen::Error> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::CommonName, "Tidelock tests");
+        let authority_key = KeyPair::generate()?;
+        let authority_pem = authority.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(authority, authority_key);
+        let signed = |names: &[&str]| {
+            let key = KeyPair::generate()?;
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let pem = CertificateParams::new(names)?.signed_by(&key, &issuer)?.pem();
+            Ok::<_, rcgen::Error>(format!("{}{pem}", key.serialize_pem()))
+        };
+        let (server, client) = (signed(&["localhost", "127.0.0.1"])?, signed(&[USER])?);
+        Ok(Self { authority: authority_pem, server, client })
+    }
 }

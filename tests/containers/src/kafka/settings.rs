@@ -2,8 +2,11 @@
 
 use super::{KafkaOptions, Ports, Secured};
 
-/// Where the certificate and key of the secured listener are put.
+/// Where the certificate and key of the listeners with TLS are put.
 pub(super) const KEYS_PATH: &str = "/etc/tidelock/server.pem";
+
+/// Where the certificate of the clients' authority is put.
+pub(super) const AUTHORITY_PATH: &str = "/etc/tidelock/authority.pem";
 
 /// The controllers that vote, for every broker's settings.
 pub(super) fn voters(ports: &[Ports]) -> String {
@@ -20,11 +23,12 @@ pub(super) fn file(
     secured: Option<&Secured>,
     options: &KafkaOptions,
 ) -> String {
-    let Ports { plain, controller, secured: tls } = ports;
-    let (plain, controller, tls) = (plain.address(), controller.address(), tls.address());
-    let mut advertised = format!("PLAINTEXT://{plain}");
+    let controller = ports.controller.address();
+    let mut advertised = format!("PLAINTEXT://{}", ports.plain.address());
     if secured.is_some() {
-        advertised = format!("{advertised},SECURED://{tls}");
+        for (name, port) in [("SECURED", &ports.secured), ("TLS", &ports.tls), ("MUTUAL", &ports.mutual)] {
+            advertised = format!("{advertised},{name}://{}", port.address());
+        }
     }
     // As many replicas as are usual, and as many of them in sync as leave one broker to fail.
     let replicas = options.brokers.min(3);
@@ -34,7 +38,7 @@ pub(super) fn file(
          node.id={id}\n\
          listeners={advertised},CONTROLLER://{controller}\n\
          advertised.listeners={advertised}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL,TLS:SSL,MUTUAL:SSL\n\
          inter.broker.listener.name=PLAINTEXT\n\
          controller.listener.names=CONTROLLER\n\
          controller.quorum.voters={voters}\n\
