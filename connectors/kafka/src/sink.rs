@@ -167,6 +167,23 @@ impl Target {
             .with("connected_to", &self.cluster_id))
     }
 
+    /// Looks at a topic before the first record goes there. Recovery asks its partitions for their
+    /// producers: without the right to, a job would write well and fail when it recovers.
+    pub(crate) async fn check_topic(&self, topic: &str) -> Result<()> {
+        if self.config.guarantee == Guarantee::AtLeastOnce {
+            return Ok(());
+        }
+        let looked = async {
+            let found = self.cluster.topics(Some(&[topic.to_owned()])).await?;
+            // One that does not exist yet may be made with the first record.
+            match found.first().and_then(|found| found.partitions.first()) {
+                Some(partition) => self.cluster.producers(topic, *partition).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        looked.await.map_err(|fault: Fault| fault.into_error("write to Kafka").with("topic", topic))
+    }
+
     /// The largest record that a topic takes.
     pub(crate) async fn record_bytes_max(&self, topic: &str) -> Result<usize> {
         let given = |name: &str| self.config.properties.get(name).and_then(|text| text.parse::<usize>().ok());

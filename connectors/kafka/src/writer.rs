@@ -87,6 +87,7 @@ impl KafkaWriter {
         if let Some(limit) = self.limits.get(topic) {
             return Ok(*limit);
         }
+        self.target.check_topic(topic).await?;
         let limit = self.target.record_bytes_max(topic).await?;
         self.limits.insert(Arc::clone(topic), limit);
         Ok(limit)

@@ -236,7 +236,7 @@ async fn a_transaction_that_was_aborted_in_one_partition_halts_although_its_coor
     }
     write(&mut writer, both).await;
     let committable = prepare(&mut writer, 1).await;
-    support::abort_in_partition(&brokers, &committable, &topic, 1);
+    support::wire::abort_in_partition(&brokers, &committable, &topic, 1);
 
     let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
     let found = transactions.examine(&committable).await.expect("examined");
@@ -324,6 +324,29 @@ async fn keys_go_where_javas_default_partitioner_sends_them() {
     let full = seen.iter().find(|one| one.key.as_deref() == Some(b"full")).expect("visible");
     assert_eq!((full.partition, &full.value, full.headers), (4, &None, 2));
     assert_eq!(full.timestamp, Some(1_357_034_400_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_transaction_spans_the_topics_that_its_records_name_and_any_compression() {
+    let brokers = support::brokers().await;
+    let topics = [support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 2).await];
+    for (epoch, compression) in (1..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
+        let properties = support::properties(&brokers).with("compression.type", compression);
+        let sink = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected");
+        let attempt = attempt(&support::fresh("topics"), 1);
+        let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+        let written = topics.iter().flat_map(|topic| records(topic, [epoch]));
+        write(&mut writer, written.collect()).await;
+        let committable = prepare(&mut writer, epoch).await;
+        let found: Vec<_> = committable.partitions.keys().collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        sink.commit(&permit(epoch), vec![pending(&attempt, epoch, committable)]).await.expect(compression);
+    }
+    for (topic, partitions) in topics.iter().zip([1, 2]) {
+        let seen = support::read_until(&brokers, topic, partitions, 5).await;
+        assert_eq!(values(&seen), [1, 2, 3, 4, 5]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! A broker for tests. Topics get random names, so that one broker serves all tests at once.
 #![allow(dead_code, clippy::panic)]
 
+pub(crate) mod wire;
+
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -88,6 +90,50 @@ pub(crate) fn produce(brokers: &str, topic: &str, partition: i32, values: impl I
     producer.flush(Duration::from_secs(30)).expect("delivered");
 }
 
+/// Writes records with times that are so many milliseconds from now. Returns what now is.
+pub(crate) fn produce_at(brokers: &str, topic: &str, partition: i32, records: &[(i64, &str)]) -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    let now = i64::try_from(since.as_millis()).expect("not for long");
+    let producer: BaseProducer = config(brokers).set("linger.ms", "0").create().expect("a producer");
+    for (time, value) in records {
+        let record: BaseRecord<'_, (), str> =
+            BaseRecord::to(topic).partition(partition).payload(*value).timestamp(now + time);
+        producer.send(record).map_err(|(error, _)| error).expect("sent");
+    }
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+    now
+}
+
+/// Makes a topic of one partition that is compacted as soon as anything can be.
+pub(crate) async fn create_compacted_topic(brokers: &str, name: &str) {
+    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1))
+        .set("cleanup.policy", "compact")
+        .set("segment.ms", "100")
+        .set("min.cleanable.dirty.ratio", "0.001");
+    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
+    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+}
+
+/// Writes records with these keys to the first partition.
+pub(crate) fn produce_keyed(brokers: &str, topic: &str, keys: &[&str]) {
+    let producer: BaseProducer = config(brokers).set("linger.ms", "0").create().expect("a producer");
+    for key in keys {
+        let record = BaseRecord::to(topic).partition(0).key(*key).payload("v");
+        producer.send(record).map_err(|(error, _)| error).expect("sent");
+    }
+    producer.flush(Duration::from_secs(30)).expect("delivered");
+}
+
+/// The offset of the first record that the first partition still has.
+pub(crate) fn first_offset(brokers: &str, topic: &str) -> i64 {
+    let consumer: BaseConsumer = config(brokers).set("group.id", "test").create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning).expect("a partition");
+    consumer.assign(&list).expect("assigned");
+    let first = consumer.poll(Duration::from_secs(30)).expect("an answer in time");
+    first.expect("a record").offset()
+}
+
 /// A transaction that another program began: dropped, it stays open.
 pub(crate) fn begin_transaction(brokers: &str, id: &str, topic: &str, values: &[&str]) -> BaseProducer {
     let mut config = config(brokers);
@@ -105,41 +151,6 @@ pub(crate) fn begin_transaction(brokers: &str, id: &str, topic: &str, values: &[
     }
     producer.flush(Duration::from_secs(30)).expect("delivered");
     producer
-}
-
-/// Aborts a transaction in one partition alone, behind its coordinator's back: what an operator's
-/// `kafka-transactions.sh abort --start-offset` sends to the partition's leader, here the only broker.
-pub(crate) fn abort_in_partition(brokers: &str, ours: &KafkaCommittable, topic: &str, partition: i32) {
-    use std::io::{Read, Write};
-
-    use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
-    use kafka_protocol::messages::{RequestHeader, TopicName, WriteTxnMarkersRequest};
-    use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
-    const VERSION: i16 = 1;
-
-    let topic = WritableTxnMarkerTopic::default()
-        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
-        .with_partition_indexes(vec![partition]);
-    let marker = WritableTxnMarker::default()
-        .with_producer_id(ours.producer_id.into())
-        .with_producer_epoch(ours.producer_epoch)
-        .with_transaction_result(false)
-        .with_topics(vec![topic]);
-    let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
-    let header = RequestHeader::default()
-        .with_request_api_key(WriteTxnMarkersRequest::KEY)
-        .with_request_api_version(VERSION)
-        .with_correlation_id(1);
-    let mut frame = bytes::BytesMut::new();
-    header.encode(&mut frame, WriteTxnMarkersRequest::header_version(VERSION)).expect("a header");
-    request.encode(&mut frame, VERSION).expect("a request");
-    let mut stream = std::net::TcpStream::connect(brokers).expect("the broker");
-    stream.write_all(&u32::try_from(frame.len()).expect("small").to_be_bytes()).expect("sent");
-    stream.write_all(&frame).expect("sent");
-    let mut size = [0; 4];
-    stream.read_exact(&mut size).expect("an answer");
-    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut answer).expect("an answer");
 }
 
 /// A record as a stranger reads it.
@@ -201,6 +212,18 @@ pub(crate) async fn read_until(brokers: &str, topic: &str, partitions: i32, coun
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     read(brokers, topic, partitions)
+}
+
+/// What a consumer group committed for a partition.
+pub(crate) fn group_offset(brokers: &str, group: &str, topic: &str, partition: i32) -> Option<i64> {
+    let consumer: BaseConsumer = config(brokers).set("group.id", group).create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    let committed = consumer.committed_offsets(list, Duration::from_secs(30)).expect("an answer");
+    match committed.find_partition(topic, partition).expect("the partition").offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
 }
 
 pub(crate) fn uid(name: &str) -> Uid {

@@ -1,0 +1,110 @@
+//! Access control: what the README's table of rights says is enough, and what is missing is found at start.
+
+mod support;
+
+use support::wire::{Named, Resource, Right, Rule, add_rules};
+use support::{attempt, pending, permit, uid};
+use tidelock::{Epoch, ErrorKind, Known, Retry, Sink, SinkWriter, Source, SplitReader, WriterId};
+use tidelock_containers::{Kafka, KafkaOptions};
+use tidelock_kafka::{
+    KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Properties, Stop,
+    Subscription,
+};
+
+/// A cluster in which the plain listener may do everything, and the user of the secured one nothing.
+async fn strict() -> Kafka {
+    let options = KafkaOptions::default()
+        .with_secured_listener()
+        .with_setting("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+        .with_setting("super.users", "User:ANONYMOUS");
+    Kafka::start(options).await.expect("started")
+}
+
+fn properties(kafka: &Kafka) -> Properties {
+    let secured = kafka.secured().expect("asked for");
+    let settings = secured.client_settings("SCRAM-SHA-512").into_iter();
+    settings.fold(Properties::new(secured.brokers()), |all, (name, value)| all.with(name, value))
+}
+
+/// Gives or denies rights to the user of the secured listener.
+fn rule(kafka: &Kafka, allowed: bool, resource: (Resource, Named, &str), rights: &[Right]) {
+    let principal = kafka.secured().expect("asked for").principal();
+    let rule = |right: &Right| Rule { principal: &principal, resource, right: *right, allowed };
+    add_rules(&kafka.brokers(), &rights.iter().map(rule).collect::<Vec<_>>());
+}
+
+async fn sink(kafka: &Kafka) -> KafkaSink {
+    KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties(kafka))).await.expect("connected")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn the_rights_of_the_table_are_enough_to_write_to_recover_and_to_read() {
+    let kafka = strict().await;
+    let (to, from) =
+        (support::fresh_topic(&kafka.brokers(), 1).await, support::fresh_topic(&kafka.brokers(), 1).await);
+    let (id, topic) = (Resource::TransactionalId, Resource::Topic);
+    rule(&kafka, true, (id, Named::Beginning, "j."), &[Right::Describe, Right::Write]);
+    rule(&kafka, true, (topic, Named::Exactly, &to), &[Right::Write, Right::Describe, Right::Read]);
+    rule(&kafka, true, (topic, Named::Exactly, &from), &[Right::Read, Right::Describe]);
+    rule(&kafka, true, (Resource::Group, Named::Exactly, "monitored"), &[Right::Read]);
+
+    let first = sink(&kafka).await;
+    let old = attempt("j", 1);
+    first.recover(&old, &[]).await.expect("nothing to recover");
+    let mut writer = first.open(&old, WriterId(0)).await.expect("open");
+    let mut records = vec![ProducerRecord::new(to.as_str(), "1")];
+    writer.write(&mut records).await.expect("written");
+    let committable = writer.prepare(Epoch(1)).await.expect("prepared").remove(0).committable;
+    drop((writer, first));
+    let listed = vec![pending(&old, 1, committable)];
+    let fresh = sink(&kafka).await;
+    fresh.recover(&attempt("j", 2), &listed).await.expect("recovered");
+    fresh.commit(&permit(1), listed).await.expect("committed");
+    assert_eq!(support::read_until(&kafka.brokers(), &to, 1, 1).await.len(), 1);
+
+    support::produce(&kafka.brokers(), &from, 0, ["a".to_owned(), "b".to_owned()]);
+    // Without a group to export to no right to any group is needed.
+    for group in [None, Some("monitored".to_owned())] {
+        let mut config = KafkaSourceConfig::new(properties(&kafka), Subscription::Topics(vec![from.clone()]))
+            .with_stop(Stop::Latest);
+        config.export_to_group = group;
+        let source = KafkaSource::connect(config).await.expect("connected");
+        let known = Known { active: vec![], finished: vec![], first_run: true };
+        let split = source.discover(&known).await.expect("discovered").new.remove(0);
+        let mut reader = source.open(split).await.expect("open");
+        let mut count = 0;
+        while let Some(batch) = reader.next().await.expect("read") {
+            count += batch.records.len();
+            source.acknowledge(&[batch.resume]).await.expect("told");
+        }
+        assert_eq!(count, 2);
+    }
+    assert_eq!(support::group_offset(&kafka.brokers(), "monitored", &from, 0), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_job_that_may_not_describe_its_ids_or_look_into_its_topic_is_refused_before_it_writes() {
+    let kafka = strict().await;
+    let to = support::fresh_topic(&kafka.brokers(), 1).await;
+    let id = Resource::TransactionalId;
+    rule(&kafka, true, (id, Named::Beginning, "w."), &[Right::Write]);
+    rule(&kafka, false, (id, Named::Beginning, "w."), &[Right::Describe]);
+    rule(&kafka, true, (id, Named::Beginning, "j."), &[Right::Describe, Right::Write]);
+    rule(&kafka, true, (Resource::Topic, Named::Exactly, &to), &[Right::Write, Right::Describe]);
+    let sink = sink(&kafka).await;
+    for job in ["none", "w"] {
+        let error = sink.recover(&attempt(job, 1), &[]).await.expect_err("refused");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::Halt), "{error:?}");
+        assert!(error.to_string().contains(&format!("transactional_id={job}.out.1.0.0")), "{error}");
+    }
+    // Recovery asks partitions for their producers, which needs the right to read.
+    let attempt = attempt("j", 1);
+    sink.recover(&attempt, &[]).await.expect("nothing to recover");
+    let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+    let mut records = vec![ProducerRecord::new(to.as_str(), "1")];
+    let error = writer.write(&mut records).await.expect_err("refused");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains(&format!("topic={to}")), "{error}");
+}

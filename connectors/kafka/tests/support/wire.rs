@@ -1,0 +1,94 @@
+//! Requests that no client library sends, to a broker without security.
+
+use std::io::{Read, Write};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_acls_request::AclCreation;
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
+use kafka_protocol::messages::{
+    CreateAclsRequest, RequestHeader, ResponseHeader, TopicName, WriteTxnMarkersRequest,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use tidelock_kafka::KafkaCommittable;
+
+fn ask<R: Request>(broker: &str, request: &R, version: i16) -> R::Response {
+    let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
+    let mut frame = BytesMut::new();
+    header.encode(&mut frame, R::header_version(version)).expect("a header");
+    request.encode(&mut frame, version).expect("a request");
+    let mut stream = std::net::TcpStream::connect(broker).expect("the broker");
+    stream.write_all(&u32::try_from(frame.len()).expect("small").to_be_bytes()).expect("sent");
+    stream.write_all(&frame).expect("sent");
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).expect("an answer");
+    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).expect("an answer");
+    let mut answer = Bytes::from(answer);
+    ResponseHeader::decode(&mut answer, R::Response::header_version(version)).expect("a header");
+    R::Response::decode(&mut answer, version).expect("an answer")
+}
+
+/// Aborts a transaction in one partition alone, behind its coordinator's back: what an operator's
+/// `kafka-transactions.sh abort --start-offset` sends to the partition's leader, here the only broker.
+pub(crate) fn abort_in_partition(broker: &str, ours: &KafkaCommittable, topic: &str, partition: i32) {
+    let topic = WritableTxnMarkerTopic::default()
+        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partition_indexes(vec![partition]);
+    let marker = WritableTxnMarker::default()
+        .with_producer_id(ours.producer_id.into())
+        .with_producer_epoch(ours.producer_epoch)
+        .with_transaction_result(false)
+        .with_topics(vec![topic]);
+    ask(broker, &WriteTxnMarkersRequest::default().with_markers(vec![marker]), 1);
+}
+
+/// What a right is for, by the numbers of the protocol.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Resource {
+    Topic = 2,
+    Group = 3,
+    TransactionalId = 5,
+}
+
+/// What may be done, by the numbers of the protocol.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Right {
+    Read = 3,
+    Write = 4,
+    Describe = 8,
+}
+
+/// Names that begin so, or this name alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Named {
+    Exactly = 3,
+    Beginning = 4,
+}
+
+/// An entry of the access control list.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule<'a> {
+    pub(crate) principal: &'a str,
+    pub(crate) resource: (Resource, Named, &'a str),
+    pub(crate) right: Right,
+    pub(crate) allowed: bool,
+}
+
+/// Adds entries to the access control list of the cluster.
+pub(crate) fn add_rules(broker: &str, rules: &[Rule<'_>]) {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let creations = rules.iter().map(|Rule { principal, resource: (kind, named, name), right, allowed }| {
+        AclCreation::default()
+            .with_resource_type(*kind as i8)
+            .with_resource_name(text(name))
+            .with_resource_pattern_type(*named as i8)
+            .with_principal(text(principal))
+            .with_host(text("*"))
+            .with_operation(*right as i8)
+            .with_permission_type(if *allowed { 3 } else { 2 })
+    });
+    let request = CreateAclsRequest::default().with_creations(creations.collect());
+    for made in ask(broker, &request, 2).results {
+        assert_eq!(made.error_code, 0, "{:?}", made.error_message);
+    }
+}
