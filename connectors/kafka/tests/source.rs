@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::producer::Producer;
 use tidelock::{ErrorKind, Known, Source, SplitReader};
+use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{
     KafkaRecord, KafkaSource, KafkaSourceConfig, KafkaSplit, OnDataLoss, RecordPolicy, Start, Stop,
     Subscription,
@@ -130,7 +131,15 @@ async fn starts_and_stops_are_resolved_to_offsets_once() {
     assert_eq!(offsets(Start::Timestamp(0)).await, [0, 0]);
     assert_eq!(offsets(Start::Timestamp(4_000_000_000_000)).await, [10, 0]);
     let given = BTreeMap::from([(topic.clone(), BTreeMap::from([(0, 4)]))]);
-    assert_eq!(offsets(Start::Offsets(given)).await, [4, 0]);
+    assert_eq!(offsets(Start::Offsets(given.clone())).await, [4, 0]);
+
+    let stops = async |stop: Stop| -> Vec<(i32, Option<i64>)> {
+        let source = connect(config(&brokers, &topic).with_stop(stop)).await;
+        first_splits(&source).await.iter().map(|split| (split.partition, split.stop)).collect()
+    };
+    assert_eq!(stops(Stop::Never).await, [(0, None), (1, None)]);
+    assert_eq!(stops(Stop::Latest).await, [(0, Some(10)), (1, Some(0))]);
+    assert_eq!(stops(Stop::Offsets(given)).await, [(0, Some(4))], "nothing is to be read of the other");
 
     // Positions that are exported to a group are what `Start::Group` of another job finds.
     let group = support::fresh("group");
@@ -142,6 +151,75 @@ async fn starts_and_stops_are_resolved_to_offsets_once() {
     split.offset = 7;
     source.acknowledge(&[split]).await.expect("told");
     assert_eq!(offsets(Start::Group(group)).await, [7, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn times_are_resolved_to_the_first_record_that_is_as_late() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 2).await;
+    let now = support::produce_at(&brokers, &topic, 0, &[(-3_000, "0"), (-2_000, "1"), (-1_000, "2")]);
+    let between = config(&brokers, &topic)
+        .with_start(Start::Timestamp(now - 2_500))
+        .with_stop(Stop::Timestamp(now - 1_500));
+    let source = connect(between).await;
+    let splits = first_splits(&source).await;
+    let found: Vec<_> = splits.iter().map(|split| (split.offset, split.stop)).collect();
+    assert_eq!(found, [(1, Some(2)), (0, Some(0))]);
+    assert_eq!(texts(&read_all(&source, splits[0].clone()).await), numbers(1..2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn records_of_aborted_transactions_are_read_only_where_that_is_asked_for() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let aborted = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["0"]);
+    aborted.abort_transaction(Duration::from_secs(30)).expect("aborted");
+    support::produce(&brokers, &topic, 0, numbers(1..2));
+    let bounded = config(&brokers, &topic).with_stop(Stop::Latest);
+    for (read_uncommitted, expected) in [(false, numbers(1..2)), (true, numbers(0..2))] {
+        let mut config = bounded.clone();
+        config.read_uncommitted = read_uncommitted;
+        let source = connect(config).await;
+        let split = first_splits(&source).await.remove(0);
+        assert_eq!(texts(&read_all(&source, split).await), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_bounded_reader_ends_where_compaction_or_deletion_took_everything_before_its_stop() {
+    // Its cleaner looks all the time; a usual one looks every 15 s.
+    let options = KafkaOptions::default().with_setting("log.cleaner.backoff.ms", 100);
+    let kafka = Kafka::start(options).await.expect("started");
+    let brokers = kafka.brokers();
+    let topic = support::fresh("compacted");
+    support::create_compacted_topic(&brokers, &topic).await;
+    support::produce_keyed(&brokers, &topic, &["a", "b", "c"]);
+    let source = connect(config(&brokers, &topic).with_stop(Stop::Latest)).await;
+    let split = first_splits(&source).await.remove(0);
+    assert_eq!((split.offset, split.stop), (0, Some(3)));
+    // Newer records with the same keys, until the first three are compacted away.
+    let mut first = 0;
+    for _ in 0..300 {
+        support::produce_keyed(&brokers, &topic, &["a", "b", "c"]);
+        first = support::first_offset(&brokers, &topic);
+        if first >= 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(first >= 3, "the broker does not compact");
+    assert_eq!(read_all(&source, split).await, []);
+
+    let emptied = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &emptied, 0, numbers(0..3));
+    support::delete_records(&brokers, &emptied, 0, 3).await;
+    let source = connect(config(&brokers, &emptied).with_stop(Stop::Latest)).await;
+    let split = first_splits(&source).await.remove(0);
+    assert_eq!((split.offset, split.stop), (3, Some(3)));
+    assert_eq!(read_all(&source, split).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,11 +255,13 @@ async fn lost_records_are_counted_and_the_policy_decides() {
     assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
     assert!(error.to_string().contains("lost_records=9"), "{error}");
 
-    let mut lenient = config(&brokers, &topic);
-    lenient.on_data_loss = OnDataLoss::Warn;
-    let lenient = connect(lenient).await;
-    let mut reader = lenient.open(split.clone()).await.expect("open");
-    assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(12..20));
+    for policy in [OnDataLoss::Warn, OnDataLoss::Ignore] {
+        let mut lenient = config(&brokers, &topic);
+        lenient.on_data_loss = policy;
+        let lenient = connect(lenient).await;
+        let mut reader = lenient.open(split.clone()).await.expect("open");
+        assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(12..20));
+    }
 
     let beyond = KafkaSplit { offset: 21, ..split };
     let error = source.open(beyond).await.expect_err("beyond the end");
@@ -201,8 +281,14 @@ async fn a_topic_that_was_made_again_is_noticed_by_its_id() {
     support::produce(&brokers, &topic, 0, numbers(0..5));
     let error = source.open(split.clone()).await.expect_err("another topic");
     assert!(error.to_string().contains("made again"), "{error}");
-    let error = source.discover(&known(&[split], false)).await.expect_err("another topic");
+    let error =
+        source.discover(&known(std::slice::from_ref(&split), false)).await.expect_err("another topic");
     assert!(error.to_string().contains("made again"), "{error}");
+
+    let mut lenient = config(&brokers, &topic);
+    lenient.on_data_loss = OnDataLoss::Warn;
+    let mut reader = connect(lenient).await.open(split).await.expect("open");
+    assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(0..5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,16 +309,19 @@ async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
 
     let prefix = support::fresh("family");
     let pattern = Subscription::Pattern(format!("{prefix}-[ab]"));
-    let source = connect(KafkaSourceConfig::new(support::properties(&brokers), pattern)).await;
+    let config = KafkaSourceConfig::new(support::properties(&brokers), pattern).with_start(Start::Latest);
+    let source = connect(config).await;
     assert_eq!(first_splits(&source).await, []);
     for name in ["a", "b", "c", "ab"] {
-        support::create_topic(&brokers, &format!("{prefix}-{name}"), 1).await;
+        let topic = format!("{prefix}-{name}");
+        support::create_topic(&brokers, &topic, 1).await;
+        support::produce(&brokers, &topic, 0, numbers(0..1));
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
     let found = source.discover(&known(&[], false)).await.expect("discovered").new;
-    let mut names: Vec<_> = found.into_iter().map(|split| split.topic).collect();
-    names.sort();
-    assert_eq!(names, [format!("{prefix}-a"), format!("{prefix}-b")]);
+    let mut found: Vec<_> = found.into_iter().map(|split| (split.topic, split.offset)).collect();
+    found.sort();
+    // A topic that appears later is read whole, whatever the start of the first run was.
+    assert_eq!(found, [(format!("{prefix}-a"), 0), (format!("{prefix}-b"), 0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,7 +370,14 @@ async fn a_record_that_cannot_be_decoded_becomes_a_dead_letter_and_the_others_ar
     let letters = support::read(&brokers, &dead, 1);
     assert_eq!((letters.len(), letters[0].text().as_str(), letters[0].headers), (1, "two", 4));
 
+    let source = connect(bounded()).await.decode(decode, RecordPolicy::Skip);
+    let mut reader = source.open(split.clone()).await.expect("open");
+    let batch = reader.next().await.expect("read").expect("a batch");
+    assert_eq!((batch.records, batch.resume.offset), (vec![1, 3], 3));
+
     let source = connect(bounded()).await.decode(decode, RecordPolicy::Fail);
     let error = source.open(split).await.expect("open").next().await.expect_err("refused");
-    assert!(error.to_string().contains("offset=1"), "{error}");
+    for part in [format!("topic={topic}"), "partition=0".to_owned(), "offset=1".to_owned()] {
+        assert!(error.to_string().contains(&part), "{error}");
+    }
 }
