@@ -87,6 +87,11 @@ impl World {
         Job::start(&folders, options)
     }
 
+    /// The same with a topic in the place of the folder for rows.
+    pub fn start_to_topic(&self, checkpoints: &str, options: &[&str]) -> Job {
+        Job::start(&[("--data", self.data()), ("--checkpoints", self.path(checkpoints))], options)
+    }
+
     /// The right rows.
     pub fn expected(&self) -> Vec<Row> {
         answer::expected(&self.data()).expect("the answer")

@@ -162,11 +162,11 @@ impl Crashes<'_> {
     }
 
     fn start(&self) -> Result<Child> {
-        let Options { interval, workers, out_of_orderness, job_id, .. } = self.options;
+        let Options { interval, workers, out_of_orderness, .. } = self.options;
         let program = std::env::current_exe().map_err(failed)?;
         Command::new(program)
             .args(["--data", &self.places.data, "--out", &self.places.out])
-            .args(["--checkpoints", &self.places.checkpoints, "--job-id", &job_id.to_string()])
+            .args(["--checkpoints", &self.places.checkpoints, "--job-id", &self.options.job_id().to_string()])
             .args(["--interval", &humantime::format_duration(*interval).to_string()])
             .args(["--out-of-orderness", &humantime::format_duration(*out_of_orderness).to_string()])
             .args(["--rate", &self.rate.to_string(), "--workers", &workers.to_string(), "--report", "json"])

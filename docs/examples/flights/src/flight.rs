@@ -69,6 +69,14 @@ impl Hour {
     }
 }
 
+impl Row {
+    /// The airport.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
 /// A row of the result. The order of the fields is that of the columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {

@@ -1,82 +1,70 @@
 //! The graph of the job.
 //!
 //! ```text
-//!   flights*.csv ──> plane by tail number ──> airline by carrier ──> by origin ──> hours ──> rows
+//!   flights ──> plane by tail number ──> airline by carrier ──> by origin ──> hours ──> rows
 //! ```
+//!
+//! Both ends are in files, or in Kafka.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tidelock::{Error, ErrorKind, Result, Uid};
-use tidelock_files::{
-    CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
-};
-use tidelock_runtime::{Graph, Lookups, Tumbling, Window, fold};
+use tidelock::{Error, ErrorKind, Result, Source};
+use tidelock_runtime::{Graph, Lookups, SourceBuilder, Stream, Tumbling, Window, fold};
 
 use crate::flight::{Enriched, Flight, Hour, Row};
 use crate::options::Options;
-use crate::pace::{Pace, Paced, batch_records};
+use crate::pace::Pace;
 use crate::places::Places;
-use crate::tables::{self, Table};
+use crate::{files, kafka, tables};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Everything that the graph is made of.
-#[derive(Debug)]
-pub(crate) struct Flow {
-    flights: Arc<Paced<FilesSource<Flight>>>,
-    rows: Arc<FilesSink<Row>>,
-    planes: Arc<Table<u64>>,
-    airlines: Arc<Table<Arc<str>>>,
-    out_of_orderness: Duration,
-}
+/// Builds the graph on one worker.
+pub(crate) type Flow = Box<dyn Fn(&Graph<'_>) + Send + Sync>;
 
-impl Flow {
-    /// Reads the tables and checks the settings. `read` is told how many flights are read.
-    pub(crate) fn new(
-        options: &Options,
-        places: &Places,
-        rate: u64,
-        read: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<Self> {
-        let mut reading =
-            FilesSourceConfig::new(&places.data, SourceFormat::Csv(CsvReading::with_null("NA")));
-        reading.glob = "flights*.csv".into();
-        reading.batch_records_max = batch_records(rate);
-        let writing = FilesSinkConfig::new(&places.out, SinkFormat::JsonLines);
-        Ok(Self {
-            flights: Arc::new(Paced::new(FilesSource::new(reading)?, Pace::new(rate, read))),
-            rows: Arc::new(FilesSink::new(Uid::new("rows")?, writing)?),
-            planes: Arc::new(tables::planes(&places.data)?),
-            airlines: Arc::new(tables::airlines(&places.data)?),
-            out_of_orderness: options.out_of_orderness,
-        })
+/// Adds the flights to a graph.
+pub(crate) type Flights = Box<dyn for<'s> Fn(&Graph<'s>) -> Stream<'s, Flight> + Send + Sync>;
+
+/// Takes the rows of a graph.
+pub(crate) type Rows = Box<dyn for<'s> Fn(Stream<'s, Row>) + Send + Sync>;
+
+/// What the options ask for: to count flights, or to load them into Kafka.
+pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> Result<Flow> {
+    if let Some(topic) = &options.load {
+        return kafka::load(topic, &options.data, pace).await;
     }
+    let flights = match &options.from_kafka {
+        Some(topic) => kafka::flights(options, topic, pace).await?,
+        None => files::flights(options, pace)?,
+    };
+    let rows = match &options.to_kafka {
+        Some(topic) => kafka::rows(topic).await?,
+        None => files::rows(&places.out)?,
+    };
+    count(&options.data, flights, rows)
 }
 
-impl Flow {
-    /// Builds the graph on one worker.
-    pub(crate) fn build(&self, graph: &Graph<'_>) {
+/// Reads the tables, and counts flights by airport and hour.
+fn count(data: &str, flights: Flights, rows: Rows) -> Result<Flow> {
+    let planes = Arc::new(tables::planes(data)?);
+    let airlines = Arc::new(tables::airlines(data)?);
+    Ok(Box::new(move |graph| {
         let count = |hour: &mut Hour, flight: &Enriched| hour.add(flight);
         let row = |origin: &String, window: Window, hour: &Hour| hour.row(origin.clone(), start_of(window));
-        let (rows, late) = graph
-            .source("flights", &self.flights)
-            .event_time(|flight| flight.time_hour.as_millisecond())
-            .out_of_orderness(self.out_of_orderness)
-            .in_order_of_names()
-            .stream()
+        let (hours, late) = flights(graph)
             .lookup(
                 "planes",
-                &self.planes,
+                &planes,
                 Lookups::ordered(),
                 |flight| flight.tailnum.clone(),
                 |flight, seats: Option<&u64>| (flight, seats.copied()),
             )
             .lookup(
                 "airlines",
-                &self.airlines,
+                &airlines,
                 Lookups::ordered(),
                 |(flight, _)| Some(flight.carrier.clone()),
                 |(flight, seats), airline: Option<&Arc<str>>| Enriched {
@@ -89,9 +77,21 @@ impl Flow {
             )
             .key_by(|flight| flight.origin.clone())
             .window("hours", Tumbling::of(HOUR), fold(count, row));
-        rows.sink("rows", &self.rows);
+        rows(hours);
         late.try_map(refuse_late);
-    }
+    }))
+}
+
+/// A source of flights that tells the time by the hours that they were scheduled for.
+pub(crate) fn timed<'s, S: Source<Record = Flight>>(
+    graph: &Graph<'s>,
+    source: &Arc<S>,
+    out_of_orderness: Duration,
+) -> SourceBuilder<'s, S> {
+    graph
+        .source("flights", source)
+        .event_time(|flight| flight.time_hour.as_millisecond())
+        .out_of_orderness(out_of_orderness)
 }
 
 fn start_of(window: Window) -> Timestamp {

@@ -9,8 +9,9 @@ use tidelock_runtime::{Handle, Job, Restarts, Workers};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::answer;
-use crate::flow::Flow;
+use crate::flow;
 use crate::options::{Options, RATE};
+use crate::pace::Pace;
 use crate::places::Places;
 use crate::report::{Beginning, Reporter};
 
@@ -24,7 +25,8 @@ const RESTARTS: usize = 3;
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let places = Places::of(options);
     let reporter = Reporter::new(options.report);
-    let flow = Flow::new(options, &places, options.rate.unwrap_or(RATE), reporter.on_read())?;
+    let rate = options.rate.unwrap_or(if options.load.is_some() { 0 } else { RATE });
+    let flow = flow::of(options, &places, Pace::new(rate, reporter.on_read())).await?;
     let job = Job::open(config(options, &places)).await?;
     let restored = job.restored().cloned();
     let beginning = beginning(options, restored.as_ref()).await;
@@ -33,7 +35,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     if newest && restored.as_ref().is_some_and(|restored| restored.closed == Some(Closed::Finished)) {
         return reporter.nothing_left(&places);
     }
-    if matches!(beginning, Beginning::New) && !answer::result_files(places.out.as_ref())?.is_empty() {
+    let to_files = places.to.is_none();
+    if matches!(beginning, Beginning::New)
+        && to_files
+        && !answer::result_files(places.out.as_ref())?.is_empty()
+    {
         reporter.note(
             "warning",
             &format!(
@@ -47,7 +53,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let restarts =
         Restarts { attempts_max: RESTARTS, wait_max: Duration::from_secs(1), ..Restarts::default() };
     let threads = Workers::threads(options.workers.get());
-    let running = Box::pin(job.restarts(restarts).run(threads, move |graph| flow.build(graph)));
+    let running = Box::pin(job.restarts(restarts).run(threads, flow));
     let ended = tokio::select! {
         ended = running => ended.map_err(|error| with_late(error, &handle))?,
         () = reporter.follow(&handle) => unreachable!("invariant: it follows for ever"),
@@ -60,7 +66,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 fn config(options: &Options, places: &Places) -> JobConfig {
-    let mut config = JobConfig::new(options.job_id.clone(), &places.checkpoints);
+    let mut config = JobConfig::new(options.job_id(), &places.checkpoints);
     config.settings.interval = options.interval;
     if let Some(url) = &options.from_savepoint {
         let request = options.request.clone().map(RequestId);
@@ -84,7 +90,7 @@ async fn beginning(options: &Options, restored: Option<&Restored>) -> Beginning 
     // A savepoint may be gone where its request was obeyed before.
     match Snapshot::load(url).await {
         Ok(snapshot) if snapshot.id() != restored.id => Beginning::NewestAgain,
-        Ok(_) if restored.id.job == options.job_id => Beginning::Rollback,
+        Ok(_) if restored.id.job == options.job_id() => Beginning::Rollback,
         Ok(_) => Beginning::Fork,
         Err(_) => Beginning::NewestAgain,
     }

@@ -3,9 +3,12 @@
 pub mod answer;
 mod command;
 mod crash;
+mod files;
 mod flight;
 mod flow;
 mod job;
+#[cfg_attr(not(feature = "kafka"), path = "no_kafka.rs")]
+mod kafka;
 mod options;
 mod pace;
 mod places;

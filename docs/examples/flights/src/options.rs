@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tidelock::JobId;
 
+use crate::kafka::Topic;
+
 /// Fast enough to see something, slow enough for a person to watch: January takes three seconds.
 pub(crate) const RATE: u64 = 9_000;
 
@@ -20,6 +22,11 @@ Examples:
   flights --savepoint /tmp/before      Ctrl-C stops it, and leaves a savepoint there ...
   flights --from-savepoint /tmp/before     ... from which it goes on, or is rolled back
   flights --from-savepoint /tmp/before --job-id fork --checkpoints /tmp/fork --out /tmp/fork-rows
+
+Examples with Kafka, in a build with --features kafka:
+  flights --load localhost:9092/flights                the flights from their files into a topic
+  flights --from-kafka localhost:9092/flights          counted from there, rows in files
+  flights --from-kafka localhost:9092/flights --to-kafka localhost:9092/rows    and rows in a topic
 
 Signals:
   SIGINT, SIGTERM   stop with everything committed, so that the next start goes on from there
@@ -49,7 +56,23 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<String>,
 
-    /// The folder of the checkpoints, one for each job. [default: target/flights/checkpoints]
+    /// Read the flights from this topic instead of files, up to the end that it had when the job first
+    /// started. Planes and airlines still come from --data. Needs a build with --features kafka.
+    #[arg(long, value_name = "BROKERS/TOPIC")]
+    pub(crate) from_kafka: Option<Topic>,
+
+    /// Write the rows to this topic instead of files. It is made where it is missing. Readers must use
+    /// isolation.level=read_committed. Needs a build with --features kafka.
+    #[arg(long, value_name = "BROKERS/TOPIC", conflicts_with = "out")]
+    pub(crate) to_kafka: Option<Topic>,
+
+    /// Do nothing but copy the flights from their files to this topic, exactly once. It is made where it is
+    /// missing. Needs a build with --features kafka.
+    #[arg(long, value_name = "BROKERS/TOPIC", conflicts_with_all = ["from_kafka", "to_kafka", "workers"])]
+    pub(crate) load: Option<Topic>,
+
+    /// The folder of the checkpoints, one for each job. [default: target/flights/checkpoints, with
+    /// Kafka target/flights/kafka/checkpoints, with --load target/flights/load/TOPIC/checkpoints]
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoints: Option<String>,
 
@@ -59,11 +82,11 @@ pub(crate) struct Options {
     pub(crate) interval: Duration,
 
     /// Flights read in a second; 0 is as many as possible. [default: 9000, with --crash less where
-    /// that many kills would not fit]
+    /// that many kills would not fit, with --load 0]
     #[arg(long, value_name = "N")]
     pub(crate) rate: Option<u64>,
 
-    /// Worker threads. Each reads one file at a time.
+    /// Worker threads. Each reads one file at a time, or its share of a topic's partitions.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) workers: NonZeroUsize,
 
@@ -83,7 +106,7 @@ pub(crate) struct Options {
     pub(crate) out_of_orderness: Duration,
 
     /// Kill the job this many times at random moments, then compare the rows with an independent answer.
-    #[arg(long, value_name = "N", conflicts_with_all = ["from_savepoint", "savepoint"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["from_savepoint", "savepoint", "from_kafka", "to_kafka", "load"])]
     pub(crate) crash: Option<u32>,
 
     /// The seed of the random moments, to repeat a run of --crash.
@@ -94,13 +117,21 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     pub(crate) savepoint: Option<String>,
 
-    /// The name of the job, for ever.
-    #[arg(long, value_name = "NAME", default_value = "flights")]
-    pub(crate) job_id: JobId,
+    /// The name of the job, for ever. [default: flights, with --load flights-load]
+    #[arg(long, value_name = "NAME")]
+    job_id: Option<JobId>,
 
     /// How to tell what happens.
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub(crate) report: Report,
+}
+
+impl Options {
+    /// The name of the job.
+    pub(crate) fn job_id(&self) -> JobId {
+        let name = if self.load.is_some() { "flights-load" } else { "flights" };
+        self.job_id.clone().unwrap_or_else(|| JobId::new(name).expect("invariant: a legal name"))
+    }
 }
 
 /// How to tell what happens.

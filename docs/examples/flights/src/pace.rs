@@ -27,6 +27,11 @@ impl Pace {
         Arc::new(Self { rate, next: Mutex::new(Instant::now()), read: Box::new(read) })
     }
 
+    /// How many records a batch may have.
+    pub(crate) fn batch_records(&self) -> usize {
+        batch_records(self.rate)
+    }
+
     /// When `count` records may be handed over; their time is taken.
     fn reserve(&self, count: u64, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +50,7 @@ impl Pace {
 
 /// How many records a batch may have at a rate: those of five milliseconds, so that a checkpoint need not
 /// fall behind a large batch.
-pub(crate) fn batch_records(rate: u64) -> usize {
+fn batch_records(rate: u64) -> usize {
     const BATCHES_A_SECOND: u64 = 200;
     const MAX: u64 = 1_024;
     let records = if rate == 0 { MAX } else { (rate / BATCHES_A_SECOND).clamp(1, MAX) };

@@ -5,30 +5,72 @@ use std::path::Path;
 
 use tidelock::{Error, ErrorKind, Result};
 
+use crate::answer;
+use crate::kafka::Topic;
 use crate::options::Options;
 
-/// The folders of one run.
+/// The places of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Places {
+    /// The folder of the input.
     pub(crate) data: String,
+    /// The topic of the flights, where they come from one.
+    pub(crate) from: Option<Topic>,
+    /// The folder of the rows.
     pub(crate) out: String,
+    /// The topic that is written, where one is; then not to the folder.
+    pub(crate) to: Option<Topic>,
     pub(crate) checkpoints: String,
+    /// What is written, in one word.
+    pub(crate) writes: &'static str,
 }
 
 /// Where everything is written that no option sends elsewhere.
 const BASE: &str = "target/flights";
 /// The same for runs that are killed: they start from nothing.
 const CRASH_BASE: &str = "target/flights/crash";
+/// The same for runs that read or write a topic: their state is another.
+const KAFKA_BASE: &str = "target/flights/kafka";
+/// The same for runs that load a topic, with a folder for each.
+const LOAD_BASE: &str = "target/flights/load";
 
 impl Places {
     pub(crate) fn of(options: &Options) -> Self {
-        let base = if options.crash.is_some() { CRASH_BASE } else { BASE };
+        let Options { data, load, from_kafka, to_kafka, .. } = options;
+        let base = match load {
+            Some(topic) => format!("{LOAD_BASE}/{}", topic.name()),
+            None if from_kafka.is_some() || to_kafka.is_some() => KAFKA_BASE.to_owned(),
+            None if options.crash.is_some() => CRASH_BASE.to_owned(),
+            None => BASE.to_owned(),
+        };
         let or =
             |given: &Option<String>, name: &str| given.clone().unwrap_or_else(|| format!("{base}/{name}"));
         Self {
-            data: options.data.clone(),
+            data: data.clone(),
+            from: from_kafka.clone(),
+            to: load.as_ref().or(to_kafka.as_ref()).cloned(),
             out: or(&options.out, "rows"),
             checkpoints: or(&options.checkpoints, "checkpoints"),
+            writes: if load.is_some() { "flights" } else { "rows" },
+        }
+    }
+
+    /// Where flights come from.
+    pub(crate) fn input(&self) -> String {
+        self.from.as_ref().map_or_else(|| self.data.clone(), Topic::to_string)
+    }
+
+    /// What is written goes here.
+    pub(crate) fn output(&self) -> String {
+        self.to.as_ref().map_or_else(|| self.out.clone(), Topic::to_string)
+    }
+
+    /// How many rows a reader of the folder sees. Those of a topic are not counted: that would be
+    /// another program.
+    pub(crate) fn rows_visible(&self) -> Result<Option<usize>> {
+        match self.to {
+            Some(_) => Ok(None),
+            None => Ok(Some(answer::visible(Path::new(&self.out))?.len())),
         }
     }
 }

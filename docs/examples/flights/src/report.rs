@@ -2,7 +2,6 @@
 
 use std::fmt::Arguments;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,6 @@ use tidelock::log::Closed;
 use tidelock::{Epoch, Result};
 use tidelock_runtime::Handle;
 
-use crate::answer;
 use crate::options::{Options, Report};
 use crate::places::Places;
 
@@ -94,11 +92,14 @@ impl Reporter {
         if self.how == Report::Json {
             let id = restored.map(|restored| &restored.id);
             let restored = id.map(|id| json!({ "snapshot": id.to_string(), "epoch": id.epoch.0 }));
-            say!("{}", json!({ "event": "start", "job": options.job_id.to_string(), "restored": restored }));
+            say!(
+                "{}",
+                json!({ "event": "start", "job": options.job_id().to_string(), "restored": restored })
+            );
             return;
         }
-        say!("flights  from {}", places.data);
-        say!("rows     to   {}", places.out);
+        say!("flights  from {}", places.input());
+        say!("{:8} to   {}", places.writes, places.output());
         say!("every {} a checkpoint to {}", humantime::format_duration(options.interval), places.checkpoints);
         let from = restored.map(|restored| {
             let made = restored.created_at.strftime("%F %T UTC");
@@ -114,10 +115,11 @@ impl Reporter {
             }
             Beginning::Rollback => {
                 say!("Rolled back to {from}.");
-                say!(
-                    "Rows that became visible after it stay, and are written again: remove the files of later"
-                );
-                say!("attempts from {} where you want each row once.", places.out);
+                say!("Rows that became visible after it stay, and are written again.");
+                if places.to.is_none() {
+                    let out = &places.out;
+                    say!("Remove the files of later attempts from {out} where you want each row once.");
+                }
             }
             Beginning::Fork => {
                 say!("Forked from {from}: the job that made it is not touched.");
@@ -174,9 +176,14 @@ impl Reporter {
             say!("{}", json!({ "event": "end", "closed": "finished", "nothing_left": true }));
             return Ok(());
         }
-        let rows = answer::visible(Path::new(&places.out))?.len();
-        say!("There is nothing left to do: every flight was counted, and {} rows are visible.", rows);
-        say!("To start over, remove both folders:  rm -r {} {}", places.checkpoints, places.out);
+        let Places { checkpoints, out, .. } = places;
+        if let Some(rows) = places.rows_visible()? {
+            say!("There is nothing left to do: every flight was counted, and {rows} rows are visible.");
+            say!("To start over, remove both folders:  rm -r {checkpoints} {out}");
+        } else {
+            say!("There is nothing left to do: everything was read, and is in {}.", places.output());
+            say!("To start over, name another topic and other checkpoints than {checkpoints}.");
+        }
         Ok(())
     }
 
@@ -203,12 +210,13 @@ impl Reporter {
             );
             return Ok(());
         }
-        let visible = answer::visible(Path::new(&places.out))?.len() as u64;
         let mut table = Table::new();
         table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
         table.add_row(["flights read in this run".to_owned(), HumanCount(self.read()).to_string()]);
-        table.add_row(["rows written in this run".to_owned(), HumanCount(rows).to_string()]);
-        table.add_row(["rows visible in all".to_owned(), HumanCount(visible).to_string()]);
+        table.add_row([format!("{} written in this run", places.writes), HumanCount(rows).to_string()]);
+        if let Some(visible) = places.rows_visible()? {
+            table.add_row(["rows visible in all".to_owned(), HumanCount(visible as u64).to_string()]);
+        }
         table.add_row(["checkpoints in this run".to_owned(), HumanCount(progress.checkpoints).to_string()]);
         table.add_row(["the last one took".to_owned(), phases(&progress)]);
         let from = from.map_or("nothing".to_owned(), |from| from.id.to_string());
@@ -216,7 +224,7 @@ impl Reporter {
         table.add_row(["last snapshot".to_owned(), ended.snapshot.to_string()]);
         say!("{table}");
         match ended.closed {
-            Closed::Finished => say!("The end of the data: every flight was counted once."),
+            Closed::Finished => say!("The end of the data: all {} are written, each once.", places.writes),
             Closed::Stopped => {
                 say!("Stopped, with everything committed. Start it again to go on from there.")
             }
