@@ -1,7 +1,7 @@
 //! The operator around every kind of keyed state: alignment, watermarks, freezing and restoring. What
 //! happens to a record is up to its [`Logic`].
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -59,13 +59,17 @@ pub(crate) struct Setting<O, S> {
     pub(crate) side: Emit<S>,
 }
 
-/// What the operator gets once the attempt has begun.
+/// What the operator gets once the attempt has begun. It takes it, so that the bytes of the restored state do
+/// not stay beside the state for as long as the attempt lasts.
 #[derive(Debug)]
 struct Loaded {
     epoch: Epoch,
     entries: Option<Bytes>,
     watermark: Option<Millis>,
 }
+
+/// Where it is left for it.
+type LoadedPlace = Mutex<Option<Loaded>>;
 
 type Outputs<L> = (Output<Time, Batch<<L as Logic>::Out>>, Output<Time, Batch<<L as Logic>::Side>>);
 
@@ -76,7 +80,7 @@ struct Driver<L: Logic> {
     lane: Lane,
     origins: Vec<Origin>,
     worker: (u32, u32),
-    loaded: Arc<OnceLock<Loaded>>,
+    loaded: Arc<LoadedPlace>,
     /// Begins with the attempt.
     running: Option<Running<L::In>>,
     frozen: mpsc::Sender<Frozen>,
@@ -98,7 +102,7 @@ impl<L: Logic> Driver<L> {
         lane: Lane,
         origins: Vec<Origin>,
         worker: (u32, u32),
-        loaded: Arc<OnceLock<Loaded>>,
+        loaded: Arc<LoadedPlace>,
         frozen: mpsc::Sender<Frozen>,
     ) -> Self {
         let emit_to = || Arc::clone(&shared.budget);
@@ -122,10 +126,11 @@ impl<L: Logic> Driver<L> {
 
     /// Begins once the state is loaded; nothing arrives before.
     fn begin(&mut self) -> Result<()> {
-        let Some(loaded) = self.loaded.get() else { return Ok(()) };
         if self.running.is_some() {
             return Ok(());
         }
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(loaded) = loaded else { return Ok(()) };
         if let Some(entries) = &loaded.entries {
             self.logic.load(entries)?;
         }
@@ -219,7 +224,7 @@ pub(crate) fn add<'s, L: Logic>(
     let shared = Arc::clone(&graph.inner.shared);
     let (worker, workers) = (graph.inner.worker, graph.inner.workers);
     let (frozen, to_keep) = mpsc::channel(FROZEN_WAITING_MAX);
-    let loaded = Arc::new(OnceLock::new());
+    let loaded = Arc::new(LoadedPlace::default());
     add_opener(&graph, &uid, to_keep, Arc::clone(&loaded));
     let number = graph.new_origin();
     // Where no watermark comes in, none goes out.
@@ -259,7 +264,7 @@ pub(crate) fn add<'s, L: Logic>(
 }
 
 /// State is loaded when the attempt begins, and kept from then on.
-fn add_opener(graph: &Graph<'_>, uid: &Uid, to_keep: mpsc::Receiver<Frozen>, loaded: Arc<OnceLock<Loaded>>) {
+fn add_opener(graph: &Graph<'_>, uid: &Uid, to_keep: mpsc::Receiver<Frozen>, loaded: Arc<LoadedPlace>) {
     let workers = (graph.inner.worker, graph.inner.workers);
     let (shared, book) = (Arc::clone(&graph.inner.shared), Arc::clone(&graph.inner.book));
     let name = uid.clone();
@@ -275,7 +280,7 @@ async fn open(
     (worker, workers): (u32, u32),
     opening: Arc<Opening>,
     to_keep: mpsc::Receiver<Frozen>,
-    loaded: Arc<OnceLock<Loaded>>,
+    loaded: Arc<LoadedPlace>,
 ) -> Result<()> {
     let attempt = opening.attempt.number;
     let none = std::collections::BTreeMap::new();
@@ -284,6 +289,7 @@ async fn open(
     let (entries, watermark) = (restored.entries.take(), restored.watermark);
     let keeper = Keeper::new(uid.clone(), shared.log.clone(), attempt, (worker, workers), book, restored);
     shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
-    let _ = loaded.set(Loaded { epoch: opening.epoch, entries, watermark });
+    *loaded.lock().unwrap_or_else(PoisonError::into_inner) =
+        Some(Loaded { epoch: opening.epoch, entries, watermark });
     Ok(())
 }

@@ -176,10 +176,11 @@ pub(crate) fn merge(segments: &[Bytes], groups: &Range<u16>, keep_removed: bool)
             }
         }
     }
-    let mut merged = vec![VERSION];
-    for entry in order.iter().filter(|entry| keep_removed || entry.value.is_some()) {
-        merged.extend_from_slice(entry.raw);
-    }
+    order.retain(|entry| keep_removed || entry.value.is_some());
+    // Of the right size at once: a vector that grows leaves as much again behind.
+    let mut merged = Vec::with_capacity(1 + order.iter().map(|entry| entry.raw.len()).sum::<usize>());
+    merged.push(VERSION);
+    order.iter().for_each(|entry| merged.extend_from_slice(entry.raw));
     Ok((merged.len() > 1).then(|| merged.into()))
 }
 
