@@ -115,7 +115,7 @@ fn copy_makes_a_savepoint_of_a_settled_snapshot_only() {
     let to = world.path("savepoint");
     let (code, _, errors) = world.run(&["snapshots", "copy", &world.log, &to]);
     assert_eq!(code, 1);
-    assert!(errors.contains("not settled") && errors.contains("Wait"), "{errors}");
+    assert!(errors.contains("not settled") && errors.contains("wait until"), "{errors}");
     assert!(!fs::exists(&to).expect("a folder"), "nothing was created");
 
     world.ok(&["snapshots", "copy", &world.at(4), &to]);
