@@ -152,6 +152,9 @@ pub trait SinkWriter: Send + 'static {
     /// # Contract
     /// - MUST leave the writer clean: nothing written before is in a later committable.
     /// - Everything that was sent must be known to have arrived: a failed delivery is an error here.
+    /// - MUST fail, here or in `write`, where the target threw away a part of what was written in the
+    ///   epoch: the rest of it alone must never be prepared (I7). Nothing is lost yet, so the advice is to
+    ///   restart.
     ///
     /// # Crash
     /// Before the entry that lists it: a leftover. After: recovery commits it.

@@ -29,6 +29,7 @@ const STATES: &[&str] = &[
     "a rollback was asked for",
     "a rollback was refused",
     "a savepoint was taken",
+    "a writer learned that a part of its epoch was thrown away",
     "a writer went on with a fresh identity",
     "an attempt was fenced",
     "an attempt was started while another one was alive",

@@ -221,7 +221,7 @@ fn a_garbage_collection_paused_in_the_middle_deletes_nothing_that_is_needed() {
         let prunes = passes(&scene.sim.world.lock(), Point::Prune);
         scene.until("the newer one prunes", |state| passes(state, Point::Prune) > prunes + 4).await?;
         scene.wake(old);
-        scene.until_fenced(old).await?;
+        scene.until_failed(old).await?;
         // What stands can still be restored.
         scene.kill(newer);
         let reads = passes(&scene.sim.world.lock(), Point::ReadChunk);

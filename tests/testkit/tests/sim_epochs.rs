@@ -11,7 +11,7 @@ use tidelock_testkit::sim::plan::JOB;
 use tidelock_testkit::sim::points::{Action, Fault, Point};
 use tidelock_testkit::sim::scene::{Scene, Told, appended, passes, sure, table, tell, topic};
 use tidelock_testkit::sim::store::CREATES;
-use tidelock_testkit::sim::world::State;
+use tidelock_testkit::sim::world::{Life, State};
 
 fn holds(scenario: impl AsyncFn(&mut Scene) -> Told) {
     assert_eq!(tell(None, scenario), Ok(()));
@@ -130,6 +130,27 @@ fn data_too_near_to_its_deadline_is_written_again() {
             error.is_some_and(|error| (error.kind(), error.retry()) == (ErrorKind::Expired, Retry::Restart));
         sure(again, &format!("it restarted before anything was lost, and not {error:?}"))
     });
+}
+
+/// The target throws away the first half of an epoch while its writer stands still.
+async fn torn_epoch(scene: &mut Scene) -> Told {
+    scene.spec().topics[0].timeout_ms = 3_000;
+    scene.spec().config.commit_margin = Duration::from_millis(100);
+    // One epoch to the end of the input: no barrier comes between the halves.
+    scene.spec().config.settings.interval = Duration::from_secs(600);
+    scene.fault(Fault::at(Point::Write, Action::PauseAfter(4_000)).after(6));
+    let first = scene.start();
+    scene.until("it ends", |state| state.processes[first].life == Life::Ended).await?;
+    scene.finish().await?;
+    let error = scene.sim.outcome(first).and_then(|outcome| outcome.as_ref().err());
+    let again = error.is_some_and(|error| error.retry() == Retry::Restart);
+    sure(again, &format!("the epoch was written again, and not {error:?}"))
+}
+
+#[test]
+fn an_epoch_of_which_the_target_threw_a_part_away_is_written_again_whole() {
+    holds(torn_epoch);
+    fails(Double::SinkWritesOnInATornEpoch, torn_epoch);
 }
 
 async fn one_of_two_lost(scene: &mut Scene, action: Action) -> Told {

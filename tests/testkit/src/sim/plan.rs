@@ -103,6 +103,15 @@ impl Plan {
         self.spec.topics.iter().any(|topic| topic.timeout_ms < 60_000)
     }
 
+    /// A barrier comes so late that the target throws away the beginning of the epoch while the rest of it
+    /// is written.
+    fn tear_an_epoch(&mut self, rng: &mut SmallRng) {
+        self.spec.config.settings.timeout = Duration::from_secs(60);
+        self.partitions.values_mut().for_each(|partition| partition.gap *= 5);
+        let longer = self.spec.topics.iter().map(|topic| topic.timeout_ms + 1_000).max().unwrap_or_default();
+        self.faults.push(Fault::at(Point::OrderBarrier, Action::Delay(longer)).after(rng.random_range(0..3)));
+    }
+
     /// Points that most runs pass seldom or never get faults of their own where this run does.
     fn add_rare_faults(&mut self, rng: &mut SmallRng) {
         let large = self.partitions.values().any(|partition| partition.ballast > 0)
@@ -137,8 +146,12 @@ impl Plan {
         }
         if self.may_lose() {
             self.pause_max = 9_000;
-            self.faults
-                .push(Fault::at(Point::CreateCheckpoint, Action::CrashAfter).after(rng.random_range(0..5)));
+            if rng.random() {
+                self.tear_an_epoch(rng);
+            } else {
+                let skip = rng.random_range(0..5);
+                self.faults.push(Fault::at(Point::CreateCheckpoint, Action::CrashAfter).after(skip));
+            }
         }
     }
 }

@@ -231,7 +231,14 @@ impl TopicWriter {
             topic::write(state, &config.topic, client, records.clone(), generation, config.timeout_ms)
         };
         let answer = self.client.ask(Point::Write, write).await.map_err(undelivered)?;
-        self.slots[slot].held = Held::Open(answer.value.map_err(|_| fenced("write", &self.name))?);
+        let begun = Held::Open(answer.value.map_err(|_| fenced("write", &self.name))?);
+        let before = std::mem::replace(&mut self.slots[slot].held, begun);
+        // A target that threw the open transaction away begins another one for what comes next.
+        let torn = before != Held::Nothing && before != begun;
+        if torn && self.double() != Some(Double::SinkWritesOnInATornEpoch) {
+            self.client.world.lock().reached("a writer learned that a part of its epoch was thrown away");
+            return Err(torn_epoch(&self.name));
+        }
         Ok(())
     }
 }
@@ -239,6 +246,12 @@ impl TopicWriter {
 /// A delivery without an answer is an error of the attempt: nothing else is known to be right.
 fn undelivered(_: super::world::NoAnswer) -> Error {
     Error::new(ErrorKind::Unavailable, "write", "a delivery was not acknowledged")
+}
+
+/// I7: nothing of the epoch is prepared, so nothing is lost: it is written again, whole.
+fn torn_epoch(name: &TargetName) -> Error {
+    let why = "the target threw away what was written before in this epoch";
+    Error::new(ErrorKind::Expired, "write", why).with_retry(tidelock::Retry::Restart).with("writer", name)
 }
 
 fn fenced(operation: &'static str, name: &TargetName) -> Error {
