@@ -195,6 +195,13 @@ pub(crate) struct Chosen {
     pub(crate) snapshot: Snapshot,
 }
 
+impl Chosen {
+    /// I8: a request that the log has is not obeyed again.
+    pub(crate) fn is_obeyed_in(&self, newest: &Entry) -> bool {
+        newest.obeyed.contains(&self.request)
+    }
+}
+
 impl Restored {
     fn of(entry: &Entry, state: &State) -> Self {
         let closed = match entry.kind {

@@ -13,6 +13,7 @@ use tidelock_testkit::sim::points::{Action, Fault, Point};
 use tidelock_testkit::sim::scene::{
     Scene, Told, appended, is_pending, passes, plain_spec, reached, sure, table, tell,
 };
+use tidelock_testkit::sim::world::State;
 
 /// Longer than any scenario: until somebody wakes it.
 const LONG: u64 = 3_600_000;
@@ -123,6 +124,32 @@ fn a_rollback_while_the_old_attempt_still_runs_shows_each_history_once() {
         scene.until_fenced(old).await?;
         scene.finish().await?;
         sure(scene.lineages() == 2, "two histories")
+    });
+}
+
+#[test]
+fn a_rollback_to_what_the_old_attempt_pruned_meanwhile_is_refused_before_it_claims() {
+    holds(async |scene| {
+        // Positions that are stored in chunks: an entry without its chunks cannot be restored.
+        scene.partitions(|_, partition| partition.ballast = 9_000);
+        let old = scene.start();
+        scene.until("an epoch", |state| appended(state, EntryKind::Checkpoint) >= 1).await?;
+        scene.roll_back_to_the_start();
+        // It opened the job and found the snapshot whole; it looks once more before it claims.
+        scene.fault(Fault::at(Point::Look, Action::PauseBefore(LONG)).after(1));
+        let back = scene.start();
+        scene.until_paused(back).await?;
+        let pruned = |state: &State| state.objects.entries("jobs/job").any(|fact| fact.deleted.is_some());
+        scene.until("the old one prunes", pruned).await?;
+        scene.until("ten epochs", |state| appended(state, EntryKind::Checkpoint) >= 10).await?;
+        scene.wake(back);
+        scene.until_failed(back).await?;
+        let refused = format!("{:?}", scene.sim.outcome(back));
+        sure(refused.contains("was pruned") && refused.contains("snapshot=job#2"), &refused)?;
+        scene.finish().await?;
+        let claims = appended(&scene.sim.world.lock(), EntryKind::Claim);
+        sure(claims == 1 && scene.lineages() == 1, "the old attempt went on as if nothing had been")?;
+        sure(scene.sim.outcome(old).is_some_and(Result::is_ok), "to its end")
     });
 }
 

@@ -173,6 +173,26 @@ fn one_of_two_sinks_commits_lost_is_committed_again() {
     });
 }
 
+#[test]
+fn a_committable_in_a_chunk_that_cannot_be_read_at_once_is_read_again() {
+    for (point, reads) in [(Point::CreateCheckpoint, 2), (Point::Commit, 4)] {
+        let scenario = async |scene: &mut Scene| {
+            // Committables too large for an entry: commit and recovery read them back.
+            scene.spec().topics[0].padding = 17_000;
+            scene.fault(Fault::at(point, Action::CrashAfter).after(5));
+            for skip in 0..reads {
+                scene.fault(Fault::at(Point::ReadChunk, Action::LoseReply).after(skip));
+            }
+            let first = scene.start();
+            scene.until("it crashes", |state| state.processes[first].life == Life::Dead).await?;
+            scene.start();
+            scene.finish().await?;
+            sure(attempts(scene) == 2, "no attempt ended because of a read")
+        };
+        assert_eq!(tell(None, scenario), Ok(()), "{point:?}");
+    }
+}
+
 async fn late_commit(scene: &mut Scene) -> Told {
     scene.spec().topics.clear();
     scene.spec().tables = vec![table(JOB, "rows")];

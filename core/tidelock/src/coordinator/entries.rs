@@ -36,9 +36,9 @@ impl Running {
         self.durables.clear();
         self.building.restore_pending(&State::default());
         if let (Some(entry), Some(chosen)) = (&entry, &self.chosen)
-            && entry.obeyed.contains(&chosen.request)
+            && chosen.is_obeyed_in(entry)
         {
-            self.chosen = None; // I8: a request is obeyed once.
+            self.chosen = None;
         }
         let state = entry.as_ref().and_then(|entry| entry.state.as_ref());
         let restored = self.chosen.as_ref().map(|chosen| chosen.snapshot.state()).or(state);

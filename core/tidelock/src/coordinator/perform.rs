@@ -19,8 +19,8 @@ impl Running {
     pub(super) fn perform(&mut self, action: Action) -> Result<()> {
         match action {
             Action::Look => {
-                let (log, seed) = (self.log.clone(), self.seed());
-                self.work.push(Box::pin(work::look(log, seed)));
+                let (log, chosen, seed) = (self.log.clone(), self.chosen.clone(), self.seed());
+                self.work.push(Box::pin(work::look(log, chosen, seed)));
             }
             Action::Append { token, position, draft, retry } => self.append(token, position, draft, retry)?,
             Action::ReadBack(position) => {

@@ -79,7 +79,10 @@ async fn restored(
     let mut splits = BTreeMap::new();
     for uid in inputs.sources.keys() {
         let mut source = match state.sources.get(uid) {
-            Some(segments) => Splits::restored(read_splits(&inputs.log, segments).await?),
+            Some(segments) => {
+                let read = || read_splits(&inputs.log, segments);
+                Splits::restored(retry("restore", inputs.seed, read).await.result?)
+            }
             None => discovered(inputs, uid).await?,
         };
         source.apply(epoch, Vec::new())?;

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 
 use super::control::Answer;
 use super::snapshot::Place;
+use crate::job::Chosen;
 use crate::log::{
     ChunkRef, CommitPermit, Created, Entry, EntryKind, Log, Nonce, PendingState, PruneWork, ReadBack,
     Retention, SnapshotId,
@@ -53,8 +54,19 @@ pub(super) enum Done {
     Acknowledged(Result<()>),
 }
 
-pub(super) async fn look(log: Log, seed: u64) -> Done {
-    Done::Looked(retry("look", seed, || log.newest()).await.result)
+/// Reads the newest entry. What is restored by choice must still be whole: the attempt that is about to be
+/// fenced may have pruned it since the job was opened, and a claim would end that one for nothing.
+pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, seed: u64) -> Done {
+    let looked = async || {
+        let newest = log.newest().await?;
+        let obeyed =
+            |chosen: &&Arc<Chosen>| newest.as_ref().is_some_and(|newest| chosen.is_obeyed_in(newest));
+        if let Some(chosen) = chosen.as_ref().filter(|chosen| !obeyed(chosen)) {
+            chosen.snapshot.check_whole().await?;
+        }
+        Ok(newest)
+    };
+    Done::Looked(retry("look", seed, looked).await.result)
 }
 
 /// Lists the log after our claim at `claim`: what is the highest position, and whether the next attempt's
@@ -105,13 +117,14 @@ pub(super) async fn write_chunks(
 }
 
 /// The committables of pending states, wherever their bytes are.
-async fn read_pending(log: &Log, states: Vec<PendingState>) -> Result<Vec<Pending<Stored>>> {
+async fn read_pending(log: &Log, states: Vec<PendingState>, seed: u64) -> Result<Vec<Pending<Stored>>> {
     let mut pending = Vec::with_capacity(states.len());
     for state in states {
         let committable = match state.inline() {
             Some(stored) => stored,
             None => {
-                let bytes = log.read_segment(&state.committable).await?;
+                let read = || log.read_segment(&state.committable);
+                let bytes = retry("read a committable", seed, read).await.result?;
                 let json = serde_json::from_slice(&bytes).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "restore", "a stored committable is not JSON")
                         .because(error)
@@ -134,7 +147,7 @@ pub(super) async fn recover(
     seed: u64,
 ) -> Done {
     let result = async {
-        let pending = read_pending(&log, states).await?;
+        let pending = read_pending(&log, states, seed).await?;
         retry("recover", seed, || control.recover(&attempt, pending.clone())).await.result
     };
     Done::Recovered { sink, result: result.await }
@@ -161,7 +174,7 @@ pub(super) async fn commit(
     seed: u64,
 ) -> Done {
     let epoch = permit.epoch();
-    let Tried { result, again } = match read_pending(&log, states).await {
+    let Tried { result, again } = match read_pending(&log, states, seed).await {
         Ok(pending) => retry("commit", seed, || control.commit(&permit, pending.clone())).await,
         Err(error) => Tried { result: Err(error), again: false },
     };

@@ -6,7 +6,7 @@ use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Position, Result};
 
-use super::error::{from_store, is_taken};
+use super::error::{from_read, from_store, is_taken};
 use super::manifest::damaged;
 use super::{CHUNKS, ChunkRef, Log, POSITION_DIGITS, Segment, parse_position};
 
@@ -41,14 +41,14 @@ impl Log {
         let object = self.chunk_object(&chunk.name)?;
         let place = self.place_of(&object);
         let found =
-            self.store.get(&object).await.map_err(|error| from_store("read a chunk", &place, error))?;
+            self.store.get(&object).await.map_err(|error| from_read("read a chunk", &place, error))?;
         // The size is compared before the bytes are held in memory.
         if found.meta.size != chunk.bytes {
             return Err(damaged(&place, "its length is not the one that its entry says")
                 .with("bytes_expected", chunk.bytes)
                 .with("bytes_found", found.meta.size));
         }
-        let bytes = found.bytes().await.map_err(|error| from_store("read a chunk", &place, error))?;
+        let bytes = found.bytes().await.map_err(|error| from_read("read a chunk", &place, error))?;
         let crc = crc32c::crc32c(&bytes);
         if crc != chunk.crc32c || bytes.len() as u64 != chunk.bytes {
             return Err(damaged(&place, "its bytes are not the ones that its entry says")

@@ -6,7 +6,7 @@ use object_store::{ObjectStoreExt, PutMode, PutPayload};
 
 use crate::{Error, ErrorKind, Position, Result};
 
-use super::error::{from_store, is_absent, is_taken};
+use super::error::{from_read, from_store, is_absent, is_taken};
 use super::manifest::{self, Form, damaged};
 use super::{Created, Durable, ENTRIES, Entry, Log, Nonce, POSITION_DIGITS, ReadBack, parse_position};
 
@@ -32,7 +32,7 @@ impl Log {
             .try_filter_map(|meta| std::future::ready(Ok(self.position_of(&folder, &meta.location))))
             .try_collect()
             .await
-            .map_err(|error| from_store("list the log", &self.place_of(&folder), error))?;
+            .map_err(|error| from_read("list the log", &self.place_of(&folder), error))?;
         positions.sort_unstable();
         Ok(positions)
     }
@@ -136,7 +136,7 @@ impl Log {
         let found = match self.store.get(object).await {
             Ok(found) => found,
             Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(from_store("read an entry", &place, error)),
+            Err(error) => return Err(from_read("read an entry", &place, error)),
         };
         if found.meta.size > manifest::MANIFEST_BYTES_MAX {
             return Err(damaged(&place, "it is larger than any such file").with("bytes", found.meta.size));
@@ -144,7 +144,7 @@ impl Log {
         match found.bytes().await {
             Ok(bytes) => manifest::decode(form, &place, &bytes).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(from_store("read an entry", &place, error)),
+            Err(error) => Err(from_read("read an entry", &place, error)),
         }
     }
 

@@ -10,18 +10,30 @@
 //!   io: not a folder, no such call             Config       halt
 //!   anything else                              Unavailable  restart
 //! ```
+//!
+//! A read changes nothing, so where one of these answers was no more than "unavailable" the advice is to
+//! ask again.
 
 use std::error::Error as StdError;
 use std::io;
 
 use object_store::Error as StoreError;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Retry};
 
 /// Our error for what the store answered. `object` is the place of what was asked for.
 pub(super) fn from_store(operation: &'static str, object: &str, error: StoreError) -> Error {
     let (kind, message) = judge(&error);
     Error::new(kind, operation, message).with("object", object).because(error)
+}
+
+/// The same for what only reads or lists.
+pub(super) fn from_read(operation: &'static str, object: &str, error: StoreError) -> Error {
+    let error = from_store(operation, object, error);
+    match error.kind() {
+        ErrorKind::Unavailable => error.with_retry(Retry::Retry),
+        _ => error,
+    }
 }
 
 fn judge(error: &StoreError) -> (ErrorKind, &'static str) {

@@ -20,7 +20,7 @@ use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Position, Result, Retry};
 
-use super::error::{from_store, is_absent, is_taken};
+use super::error::{from_read, from_store, is_absent, is_taken};
 use super::manifest::{self, Form};
 use super::{ChunkRef, Entry, EntryKind, Log, Segment, SnapshotId, State};
 
@@ -96,7 +96,7 @@ impl Snapshot {
         &self.state
     }
 
-    /// Looks whether every chunk is there: a job asks before it claims. Their bytes are verified when they
+    /// Looks whether every chunk is there: a job asks when it is opened, and again right before it claims. Their bytes are verified when they
     /// are read.
     ///
     /// # Errors
@@ -109,12 +109,14 @@ impl Snapshot {
                 Ok(_) => Ok(()),
                 Err(error) if is_absent(&error) => Err(missing(
                     log,
-                    "a chunk of this snapshot is gone: an entry that is kept only as a fence can no longer be \
-                     restored; choose a newer one",
+                    "this snapshot was pruned: a chunk of it is gone, perhaps since it was looked at, because \
+                     the job runs on. Nothing was rolled back: choose a newer entry, which `tidelock snapshots \
+                     list` shows, or a savepoint, which is never pruned; without a choice the job goes on from \
+                     its newest entry",
                 )
-                .with("position", self.entry.position)
+                .with("snapshot", self.id())
                 .with("chunk", name)),
-                Err(error) => Err(from_store("load a snapshot", &log.place_of(&object), error)),
+                Err(error) => Err(from_read("load a snapshot", &log.place_of(&object), error)),
             }
         });
         futures::stream::iter(chunks).buffer_unordered(HEADS_AT_ONCE).try_collect().await
@@ -126,7 +128,12 @@ impl Snapshot {
     /// # Errors
     /// Where a chunk is damaged or gone, or cannot be written.
     pub async fn import(&self, into: &Log, attempt: Position) -> Result<State> {
-        copy_state(&self.from, into, attempt, &self.state, &mut Vec::new()).await
+        let copied = copy_state(&self.from, into, attempt, &self.state, &mut Vec::new()).await;
+        if copied.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            // A prune that was under way when the job was claimed: say so, and what to do.
+            self.check_whole().await?;
+        }
+        copied
     }
 
     /// Writes it as a savepoint to an empty folder.

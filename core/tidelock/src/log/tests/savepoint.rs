@@ -159,6 +159,21 @@ async fn a_snapshot_whose_chunks_were_pruned_is_refused_before_a_claim() {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_is_pruned_after_it_was_looked_at_is_named() {
+    let log = memory();
+    small_log(&log).await;
+    let snapshot = Snapshot::load_from(log.clone(), Some(Position(4))).await.unwrap();
+    snapshot.check_whole().await.unwrap();
+    let chunks = savepoint::chunk_names(snapshot.state()).into_iter().collect();
+    log.prune(&PruneWork { entries: vec![], chunks }).await.unwrap();
+    let error = snapshot.import(&log, Position(5)).await.expect_err("pruned");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Halt));
+    for part in ["was pruned", "snapshot=orders#4", "Nothing was rolled back"] {
+        assert!(error.to_string().contains(part), "{part} is missing in: {error}");
+    }
+}
+
+#[tokio::test]
 async fn every_chunk_is_copied_once() {
     let log = memory();
     let chunk = log.write_chunk(Position(1), vec![7; 100].into()).await.unwrap();
