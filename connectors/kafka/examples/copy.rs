@@ -8,22 +8,33 @@
 //!
 //! Kill it as often as you like and start it again with the same arguments: readers of the target with
 //! `isolation.level=read_committed` see every record once, in the order of its partition.
+//!
+//! Exit codes: 0 done, or stopped as asked; 1 an error, which is named; 3 fenced: a newer run of the same
+//! job took over.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use tidelock::job::JobConfig;
-use tidelock::log::Closed;
-use tidelock::{JobId, Result, Uid};
+use tidelock::job::{JobConfig, StartFrom};
+use tidelock::log::{Closed, RequestId};
+use tidelock::{Error, ErrorKind, JobId, Result, Uid};
 use tidelock_kafka::{
     Guarantee, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Properties, Stop,
     Subscription,
 };
-use tidelock_runtime::{Job, Workers};
+use tidelock_runtime::{Handle, Job, Workers};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A newer run of the job took over: nothing is wrong with this one, and starting it again would be.
+const FENCED: u8 = 3;
 
 /// Copies a topic into another one, exactly once.
+///
+/// SIGINT and SIGTERM stop it with everything committed; SIGUSR1 takes the savepoint of --savepoint, and
+/// it goes on.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The brokers, as host:port, more of them with commas.
@@ -47,6 +58,16 @@ struct Arguments {
     /// The job's name. Two jobs never share one.
     #[arg(long, default_value = "copy")]
     job_id: String,
+    /// Start from this savepoint, or from LOG#POSITION: a rollback where the job has checkpoints of its
+    /// own, a fork under a new --job-id. Obeyed once.
+    #[arg(long)]
+    from_savepoint: Option<String>,
+    /// A name for the request of --from-savepoint, to go back to the same savepoint a second time.
+    #[arg(long, requires = "from_savepoint")]
+    request: Option<String>,
+    /// Where a signal leaves a savepoint: a new folder, or a URL.
+    #[arg(long)]
+    savepoint: Option<String>,
     /// Write without transactions: visible at once, and again after a failure.
     #[arg(long)]
     at_least_once: bool,
@@ -72,23 +93,20 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:?}");
-            ExitCode::FAILURE
+            if error.kind() == ErrorKind::Fenced { ExitCode::from(FENCED) } else { ExitCode::FAILURE }
         }
     }
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { brokers, from, to, checkpoints, interval, workers, .. } = arguments;
-    let further = arguments.properties.into_iter();
-    let properties = further.fold(Properties::new(brokers), |all, (name, value)| all.with(name, value));
-
-    let mut config = JobConfig::new(JobId::new(arguments.job_id)?, checkpoints);
-    config.settings.interval = interval;
-    let job = Job::open(config).await?;
+    let job = Job::open(config(&arguments)?).await?;
     match job.restored() {
         Some(restored) => println!("restored from epoch {} of {}", restored.id.epoch, restored.created_at),
         None => println!("first run"),
     }
+    let Arguments { brokers, from, to, workers, savepoint, .. } = arguments;
+    let further = arguments.properties.into_iter();
+    let properties = further.fold(Properties::new(brokers), |all, (name, value)| all.with(name, value));
 
     let stop = if arguments.stop_at_end { Stop::Latest } else { Stop::Never };
     let source = KafkaSourceConfig::new(properties.clone(), Subscription::Topics(vec![from])).with_stop(stop);
@@ -98,17 +116,57 @@ async fn run(arguments: Arguments) -> Result<()> {
     let sink = Arc::new(KafkaSink::connect(Uid::new("copied")?, sink).await?);
 
     let to: Arc<str> = to.into();
-    let ended = job
-        .run(Workers::threads(workers), move |graph| {
-            let to = Arc::clone(&to);
-            let records = graph.source("records", &source).stream();
-            records.map(move |record| ProducerRecord::copy_of(record, Arc::clone(&to))).sink("copied", &sink);
-        })
-        .await?;
+    let handle = job.handle();
+    let running = Box::pin(job.run(Workers::threads(workers), move |graph| {
+        let to = Arc::clone(&to);
+        let records = graph.source("records", &source).stream();
+        records.map(move |record| ProducerRecord::copy_of(record, Arc::clone(&to))).sink("copied", &sink);
+    }));
+    let ended = tokio::select! {
+        ended = running => ended?,
+        failed = obey_signals(&handle, savepoint.as_deref()) => match failed? {},
+    };
     match ended.closed {
         Closed::Finished if ended.was_finished => println!("finished before: nothing left to do"),
         Closed::Finished => println!("finished: everything up to the end is copied and visible"),
         Closed::Stopped | Closed::Cancelled => println!("stopped: start it again to go on"),
     }
     Ok(())
+}
+
+fn config(arguments: &Arguments) -> Result<JobConfig> {
+    let mut config = JobConfig::new(JobId::new(&arguments.job_id)?, &arguments.checkpoints);
+    config.settings.interval = arguments.interval;
+    if let Some(url) = &arguments.from_savepoint {
+        let request = arguments.request.clone().map(RequestId);
+        config.start_from = StartFrom::Snapshot { url: url.clone(), request };
+    }
+    Ok(config)
+}
+
+/// Stops the job, or takes a savepoint, when a signal says so. Returns only with an error.
+async fn obey_signals(handle: &Handle, mut savepoint: Option<&str>) -> Result<Infallible> {
+    let mut interrupted = listen(SignalKind::interrupt())?;
+    let mut terminated = listen(SignalKind::terminate())?;
+    let mut asked = listen(SignalKind::user_defined1())?;
+    loop {
+        let stop = tokio::select! {
+            _ = interrupted.recv() => true,
+            _ = terminated.recv() => true,
+            _ = asked.recv() => false,
+        };
+        match (stop, savepoint) {
+            (true, _) => handle.stop(savepoint).await?,
+            (false, Some(url)) => {
+                println!("savepoint of {} in {url}", handle.savepoint(url).await?);
+                // A folder takes one.
+                savepoint = None;
+            }
+            (false, None) => println!("no savepoint: --savepoint does not say where, or it is taken"),
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|error| Error::new(ErrorKind::Other, "listen to signals", error.to_string()))
 }

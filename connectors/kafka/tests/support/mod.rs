@@ -47,7 +47,8 @@ fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
 
 /// Makes a topic.
 pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    // As many replicas as is usual in this cluster. Kept for ever: records of tests have old timestamps.
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
     let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
     made.into_iter().for_each(|one| drop(one.expect("a topic")));
 }

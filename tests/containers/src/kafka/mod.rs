@@ -33,6 +33,7 @@ struct Ports {
     secured: Port,
     tls: Port,
     mutual: Port,
+    proxied: Port,
 }
 
 impl Ports {
@@ -43,6 +44,7 @@ impl Ports {
             secured: Port::reserve()?,
             tls: Port::reserve()?,
             mutual: Port::reserve()?,
+            proxied: Port::reserve()?,
         })
     }
 }
@@ -96,6 +98,12 @@ impl Kafka {
     pub fn brokers(&self) -> String {
         let addresses: Vec<String> = self.brokers.iter().map(|broker| broker.ports.plain.address()).collect();
         addresses.join(",")
+    }
+
+    /// The listener to which a proxy passes on what its clients send, where the options name a proxy.
+    #[must_use]
+    pub fn behind_proxy(&self) -> String {
+        self.brokers[0].ports.proxied.address()
     }
 
     /// The listeners with TLS, where the options ask for them.

@@ -6,6 +6,7 @@
 pub struct KafkaOptions {
     pub(super) brokers: usize,
     pub(super) secured: bool,
+    pub(super) proxy: Option<String>,
     pub(super) features: Vec<(String, u16)>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) java: String,
@@ -16,6 +17,7 @@ impl Default for KafkaOptions {
         Self {
             brokers: 1,
             secured: false,
+            proxy: None,
             features: Vec::new(),
             settings: Vec::new(),
             // Starts quickly on a small machine. Whoever measures chooses otherwise.
@@ -44,6 +46,14 @@ impl KafkaOptions {
     #[must_use]
     pub fn with_secured_listener(mut self) -> Self {
         self.secured = true;
+        self
+    }
+
+    /// Also a plain listener of the first broker that tells its clients to come to `address`: a proxy that
+    /// the test runs, and that passes on what it wants to [`Kafka::behind_proxy`](crate::Kafka::behind_proxy).
+    #[must_use]
+    pub fn with_proxy(mut self, address: impl Into<String>) -> Self {
+        self.proxy = Some(address.into());
         self
     }
 

@@ -30,15 +30,21 @@ pub(super) fn file(
             advertised = format!("{advertised},{name}://{}", port.address());
         }
     }
+    let mut listeners = format!("{advertised},CONTROLLER://{controller}");
+    if let Some(proxy) = options.proxy.as_ref().filter(|_| id == 1) {
+        listeners.push_str(&format!(",PROXIED://{}", ports.proxied.address()));
+        advertised.push_str(&format!(",PROXIED://{proxy}"));
+    }
     // As many replicas as are usual, and as many of them in sync as leave one broker to fail.
     let replicas = options.brokers.min(3);
     let in_sync = replicas.saturating_sub(1).max(1);
     let mut file = format!(
         "process.roles=broker,controller\n\
          node.id={id}\n\
-         listeners={advertised},CONTROLLER://{controller}\n\
+         listeners={listeners}\n\
          advertised.listeners={advertised}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL,TLS:SSL,MUTUAL:SSL\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL,TLS:SSL,MUTUAL:SSL,\
+         PROXIED:PLAINTEXT\n\
          inter.broker.listener.name=PLAINTEXT\n\
          controller.listener.names=CONTROLLER\n\
          controller.quorum.voters={voters}\n\

@@ -1,0 +1,162 @@
+//! Brokers killed, stopped and paused, and clients with them.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tidelock_containers::{Kafka, KafkaOptions};
+
+use crate::process::Process;
+use crate::world::World;
+use crate::{PATIENCE, count, is_soak, seed};
+
+/// How long a broker is paused.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// So many more records of each partition prove that the job goes on.
+const MORE: u64 = 1_000;
+
+#[derive(Debug, Clone, Copy)]
+enum Bounce {
+    BrokerKilled,
+    BrokerStopped,
+    JobKilled,
+    JobStopped,
+}
+
+const BOUNCES: [Bounce; 4] =
+    [Bounce::BrokerKilled, Bounce::BrokerStopped, Bounce::JobKilled, Bounce::JobStopped];
+
+async fn go_on(world: &World, process: &mut Process) -> usize {
+    let before = world.reader().next();
+    let has_more = || world.reader().next().iter().zip(&before).all(|(now, before)| *now >= before + MORE);
+    world.supervise(process, has_more).await
+}
+
+async fn bounce(kafka: &Kafka, world: &World, broker: i32, how: Bounce, mut process: Process) -> Process {
+    let broker = kafka.broker(broker).expect("a broker");
+    match how {
+        Bounce::BrokerKilled => {
+            broker.kill().await.expect("killed");
+            broker.start().await.expect("started again");
+        }
+        Bounce::BrokerStopped => {
+            broker.stop().await.expect("stopped");
+            broker.start().await.expect("started again");
+        }
+        Bounce::JobKilled => {
+            process.kill();
+            process = world.start(&[]);
+        }
+        Bounce::JobStopped => {
+            process.stop().await.assert_success();
+            process = world.start(&[]);
+        }
+    }
+    let restarts = go_on(world, &mut process).await;
+    println!("{how:?}: went on, {restarts} restarts by a supervisor");
+    process
+}
+
+async fn bounced(name: &str, brokers: i32, rounds: usize) {
+    let mut random = StdRng::seed_from_u64(seed(name));
+    let options = KafkaOptions::default().with_brokers(usize::try_from(brokers).expect("small"));
+    let kafka = Kafka::start(options).await.expect("started");
+    let mut world = World::new(&kafka.brokers(), 2).await;
+    let mut process = world.start(&[]);
+    go_on(&world, &mut process).await;
+    for _ in 0..rounds {
+        let mut order = BOUNCES;
+        order.shuffle(&mut random);
+        for how in order {
+            let broker = 1 + i32::try_from(random.next_u32() % brokers.unsigned_abs()).expect("small");
+            process = bounce(&kafka, &world, broker, how, process).await;
+        }
+    }
+    world.finish(process).await;
+    println!("{name}: {:?}", world.log().await.recoveries().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container; does nothing but in a soak"]
+async fn broker_and_job_killed_and_stopped_in_turn_lose_and_double_nothing() {
+    if is_soak() {
+        bounced("bounced, one broker", 1, 10).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container; does nothing but in a soak"]
+async fn one_of_three_brokers_and_the_job_killed_and_stopped_in_turn_lose_and_double_nothing() {
+    if is_soak() {
+        bounced("bounced, three brokers", 3, 5).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_broker_that_is_paused_for_20_s_under_load_loses_and_doubles_nothing() {
+    let kafka = Kafka::start(KafkaOptions::default()).await.expect("started");
+    let mut world = World::new(&kafka.brokers(), 2).await;
+    let mut process = world.start(&[]);
+    for _ in 0..count(1, 4) {
+        go_on(&world, &mut process).await;
+        let broker = kafka.broker(1).expect("the broker");
+        broker.pause().await.expect("paused");
+        tokio::time::sleep(PAUSE).await;
+        broker.unpause().await.expect("unpaused");
+    }
+    let restarts = go_on(&world, &mut process).await;
+    world.finish(process).await;
+    println!("paused: {restarts} restarts by a supervisor, {:?}", world.log().await.recoveries().await);
+}
+
+/// The broker that coordinates a transactional id: the leader of its partition of the transaction log.
+async fn coordinator(brokers: &str, id: &str) -> i32 {
+    // As Kafka spreads ids: the hash of a Java string, its sign dropped.
+    let hash = id.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    let brokers = brokers.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        let mut config = rdkafka::ClientConfig::new();
+        let client: BaseConsumer = config.set("bootstrap.servers", brokers).create().expect("a client");
+        let metadata = client.fetch_metadata(Some("__transaction_state"), PATIENCE).expect("an answer");
+        let partitions = metadata.topics()[0].partitions();
+        let count = i32::try_from(partitions.len()).expect("small");
+        let partition = (hash & i32::MAX) % count;
+        partitions.iter().find(|one| one.id() == partition).expect("its partition").leader()
+    });
+    found.await.expect("looked for")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn the_coordinator_that_moves_to_another_of_three_brokers_loses_and_doubles_nothing() {
+    let kafka = Kafka::start(KafkaOptions::default().with_brokers(3)).await.expect("started");
+    let mut world = World::new(&kafka.brokers(), 2).await;
+    let mut process = world.start(&[]);
+    go_on(&world, &mut process).await;
+    let log = world.log().await;
+    for _ in 0..count(1, 5) {
+        let mut pending = Vec::new();
+        process
+            .wait_until("something is pending", async |_| {
+                pending = log.pending().await;
+                !pending.is_empty()
+            })
+            .await;
+        let id = &pending[0].transactional_id;
+        let before = coordinator(&kafka.brokers(), id).await;
+        let broker = kafka.broker(before).expect("a broker");
+        broker.kill().await.expect("killed");
+        go_on(&world, &mut process).await;
+        let after = coordinator(&kafka.brokers(), id).await;
+        println!("the coordinator of {id} moved from {before} to {after}");
+        assert_ne!(before, after);
+        broker.start().await.expect("started again");
+        go_on(&world, &mut process).await;
+    }
+    world.finish(process).await;
+    println!("coordinator moved: {:?}", log.recoveries().await);
+}

@@ -1,0 +1,144 @@
+//! A process of the job, started, killed, signalled.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::PATIENCE;
+
+/// How often a wish is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The end of what a process said that a failed test shows.
+const SHOWN_BYTES: usize = 4_000;
+
+/// A running process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; none where a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// What it wrote to standard output.
+    pub(crate) said: String,
+    /// What it wrote to standard error.
+    pub(crate) errors: String,
+}
+
+impl Ended {
+    /// It ended as it should.
+    #[track_caller]
+    pub(crate) fn assert_success(&self) {
+        assert_eq!(self.code, Some(0), "{}", self.errors);
+    }
+
+    /// It ended with this code and an error whose text has all of these.
+    #[track_caller]
+    pub(crate) fn assert_error(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.errors);
+        for part in parts {
+            assert!(self.errors.contains(part), "{part:?} is not in: {}", self.errors);
+        }
+    }
+}
+
+impl Process {
+    /// Starts a command; what it says goes to files that begin with `said`.
+    pub(crate) fn start(command: &mut Command, said: &Path) -> Self {
+        let (out, err) = (said.with_extension("out"), said.with_extension("err"));
+        let file = |path: &Path| Stdio::from(File::create(path).expect("a file"));
+        let command = command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
+        Self { child: command.spawn().expect("the program was built"), out, err }
+    }
+
+    /// What it wrote to standard output so far.
+    pub(crate) fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.out).expect("a file")).into_owned()
+    }
+
+    /// The end of what it wrote to standard error so far.
+    pub(crate) fn errors(&self) -> String {
+        let errors = std::fs::read(&self.err).expect("a file");
+        String::from_utf8_lossy(&errors[errors.len().saturating_sub(SHOWN_BYTES)..]).into_owned()
+    }
+
+    /// Waits until it is so, while the process runs.
+    pub(crate) async fn wait_until(&mut self, what: &str, mut wish: impl AsyncFnMut(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !wish(self).await {
+            if let Some(status) = self.child.try_wait().expect("a process of ours") {
+                panic!("it ended with {status} before {what}: {}", self.errors());
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "waited too long until {what}: {}",
+                self.errors()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The same, looked at without a pause: to do something at the very moment.
+    pub(crate) async fn wait_at_once(&mut self, what: &str, wish: impl Fn() -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !wish() {
+            assert!(self.is_running(), "it ended before {what}: {}", self.errors());
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "waited too long until {what}: {}",
+                self.errors()
+            );
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether it is still there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("a process id"), signal).expect("a process of ours");
+    }
+
+    /// Kills it with signal 9, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        self.child.wait().expect("ended");
+    }
+
+    /// Stops it, and waits for its end.
+    pub(crate) async fn stop(self) -> Ended {
+        self.signal(rustix::process::Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a process of ours") {
+                return Ended { code: status.code(), said: self.said(), errors: self.errors() };
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it does not end: {}", self.errors());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
