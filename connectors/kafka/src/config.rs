@@ -54,9 +54,13 @@ pub struct KafkaSinkConfig {
     /// Exactly once or at least once. Default exactly once.
     #[serde(default)]
     pub guarantee: Guarantee,
-    /// Transactions that a writer may have open or waiting for their end, and so the number of its
-    /// transactional ids. At least the job's epochs in flight + tolerable failures + 1. Default 9: for
-    /// the defaults of a job, and one more so that a writer rarely waits. Ids are made when needed.
+    /// Transactional ids of a writer, and so the transactions that it may have open or waiting for their end.
+    /// Default 4: one that is written, one that is committed, one that is made ready again, and one to spare.
+    ///
+    /// A writer without a free slot gives records back, and the coordinator settles what is committed at
+    /// once, so fewer slots cost latency and never stop a job. But a checkpoint that failed keeps its slot
+    /// until a later one succeeds: with fewer slots than the job's tolerable failures + 1 (4 by default), failures
+    /// in a row leave no slot, and the attempt ends although more of them would be tolerated.
     #[serde(default = "default_slots_max")]
     pub slots_max: u32,
     /// Slots that are made ready when a writer opens, so that none is waited for later. Default 4.
@@ -68,7 +72,7 @@ pub struct KafkaSinkConfig {
 }
 
 fn default_slots_max() -> u32 {
-    9
+    4
 }
 
 fn default_slots_ready() -> u32 {

@@ -67,6 +67,37 @@ async fn many_epochs_rotate_over_few_ids_and_every_record_is_visible_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
+async fn a_writer_has_four_ids_and_goes_on_after_as_many_failures_as_a_job_tolerates() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let attempt = attempt(&support::fresh("narrow"), 1);
+    let sink = sink(&brokers).await;
+    let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+    let mut ids = std::collections::BTreeSet::new();
+    // Three checkpoints fail, and the fourth succeeds: it commits all that was prepared.
+    let failures = u64::from(tidelock::job::Settings::default().tolerable_failures);
+    for round in 0..5 {
+        let first = round * (failures + 1) + 1;
+        let last = first + failures;
+        let mut prepared = Vec::new();
+        for epoch in first..=last {
+            write(&mut writer, records(&topic, [epoch])).await;
+            let committable = prepare(&mut writer, epoch).await;
+            ids.insert(committable.transactional_id.clone());
+            prepared.push(pending(&attempt, epoch, committable));
+        }
+        let mut refused = records(&topic, [last + 1]);
+        writer.write(&mut refused).await.expect("given back");
+        assert_eq!(refused.len(), 1, "nothing is free, and nothing is waited for");
+        sink.commit(&permit(last), prepared).await.expect("committed");
+        writer.settled(Epoch(last), false).await.expect("told");
+    }
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert_eq!(values(&support::read_until(&brokers, &topic, 1, 20).await), (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_fresh_identity_after_reinit_raises_the_producer_epoch() {
     let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
