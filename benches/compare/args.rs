@@ -1,0 +1,105 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::systems::System;
+
+/// Copies a Kafka topic with several systems, exactly once, and measures them side by side.
+///
+/// Latency: records are made at a fixed rate that waits for nobody, and each carries the time at which it was
+/// due, so that a system which stalls is charged for every record that waited. Latency ends when a reader with
+/// isolation.level=read_committed has the record. The reader also checks that each record came once and in order.
+///
+/// Throughput (--throughput): records are there before a system starts. What counts is how fast the last stable
+/// offset of the target grows (up to there a read_committed reader may read) between 20 % and 100 % of the records.
+///
+/// Systems run one after another, in an order that the seed shuffles, each as a process of its own, on one broker
+/// that this program starts in a container. Every result is added to --results as a line of JSON, and
+/// the tables and the picture are made of all lines of that file: so a long measurement can be taken in pieces.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  compare --systems tidelock,raw --interval 10ms --seconds 15 --repeats 1    a first look, about a minute
+  compare --interval 10ms --repeats 5 --results target/compare.jsonl --picture docs/latency
+  compare --throughput --systems tidelock,tidelock-alo,flink,streams --interval 1s,100ms --partitions 4
+  compare --soak-minutes 30 --interval 10ms --rate 20000
+  compare --report --results target/compare.jsonl                           only print what is there"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// What is measured, with commas.
+    #[arg(long, value_delimiter = ',', default_value = "floor,raw,tidelock,flink,streams")]
+    pub(crate) systems: Vec<System>,
+    /// Time between two commits; several with commas.
+    #[arg(long, value_delimiter = ',', default_value = "10ms", value_parser = humantime::parse_duration)]
+    pub(crate) interval: Vec<Duration>,
+    /// Records made in a second.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) rate: u64,
+    /// Bytes of a record's value, at least 16.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(16..=900_000))]
+    pub(crate) size: u64,
+    /// Partitions of source and target.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) partitions: u32,
+    /// Seconds that are measured, after the warm-up.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) seconds: u64,
+    /// Seconds of load before that, so that Java's compiler has done its work.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) warm_up: u64,
+    /// How often each system is measured.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) repeats: u32,
+    /// Measure throughput instead of latency.
+    #[arg(long)]
+    pub(crate) throughput: bool,
+    /// Records that are preloaded for a measurement of throughput.
+    #[arg(long, default_value_t = 4_000_000)]
+    pub(crate) records: u64,
+    /// Instead: load for so many minutes, and look every half minute at memory, threads and connections.
+    #[arg(long)]
+    pub(crate) soak_minutes: Option<u64>,
+    /// Shuffles the order. By default another one each time; it is printed.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// A broker that runs already, as host:port, instead of a container.
+    #[arg(long)]
+    pub(crate) brokers: Option<String>,
+    /// The file that results are added to. By default one in a folder that is removed.
+    #[arg(long)]
+    pub(crate) results: Option<PathBuf>,
+    /// Where the picture of the latencies goes: a path without extension, for .svg and .png.
+    #[arg(long)]
+    pub(crate) picture: Option<PathBuf>,
+    /// Measure nothing: make the tables and the picture of what --results holds.
+    #[arg(long, requires = "results")]
+    pub(crate) report: bool,
+    /// A further setting of librdkafka for tidelock, as name=value. May be repeated.
+    #[arg(long = "tidelock-property")]
+    pub(crate) tidelock_properties: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The system `raw`: consume, produce, send offsets, commit, with a bare client and nothing else.
+    #[command(hide = true)]
+    RawLoop(RawLoop),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RawLoop {
+    #[arg(long)]
+    pub(crate) brokers: String,
+    #[arg(long)]
+    pub(crate) from: String,
+    #[arg(long)]
+    pub(crate) to: String,
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) interval: Duration,
+}

@@ -1,0 +1,83 @@
+//! What all measurements of a run have in common.
+
+use std::path::PathBuf;
+
+use hdrhistogram::Histogram;
+use tempfile::TempDir;
+
+use crate::Failure;
+use crate::broker::Broker;
+use crate::outcome::{Outcome, Setting};
+use crate::process::Process;
+use crate::systems::{System, Task, command};
+
+pub(crate) struct Bench {
+    pub(crate) broker: Broker,
+    /// Where everything was built.
+    pub(crate) target: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) tidelock_properties: Vec<String>,
+}
+
+/// A system with what it works on.
+pub(crate) struct Placed {
+    pub(crate) system: System,
+    pub(crate) task: Task,
+    folder: TempDir,
+}
+
+impl Bench {
+    /// Fresh topics and a fresh folder, on the disk that the build is on.
+    pub(crate) fn place(&self, system: System, setting: &Setting) -> Result<Placed, Failure> {
+        let from = self.broker.make_topic("from", setting.partitions)?;
+        self.place_on(system, setting, from)
+    }
+
+    /// The same with a source that is there already.
+    pub(crate) fn place_on(
+        &self,
+        system: System,
+        setting: &Setting,
+        from: String,
+    ) -> Result<Placed, Failure> {
+        let folder = tempfile::Builder::new().prefix("compare-").tempdir_in(&self.target);
+        let folder = folder.map_err(|error| Failure::new("make a folder", error))?;
+        let task = Task {
+            brokers: self.broker.address.clone(),
+            from,
+            to: self.broker.make_topic("to", setting.partitions)?,
+            interval: setting.interval(),
+            folder: folder.path().join("state"),
+            tidelock_properties: self.tidelock_properties.clone(),
+        };
+        Ok(Placed { system, task, folder })
+    }
+
+    pub(crate) fn start(&self, placed: &Placed) -> Result<Process, Failure> {
+        Process::start(&command(placed.system, &placed.task, &self.target), placed.folder.path().join("log"))
+    }
+
+    pub(crate) fn clear(&self, placed: &Placed) {
+        self.broker.delete_topics(&[&placed.task.from, &placed.task.to]);
+    }
+
+    /// An outcome without figures but these latencies.
+    pub(crate) fn outcome(&self, system: System, setting: &Setting, micros: &Histogram<u64>) -> Outcome {
+        Outcome {
+            system,
+            setting: setting.clone(),
+            at: jiff::Timestamp::now(),
+            seed: self.seed,
+            records_per_second: 0.0,
+            cpu_seconds: None,
+            cpu_micros_per_record: None,
+            memory_mib: None,
+            missing: 0,
+            wrong: 0,
+            micros: micros
+                .iter_recorded()
+                .map(|value| (value.value_iterated_to(), value.count_at_value()))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The broker, and topics on it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use tidelock_containers::{Kafka, KafkaOptions};
+use tokio::runtime::Runtime;
+
+use crate::Failure;
+
+/// How the broker's own start script sets Java up.
+const JAVA: &str = "-Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 \
+                    -XX:+ExplicitGCInvokesConcurrent";
+
+/// Whole names of topics never come again, so that a late deletion cannot hit a new one.
+static TOPICS: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) struct Broker {
+    pub(crate) address: String,
+    admin: AdminClient<DefaultClientContext>,
+    runtime: Runtime,
+    run: String,
+    _container: Option<Kafka>,
+}
+
+impl Broker {
+    /// The broker at `address`, or one of our own.
+    pub(crate) fn start(address: Option<String>, seed: u64) -> Result<Self, Failure> {
+        let runtime = Runtime::new().map_err(|error| Failure::new("start threads", error))?;
+        let (address, container) = match address {
+            Some(address) => (address, None),
+            None => {
+                eprintln!("starting a broker");
+                let options = KafkaOptions::default().with_java(JAVA);
+                let kafka = runtime.block_on(Kafka::start(options));
+                let kafka = kafka.map_err(|error| Failure::new("start the broker", error))?;
+                (kafka.brokers(), Some(kafka))
+            }
+        };
+        let admin: Result<AdminClient<_>, _> =
+            ClientConfig::new().set("bootstrap.servers", &address).create();
+        let admin = admin.map_err(|error| Failure::new("connect to the broker", error))?;
+        Ok(Self { address, admin, runtime, run: format!("compare-{seed:x}"), _container: container })
+    }
+
+    /// Makes an empty topic.
+    pub(crate) fn make_topic(&self, what: &str, partitions: u32) -> Result<String, Failure> {
+        let name = format!("{}-{}-{what}", self.run, TOPICS.fetch_add(1, Ordering::Relaxed));
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let made = self.runtime.block_on(self.admin.create_topics([&topic], &options));
+        match made.map_err(|error| Failure::new("make a topic", error))?.into_iter().next() {
+            Some(Err((_, code))) => Err(Failure::new("make a topic", code)),
+            _ => Ok(name),
+        }
+    }
+
+    /// Deletes topics: a disk is not without end.
+    pub(crate) fn delete_topics(&self, names: &[&str]) {
+        let deleted = self.runtime.block_on(self.admin.delete_topics(names, &AdminOptions::new()));
+        if let Err(error) = deleted {
+            eprintln!("topics were not deleted: {error}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One measurement of latency: from the time a record was due until a `read_committed` reader has it.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::bench::{Bench, Placed};
+use crate::clock::Clock;
+use crate::load::Load;
+use crate::outcome::{Outcome, Setting};
+use crate::process::Process;
+use crate::reader::Reader;
+use crate::systems::System;
+
+/// A system that shows no record after this time was not started right.
+const FIRST_MAX: Duration = Duration::from_secs(60);
+
+/// A system that is so far behind at the end of a measurement does not keep up.
+const BEHIND_MAX: Duration = Duration::from_secs(30);
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Load, system and reader at work.
+pub(crate) struct Flow {
+    pub(crate) load: Load,
+    pub(crate) process: Process,
+    pub(crate) reader: Reader,
+    pub(crate) clock: Clock,
+}
+
+impl Flow {
+    /// Starts all three, and returns when the first record is visible and the load is at its full rate.
+    pub(crate) fn start(bench: &Bench, placed: &Placed, setting: &Setting) -> Result<Self, Failure> {
+        let Setting { partitions, size, rate, .. } = *setting;
+        let clock = Clock::start();
+        let brokers = &bench.broker.address;
+        let reader = Reader::start(brokers, &placed.task.to, partitions, clock)?;
+        let process = bench.start(placed)?;
+        let load = Load::start(brokers, placed.task.from.clone(), partitions, size, rate, clock)?;
+        let mut flow = Self { load, process, reader, clock };
+        flow.wait(FIRST_MAX, |flow| flow.reader.seen() > 0)?;
+        flow.load.open();
+        Ok(flow)
+    }
+
+    pub(crate) fn wait(&mut self, longest: Duration, until: impl Fn(&Self) -> bool) -> Result<(), Failure> {
+        let deadline = self.clock.elapsed() + longest;
+        while !until(self) {
+            self.process.check()?;
+            if self.clock.elapsed() > deadline {
+                let why = format!("not within {longest:?}; its log:\n{}", self.process.tail());
+                return Err(Failure::new("wait for records to become visible", why));
+            }
+            sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Lets it run for a time, and fails where the process ends.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Result<(), Failure> {
+        let deadline = self.clock.elapsed() + time;
+        while self.clock.elapsed() < deadline {
+            self.process.check()?;
+            sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+/// Measures one system once.
+pub(crate) fn measure(
+    bench: &Bench,
+    system: System,
+    setting: &Setting,
+    warm_up: Duration,
+) -> Result<Outcome, Failure> {
+    let placed = bench.place(system, setting)?;
+    let mut flow = Flow::start(bench, &placed, setting)?;
+    flow.run_for(warm_up)?;
+    let from = flow.load.sent() + setting.rate / 100;
+    let to = from + setting.rate * setting.seconds;
+    flow.reader.measure(from, to);
+    let (began, before) = (flow.clock.elapsed(), flow.process.usage()?);
+    flow.run_for(Duration::from_secs(setting.seconds))?;
+    let (after, took) = (flow.process.usage()?, flow.clock.elapsed() - began);
+    flow.wait(BEHIND_MAX, |flow| flow.reader.is_done())?;
+    let Flow { load, process, reader, .. } = flow;
+    load.stop()?;
+    let seen = reader.stop()?;
+    drop(process);
+    bench.clear(&placed);
+    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    Ok(Outcome {
+        records_per_second: seen.micros.len() as f64 / setting.seconds as f64,
+        cpu_micros_per_record: Some(cpu_seconds / took.as_secs_f64() / setting.rate as f64 * 1e6),
+        cpu_seconds: Some(cpu_seconds),
+        memory_mib: Some(after.memory_mib),
+        missing: (to - from).saturating_sub(seen.micros.len()),
+        wrong: seen.wrong,
+        ..bench.outcome(system, setting, &seen.micros)
+    })
+}

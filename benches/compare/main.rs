@@ -1,0 +1,147 @@
+//! Kafka to Kafka, exactly once: Tidelock beside what a user would pick instead. `--help` tells what is measured.
+
+mod args;
+mod bench;
+mod broker;
+mod builds;
+mod clock;
+mod floor;
+mod latency;
+mod load;
+mod outcome;
+mod picture;
+mod process;
+mod raw;
+mod reader;
+mod soak;
+mod systems;
+mod table;
+mod throughput;
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use args::{Arguments, Command};
+use bench::Bench;
+use broker::Broker;
+use outcome::{Outcome, Setting};
+use systems::System;
+
+/// What went wrong, for the person before the terminal.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    operation: String,
+    why: String,
+}
+
+impl Failure {
+    pub(crate) fn new(operation: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self { operation: operation.into(), why: why.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.why)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Some(Command::RawLoop(task)) => raw::run(task),
+        None => run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("compare: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let folder = tempfile::tempdir().map_err(|error| Failure::new("make a folder", error))?;
+    let results = arguments.results.clone().unwrap_or_else(|| folder.path().join("results.jsonl"));
+    if !arguments.report {
+        let seed = arguments.seed.unwrap_or_else(|| rand::rng().random());
+        println!("seed {seed}");
+        let target = builds::target()?;
+        builds::build(&arguments.systems, &target)?;
+        let broker = Broker::start(arguments.brokers.clone(), seed)?;
+        let bench =
+            Bench { broker, target, seed, tidelock_properties: arguments.tidelock_properties.clone() };
+        if let Some(minutes) = arguments.soak_minutes {
+            let setting = settings(arguments).remove(0);
+            return soak::run(&bench, System::Tidelock, &setting, minutes);
+        }
+        for setting in settings(arguments) {
+            for outcome in measure_all(&bench, arguments, &setting) {
+                outcome?.store(&results)?;
+            }
+        }
+    }
+    let outcomes = outcome::load(&results)?;
+    table::print(&outcomes);
+    match &arguments.picture {
+        Some(path) => picture::draw(&outcomes, path),
+        None => Ok(()),
+    }
+}
+
+/// One setting for each interval.
+fn settings(arguments: &Arguments) -> Vec<Setting> {
+    let Arguments { rate, size, partitions, seconds, records, throughput, .. } = *arguments;
+    let of = |interval: &Duration| Setting {
+        throughput,
+        interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+        rate: if throughput { 0 } else { rate },
+        size,
+        partitions,
+        seconds: if throughput { 0 } else { seconds },
+        records: if throughput { records } else { 0 },
+    };
+    arguments.interval.iter().map(of).collect()
+}
+
+/// Every system, as often as asked for; in each repeat in another order, so that none has the better half of a
+/// machine that grows warm or busy.
+fn measure_all(
+    bench: &Bench,
+    arguments: &Arguments,
+    setting: &Setting,
+) -> impl Iterator<Item = Result<Outcome, Failure>> {
+    let mut chance = SmallRng::seed_from_u64(bench.seed);
+    let mut rounds = Vec::new();
+    for _ in 0..arguments.repeats {
+        let mut systems = arguments.systems.clone();
+        // A transaction alone says nothing of throughput.
+        systems.retain(|system| !setting.throughput || *system != System::Floor);
+        systems.shuffle(&mut chance);
+        rounds.extend(systems);
+    }
+    let warm_up = Duration::from_secs(arguments.warm_up);
+    let preloaded = if setting.throughput {
+        eprintln!("preloading {} records", setting.records);
+        Some(throughput::preload(bench, setting))
+    } else {
+        None
+    };
+    let count = rounds.len();
+    rounds.into_iter().enumerate().map(move |(index, system)| {
+        eprintln!("{} of {count}: {}, interval {} ms", index + 1, system.name(), setting.interval_ms);
+        match (&preloaded, system) {
+            (Some(Ok(topic)), _) => throughput::measure(bench, system, setting, topic),
+            (Some(Err(failure)), _) => Err(Failure::new("preload", failure)),
+            (None, System::Floor) => floor::measure(bench, setting),
+            (None, _) => latency::measure(bench, system, setting, warm_up),
+        }
+    })
+}

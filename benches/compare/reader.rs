@@ -1,0 +1,167 @@
+//! The reader: what a consumer with `read_committed` sees, when, and whether each record came once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use crate::Failure;
+use crate::clock::Clock;
+
+/// How long the reader sleeps at most before it looks whether it is still needed.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// The longest latency that is told apart: ten minutes, in microseconds.
+const MICROS_MAX: u64 = 600_000_000;
+
+/// What a record begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Counted up from 0; the partition is its remainder.
+    pub(crate) number: u64,
+    /// When it was due, in nanoseconds of the clock.
+    pub(crate) due: u64,
+}
+
+impl Stamp {
+    /// Into the first bytes of a value that has at least 16.
+    pub(crate) fn write(self, value: &mut [u8]) {
+        value[..8].copy_from_slice(&self.number.to_le_bytes());
+        value[8..16].copy_from_slice(&self.due.to_le_bytes());
+    }
+
+    fn read(value: &[u8]) -> Option<Self> {
+        let (number, rest) = value.split_first_chunk()?;
+        let due = rest.first_chunk()?;
+        Some(Self { number: u64::from_le_bytes(*number), due: u64::from_le_bytes(*due) })
+    }
+}
+
+/// Latencies in microseconds, to three digits.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, MICROS_MAX, 3).expect("invariant: these bounds are allowed")
+}
+
+/// What was seen.
+pub(crate) struct Seen {
+    /// Of the records that are measured.
+    pub(crate) micros: Histogram<u64>,
+    /// Records that came again, out of their order, or after one that is missing.
+    pub(crate) wrong: u64,
+}
+
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<Seen, KafkaError>>>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    done: AtomicBool,
+    seen: AtomicU64,
+    /// The numbers of the records that are measured.
+    from: AtomicU64,
+    to: AtomicU64,
+}
+
+impl Reader {
+    /// Reads a topic from its beginning.
+    pub(crate) fn start(brokers: &str, topic: &str, partitions: u32, clock: Clock) -> Result<Self, Failure> {
+        let failed = |error| Failure::new("make a reader", error);
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "compare-reader")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("fetch.wait.max.ms", "100")
+            .create()
+            .map_err(failed)?;
+        let mut all = TopicPartitionList::new();
+        for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+            all.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
+        }
+        consumer.assign(&all).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
+            from: AtomicU64::new(u64::MAX),
+            to: AtomicU64::new(u64::MAX),
+        });
+        let state = Arc::clone(&shared);
+        let thread = spawn(move || read(&consumer, &state, u64::from(partitions), clock));
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// How many records were seen.
+    pub(crate) fn seen(&self) -> u64 {
+        self.shared.seen.load(Ordering::Relaxed)
+    }
+
+    /// Measures the records with these numbers, which are not sent yet.
+    pub(crate) fn measure(&self, from: u64, to: u64) {
+        self.shared.to.store(to, Ordering::Relaxed);
+        self.shared.from.store(from, Ordering::Relaxed);
+    }
+
+    /// Whether all that was to be measured came.
+    pub(crate) fn is_done(&self) -> bool {
+        self.shared.done.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(mut self) -> Result<Seen, Failure> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(seen)) => seen.map_err(|error| Failure::new("read what is visible", error)),
+            _ => Err(Failure::new("read what is visible", "its thread panicked")),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn read(consumer: &BaseConsumer, state: &Shared, partitions: u64, clock: Clock) -> Result<Seen, KafkaError> {
+    let mut seen = Seen { micros: histogram(), wrong: 0 };
+    let mut expected: Vec<u64> = (0..partitions).collect();
+    while !state.stop.load(Ordering::Relaxed) {
+        let Some(message) = consumer.poll(WAIT) else { continue };
+        let message = message?;
+        let Some(Stamp { number, due }) = message.payload().and_then(Stamp::read) else { continue };
+        let next = usize::try_from(message.partition()).ok().and_then(|index| expected.get_mut(index));
+        let Some(next) = next else { continue };
+        seen.wrong += u64::from(number != *next);
+        *next = number + partitions;
+        state.seen.fetch_add(1, Ordering::Relaxed);
+        let (from, to) = (state.from.load(Ordering::Relaxed), state.to.load(Ordering::Relaxed));
+        if (from..to).contains(&number) {
+            let micros = clock.nanos().saturating_sub(due) / 1000;
+            seen.micros.saturating_record(micros.max(1));
+        } else if number >= to && expected.iter().all(|next| *next >= to) {
+            state.done.store(true, Ordering::Relaxed);
+        }
+    }
+    Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_read_as_it_was_written() {
+        let mut value = [0; 20];
+        let stamp = Stamp { number: 7, due: u64::MAX - 1 };
+        stamp.write(&mut value);
+        assert_eq!(Stamp::read(&value), Some(stamp));
+        assert_eq!(Stamp::read(&value[..15]), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The systems that are compared, and how each is started.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What a user could pick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum System {
+    /// One transaction alone, from its begin until it is visible: what the broker and librdkafka take.
+    Floor,
+    /// A bare loop of librdkafka: consume, produce, send offsets, commit. Nothing recovers it.
+    Raw,
+    /// The example `copy` of connectors/kafka, exactly once.
+    Tidelock,
+    /// The same, at least once.
+    TidelockAlo,
+    /// Apache Flink with its Kafka connector, exactly once.
+    Flink,
+    /// Kafka Streams, exactly once (v2).
+    Streams,
+}
+
+impl System {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "one transaction alone",
+            Self::Raw => "raw client loop",
+            Self::Tidelock => "Tidelock",
+            Self::TidelockAlo => "Tidelock, at least once",
+            Self::Flink => "Flink",
+            Self::Streams => "Kafka Streams",
+        }
+    }
+
+    pub(crate) fn is_java(self) -> bool {
+        matches!(self, Self::Flink | Self::Streams)
+    }
+
+    pub(crate) fn is_tidelock(self) -> bool {
+        matches!(self, Self::Tidelock | Self::TidelockAlo)
+    }
+}
+
+/// What a system is to do.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) brokers: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) interval: Duration,
+    /// A fresh folder for its state.
+    pub(crate) folder: PathBuf,
+    pub(crate) tidelock_properties: Vec<String>,
+}
+
+/// Flink and Kryo look into classes of Java itself.
+const JAVA_OPENS: [&str; 3] = ["java.lang", "java.util", "java.nio"];
+
+/// The command that runs a system on a task. `target` is the folder of what was built.
+pub(crate) fn command(system: System, task: &Task, target: &Path) -> Command {
+    match system {
+        System::Tidelock | System::TidelockAlo => tidelock(system, task, target),
+        System::Flink => java("tidelock.peers.FlinkCopy", task, target),
+        System::Streams => java("tidelock.peers.StreamsCopy", task, target),
+        System::Raw | System::Floor => {
+            let mut command = Command::new(target.join("release/compare"));
+            command.args(["raw-loop", "--brokers", &task.brokers, "--from", &task.from, "--to", &task.to]);
+            command.arg("--interval").arg(humantime::format_duration(task.interval).to_string());
+            command
+        }
+    }
+}
+
+fn tidelock(system: System, task: &Task, target: &Path) -> Command {
+    let mut command = Command::new(target.join("release/examples/copy"));
+    command.args(["--brokers", &task.brokers, "--from", &task.from, "--to", &task.to]);
+    command.arg("--interval").arg(humantime::format_duration(task.interval).to_string());
+    command.arg("--checkpoints").arg(task.folder.join("checkpoints"));
+    command.args(["--job-id", &task.to]);
+    if system == System::TidelockAlo {
+        command.arg("--at-least-once");
+    }
+    for property in &task.tidelock_properties {
+        command.args(["--property", property]);
+    }
+    command
+}
+
+fn java(main: &str, task: &Task, target: &Path) -> Command {
+    let peers = target.join("peers");
+    let mut command = Command::new("java");
+    command.args(["-Xms2g", "-Xmx2g"]);
+    for package in JAVA_OPENS {
+        command.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
+    }
+    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", peers.display())).arg(main);
+    command.args([&task.brokers, &task.from, &task.to, &task.interval.as_millis().to_string(), &task.to]);
+    command.arg(&task.folder);
+    command
+}

@@ -1,0 +1,71 @@
+package tidelock.peers;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Properties;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.serialization.SerializationSchema;
+import org.apache.flink.configuration.CheckpointingOptions;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.ExecutionOptions;
+import org.apache.flink.configuration.PipelineOptions;
+import org.apache.flink.connector.base.DeliveryGuarantee;
+import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
+import org.apache.flink.connector.kafka.sink.KafkaSink;
+import org.apache.flink.connector.kafka.source.KafkaSource;
+import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
+import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
+import org.apache.flink.core.execution.CheckpointingMode;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.kafka.clients.producer.ProducerConfig;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/** Copies a topic with Flink, exactly once: one slot, no copies between chained operators. */
+public final class FlinkCopy {
+    private FlinkCopy() {}
+
+    public static void main(String[] words) throws Exception {
+        Arguments arguments = Arguments.of(words);
+        Configuration settings = new Configuration();
+        settings.set(CheckpointingOptions.CHECKPOINT_STORAGE, "filesystem");
+        settings.set(
+                CheckpointingOptions.CHECKPOINTS_DIRECTORY, Path.of(arguments.folder()).toUri().toString());
+        settings.set(CheckpointingOptions.MIN_PAUSE_BETWEEN_CHECKPOINTS, Duration.ZERO);
+        settings.set(PipelineOptions.OBJECT_REUSE, true);
+        settings.set(ExecutionOptions.BUFFER_TIMEOUT, Duration.ofMillis(1));
+
+        StreamExecutionEnvironment job = StreamExecutionEnvironment.createLocalEnvironment(1, settings);
+        job.enableCheckpointing(arguments.intervalMs(), CheckpointingMode.EXACTLY_ONCE);
+        job.fromSource(source(arguments), WatermarkStrategy.noWatermarks(), "source").sinkTo(sink(arguments));
+        job.execute(arguments.name());
+    }
+
+    private static KafkaSource<byte[]> source(Arguments arguments) {
+        return KafkaSource.<byte[]>builder()
+                .setBootstrapServers(arguments.brokers())
+                .setTopics(arguments.from())
+                .setGroupId(arguments.name())
+                .setStartingOffsets(OffsetsInitializer.earliest())
+                .setDeserializer(KafkaRecordDeserializationSchema.valueOnly(ByteArrayDeserializer.class))
+                .build();
+    }
+
+    private static KafkaSink<byte[]> sink(Arguments arguments) {
+        Properties producer = new Properties();
+        producer.put(ProducerConfig.TRANSACTION_TIMEOUT_CONFIG, 600_000);
+        producer.put(ProducerConfig.LINGER_MS_CONFIG, 5);
+        producer.put(ProducerConfig.BATCH_SIZE_CONFIG, 128 << 10);
+        SerializationSchema<byte[]> asIs = bytes -> bytes;
+        return KafkaSink.<byte[]>builder()
+                .setBootstrapServers(arguments.brokers())
+                .setKafkaProducerConfig(producer)
+                .setDeliveryGuarantee(DeliveryGuarantee.EXACTLY_ONCE)
+                .setTransactionalIdPrefix(arguments.name())
+                .setRecordSerializer(
+                        KafkaRecordSerializationSchema.builder()
+                                .setTopic(arguments.to())
+                                .setValueSerializationSchema(asIs)
+                                .build())
+                .build();
+    }
+}
