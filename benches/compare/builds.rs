@@ -24,7 +24,9 @@ pub(crate) fn build(systems: &[System], target: &Path) -> Result<(), Failure> {
     if systems.iter().any(|system| system.is_tidelock()) {
         eprintln!("building the example copy");
         let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--release", "--quiet", "-p", "tidelock-kafka", "--example", "copy"]);
+        // With this package beside it, so that what both are made of is built once.
+        cargo.args(["build", "--release", "--quiet", "-p", "tidelock-kafka", "-p", "tidelock-benches"]);
+        cargo.args(["--example", "copy"]);
         run(cargo.arg("--target-dir").arg(target))?;
     }
     if systems.iter().any(|system| system.is_java()) {
