@@ -55,7 +55,6 @@ public final class FlinkCopy {
         producer.put(ProducerConfig.TRANSACTION_TIMEOUT_CONFIG, 600_000);
         producer.put(ProducerConfig.LINGER_MS_CONFIG, 5);
         producer.put(ProducerConfig.BATCH_SIZE_CONFIG, 128 << 10);
-        SerializationSchema<byte[]> asIs = bytes -> bytes;
         return KafkaSink.<byte[]>builder()
                 .setBootstrapServers(arguments.brokers())
                 .setKafkaProducerConfig(producer)
@@ -64,8 +63,18 @@ public final class FlinkCopy {
                 .setRecordSerializer(
                         KafkaRecordSerializationSchema.builder()
                                 .setTopic(arguments.to())
-                                .setValueSerializationSchema(asIs)
+                                .setValueSerializationSchema(new AsIs())
                                 .build())
                 .build();
+    }
+
+    /** No lambda: Flink reads the type that it takes from its class. */
+    private static final class AsIs implements SerializationSchema<byte[]> {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        public byte[] serialize(byte[] value) {
+            return value;
+        }
     }
 }
