@@ -96,8 +96,8 @@ impl Snapshot {
         &self.state
     }
 
-    /// Looks whether every chunk is there: a job asks when it is opened, and again right before it claims. Their bytes are verified when they
-    /// are read.
+    /// Looks whether every chunk is there: a job asks when it is opened, and again right before it claims.
+    /// Their bytes are verified when they are read.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] naming a chunk that is gone.
