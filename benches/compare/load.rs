@@ -39,7 +39,7 @@ pub(crate) fn producer(brokers: &str) -> Result<BaseProducer, Failure> {
     config.create().map_err(|error| Failure::new("make a producer", error))
 }
 
-/// Sends one record, and waits where the buffer is full.
+/// Sends one record of the load.
 pub(crate) fn send(
     producer: &BaseProducer,
     topic: &str,
@@ -48,6 +48,14 @@ pub(crate) fn send(
 ) -> Result<(), KafkaError> {
     let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(value);
     record.partition = i32::try_from(partition).ok();
+    offer(producer, record)
+}
+
+/// Hands over one record, and waits where the buffer is full.
+pub(crate) fn offer(
+    producer: &BaseProducer,
+    mut record: BaseRecord<'_, [u8], [u8]>,
+) -> Result<(), KafkaError> {
     while let Err((error, back)) = producer.send(record) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
             return Err(error);

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::Failure;
 use crate::args::RawLoop;
 use crate::clock::Clock;
+use crate::load::offer;
 
 /// Any request of a healthy broker is answered long before.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -67,14 +68,7 @@ fn forward(producer: &BaseProducer, to: &str, message: &impl Message) -> Result<
     let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(to).partition(message.partition());
     record.key = message.key();
     record.payload = message.payload();
-    while let Err((error, back)) = producer.send(record) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-            return Err(error);
-        }
-        producer.poll(Duration::from_millis(1));
-        record = back;
-    }
-    Ok(())
+    offer(producer, record)
 }
 
 fn commit(
