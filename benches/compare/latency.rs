@@ -18,6 +18,9 @@ const FIRST_MAX: Duration = Duration::from_secs(60);
 /// A system that is so far behind at the end of a measurement does not keep up.
 const BEHIND_MAX: Duration = Duration::from_secs(30);
 
+/// Records in a second that warm a broker.
+const RATE_WARM: u64 = 10_000;
+
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Load, system and reader at work.
@@ -65,6 +68,22 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// Loads the broker with the bare client, and measures nothing.
+pub(crate) fn warm(bench: &Bench, setting: &Setting, time: Duration) -> Result<(), Failure> {
+    eprintln!("warming the broker for {} s", time.as_secs());
+    // Also before a measurement of throughput, which has no rate of its own.
+    let setting = Setting { throughput: false, rate: setting.rate.max(RATE_WARM), ..setting.clone() };
+    let placed = bench.place(System::Raw, &setting)?;
+    let mut flow = Flow::start(bench, &placed, &setting)?;
+    flow.run_for(time)?;
+    let Flow { load, process, reader, .. } = flow;
+    load.stop()?;
+    reader.stop()?;
+    drop(process);
+    bench.clear(&placed);
+    Ok(())
 }
 
 /// Measures one system once.

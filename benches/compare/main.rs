@@ -78,6 +78,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let broker = Broker::start(arguments.brokers.clone(), seed)?;
         let bench =
             Bench { broker, target, seed, tidelock_properties: arguments.tidelock_properties.clone() };
+        if arguments.brokers.is_none() {
+            let setting = settings(arguments).remove(0);
+            latency::warm(&bench, &setting, Duration::from_secs(arguments.broker_warm_up))?;
+        }
         if let Some(minutes) = arguments.soak_minutes {
             let setting = settings(arguments).remove(0);
             return soak::run(&bench, System::Tidelock, &setting, minutes);

@@ -97,6 +97,8 @@ fn plot<B: DrawingBackend>(
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
+        // The last label is wider than half of it.
+        .margin_right(36)
         .x_label_area_size(44)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..NINES_MAX, (fastest * 0.8..slowest * 1.2).log_scale())?;

@@ -8,8 +8,9 @@ use crate::committable::KafkaCommittable;
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
 use crate::control::transactions::{Described, Listed};
+use crate::finish::finish;
 use crate::properties::Properties;
-use crate::verdict::{Verdict, is_open_in, judge};
+use crate::verdict::{Verdict, judge, open_in};
 
 /// What became of a prepared transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl Transactions {
         if verdict == Verdict::Open {
             for (topic, partition) in ours.places() {
                 let producers = self.cluster.producers(topic, partition).await.map_err(failed)?;
-                if !is_open_in(ours, &producers) {
+                if open_in(ours, producers).is_none() {
                     let not_open_in = Some((topic.to_owned(), partition));
                     return Ok(Examined { verdict: Verdict::Lost, described, not_open_in });
                 }
@@ -100,15 +101,27 @@ impl Transactions {
         Ok(Examined { verdict, described, not_open_in: None })
     }
 
-    /// Commits a transaction, whatever became of it: [`Transactions::examine`] first. Done again, it
-    /// changes nothing.
+    /// Commits a transaction, whatever became of it: [`Transactions::examine`] first. Returns when it is
+    /// visible. Done again, it changes nothing, or finishes what a broker forgot.
     ///
     /// # Errors
-    /// Where its coordinator does not answer or refuses.
+    /// Where a broker does not answer or refuses.
     pub async fn commit(&self, ours: &KafkaCommittable) -> Result<()> {
         let KafkaCommittable { transactional_id, producer_id, producer_epoch, .. } = ours;
         let ended = self.cluster.end_transaction(transactional_id, *producer_id, *producer_epoch, true).await;
-        ended.outcome.map_err(|fault| failed(fault).with("transactional_id", transactional_id))
+        ended.outcome.map_err(|fault| failed(fault).with("transactional_id", transactional_id))?;
+        self.finish(ours).await
+    }
+
+    /// Returns when a transaction that its coordinator committed is visible. Writes a marker where the
+    /// coordinator calls the commit complete and a partition holds it open: Kafka 4.3.1 can forget one
+    /// when it is killed, and nobody else would ever write it.
+    ///
+    /// # Errors
+    /// Where a broker does not answer; [`ErrorKind::Auth`](tidelock::ErrorKind::Auth) where a marker is
+    /// missing and we may not write it.
+    pub async fn finish(&self, ours: &KafkaCommittable) -> Result<()> {
+        finish(&self.cluster, ours).await
     }
 
     /// Aborts what is open under a transactional id, and fences the producer that uses it.

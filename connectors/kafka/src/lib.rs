@@ -7,6 +7,7 @@ mod consumer;
 mod control;
 mod decode;
 mod error;
+mod finish;
 mod librdkafka;
 mod logging;
 mod policy;

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::kafka_error;
 use crate::record::{Header, ProducerRecord};
-use crate::wire::{Recycled, Wire};
+use crate::wire::{Begin, Recycled, Wire};
 
 /// How long the event thread sleeps at most before it looks whether it is still needed.
 const EVENT_WAIT: Duration = Duration::from_millis(100);
@@ -48,6 +48,8 @@ struct Events {
     arrived: Notify,
     /// The first delivery that failed.
     failure: Mutex<Option<Error>>,
+    /// The first delivery to each partition. Few: searched from the start.
+    begins: Mutex<Vec<Begin>>,
     /// Errors and warnings: whether something happened while a request was under way.
     disturbances: AtomicU64,
 }
@@ -59,7 +61,21 @@ impl Events {
             awaited: AtomicU64::new(u64::MAX),
             arrived: Notify::new(),
             failure: Mutex::new(None),
+            begins: Mutex::default(),
             disturbances: AtomicU64::new(0),
+        }
+    }
+
+    fn begins(&self) -> std::sync::MutexGuard<'_, Vec<Begin>> {
+        self.begins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deliveries of one partition are reported in their order.
+    fn delivered(&self, topic: &str, partition: i32, offset: i64) {
+        let mut begins = self.begins();
+        if !begins.iter().any(|begin| begin.partition == partition && begin.topic == topic) {
+            let offset = (offset >= 0).then_some(offset);
+            begins.push(Begin { topic: topic.to_owned(), partition, offset });
         }
     }
 
@@ -86,11 +102,14 @@ impl ProducerContext for Events {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
-        if let Err((error, message)) = result {
-            let failure = kafka_error("write to Kafka", error.clone())
-                .with("topic", message.topic())
-                .with("partition", message.partition());
-            self.failure().get_or_insert(failure);
+        match result {
+            Ok(message) => self.delivered(message.topic(), message.partition(), message.offset()),
+            Err((error, message)) => {
+                let failure = kafka_error("write to Kafka", error.clone())
+                    .with("topic", message.topic())
+                    .with("partition", message.partition());
+                self.failure().get_or_insert(failure);
+            }
         }
         let reported = self.reported.fetch_add(1, Ordering::SeqCst) + 1;
         if reported >= self.awaited.load(Ordering::SeqCst) {
@@ -218,6 +237,10 @@ impl Wire for Librdkafka {
         }
         self.events.awaited.store(u64::MAX, Ordering::SeqCst);
         self.check()
+    }
+
+    fn take_begins(&mut self) -> Vec<Begin> {
+        std::mem::take(&mut *self.events.begins())
     }
 
     async fn recycle(self: Box<Self>, fresh: bool) -> Result<Recycled> {

@@ -5,7 +5,8 @@
 //!   records ──────── librdkafka ────────────────────────────────────> open transaction
 //!   prepare: all delivered; DescribeTransactions ───────────────────> Ongoing, who and since when
 //!        └── committable ──────> snapshot entry durable
-//!                                commit: EndTxn by the control client ──> visible
+//!                                commit: EndTxn by the control client ──> committed
+//!                                DescribeProducers ─────────────────────> visible in every partition
 //!   settled <─── a later entry no longer lists it
 //!   librdkafka's own commit finds it done; the slot may begin again
 //! ```
@@ -16,6 +17,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -29,6 +31,7 @@ use crate::committable::{KafkaCommittable, SlotName};
 use crate::config::{Guarantee, KafkaSinkConfig, refuse};
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
+use crate::finish::finish;
 use crate::librdkafka::Librdkafka;
 use crate::record::ProducerRecord;
 use crate::slots::Slots;
@@ -38,6 +41,9 @@ use crate::writer::{KafkaWriter, Mode, Transactional};
 
 /// Transactions looked at or ended at once.
 const AT_ONCE: usize = 16;
+
+/// Between two looks for what an older attempt began meanwhile. It hides what is committed no longer.
+const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 /// `transaction.max.timeout.ms` of a broker that does not tell us: Kafka's default.
 const TIMEOUT_MS_UNTOLD: i32 = 900_000;
@@ -102,20 +108,26 @@ impl KafkaSink {
         Transactions::on(Arc::clone(&self.target.cluster)).examine(ours).await
     }
 
-    /// Ends one transaction. Returns whether a request was left unanswered.
+    /// Ends one transaction, and returns when it is visible. Says whether a request was left unanswered.
     async fn end(&self, ours: &KafkaCommittable) -> Result<bool> {
         self.target.check_cluster(ours)?;
         let cluster = &self.target.cluster;
         let id = &ours.transactional_id;
         let ended = cluster.end_transaction(id, ours.producer_id, ours.producer_epoch, true).await;
-        let Err(fault) = ended.outcome else { return Ok(ended.unanswered) };
+        let Err(fault) = ended.outcome else {
+            finish(cluster, ours).await?;
+            return Ok(ended.unanswered);
+        };
         if !matches!(fault, Fault::Code(_)) {
             return Err(fault.into_error("commit to Kafka").with("transactional_id", id));
         }
         // The broker refuses. What became of the transaction says why, and whether it is done.
         let found = self.look(ours).await?;
         match found.verdict {
-            Verdict::Done => Ok(ended.unanswered),
+            Verdict::Done => {
+                finish(cluster, ours).await?;
+                Ok(ended.unanswered)
+            }
             Verdict::Open => Err(fault.into_error("commit to Kafka").with("transactional_id", id)),
             Verdict::Lost | Verdict::Unknown => Err(cannot_commit(&found, ours, now_ms())),
         }
@@ -252,6 +264,7 @@ impl Sink for KafkaSink {
                 return Err(cannot_commit(found, &one.committable, now_ms()));
             }
         }
+        self.keep_sweeping(attempt.clone());
         Ok(())
     }
 
@@ -295,6 +308,25 @@ impl Sink for KafkaSink {
 }
 
 impl KafkaSink {
+    /// Looks again and again for what older attempts begin, until the sink is dropped or runs another
+    /// attempt. What fails here fails again, and loudly, where something depends on it.
+    fn keep_sweeping(&self, attempt: Attempt) {
+        let target = Arc::downgrade(&self.target);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP_PAUSE).await;
+                let Some(target) = target.upgrade() else { return };
+                if target.attempt.load(Ordering::Relaxed) != attempt.number.0 {
+                    return;
+                }
+                let Target { cluster, uid, timeout_ms, sweeper, .. } = &*target;
+                if let Err(error) = sweeper.sweep_again(cluster, uid, &attempt, *timeout_ms).await {
+                    tracing::warn!(%error, "what older attempts began may hide what is committed");
+                }
+            }
+        });
+    }
+
     /// Without the right to describe our ids they would be missing in lists of transactions, and
     /// leftovers with them: found out before anything depends on it.
     async fn check_rights(&self, attempt: &Attempt) -> Result<()> {

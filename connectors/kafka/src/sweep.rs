@@ -22,8 +22,16 @@ const AT_ONCE: usize = 16;
 /// Sweeps what older attempts of one sink left.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeper {
-    /// Ids that are known to be harmless: not looked at again by this process.
-    fenced: Mutex<BTreeSet<String>>,
+    known: Mutex<Known>,
+}
+
+/// What was learned of the ids of older attempts.
+#[derive(Debug, Default)]
+struct Known {
+    /// Ids that are known to be harmless: not looked at again by another recovery in this process.
+    fenced: BTreeSet<String>,
+    /// Ids that the snapshot lists.
+    listed: BTreeSet<String>,
 }
 
 /// What a leftover id needs.
@@ -67,38 +75,71 @@ impl Sweeper {
         pending: &[Pending<KafkaCommittable>],
         timeout_ms: i32,
     ) -> Result<()> {
-        let prefix = format!("{}.{uid}.", attempt.job);
-        let ids = cluster.list_transactions(Some(&prefix)).await.map_err(failed)?;
-        // The prefix saves work; which ids are ours is decided by their whole names.
-        let ours =
-            |id: &String| SlotName::parse(id).is_some_and(|name| name.target.is_leftover_for(attempt, uid));
-        let is_new = |id: &String| !self.fenced().contains(id);
-        let ids = ids.into_iter().map(|Listed { transactional_id, .. }| transactional_id);
-        let leftovers: Vec<String> = ids.filter(|id| ours(id) && is_new(id)).collect();
+        let listed = |id: &str| {
+            let mut pending = pending.iter().map(|one| &one.committable);
+            pending.find(|one| one.transactional_id == id)
+        };
+        self.lock().listed = pending.iter().map(|one| one.committable.transactional_id.clone()).collect();
+        let leftovers = leftovers(cluster, uid, attempt).await?.into_iter().map(|one| one.transactional_id);
+        let leftovers: Vec<String> = leftovers.filter(|id| !self.lock().fenced.contains(id)).collect();
         stream::iter(leftovers.into_iter().map(Ok))
             .try_for_each_concurrent(AT_ONCE, |id| async move {
-                let listed = pending.iter().map(|one| &one.committable).find(|one| one.transactional_id == id);
                 let described = cluster.describe_transaction(&id).await.map_err(failed)?;
-                match need(listed, described.as_ref()) {
+                match need(listed(&id), described.as_ref()) {
                     Need::Later => return Ok(()),
                     Need::Nothing => {}
-                    Need::Fence => {
-                        tracing::info!(transactional_id = %id, state = ?described, "fencing an older attempt");
-                        cluster.fence(&id, timeout_ms).await.map_err(failed)?;
-                        if described.is_some_and(|one| one.state == TransactionState::Ongoing) {
-                            metrics::counter!("tidelock_kafka_leftovers_aborted").increment(1);
-                        }
-                    }
+                    Need::Fence => fence(cluster, &id, described.as_ref(), timeout_ms).await?,
                 }
-                self.fenced().insert(id);
+                self.lock().fenced.insert(id);
                 Ok(())
             })
             .await
     }
 
-    fn fenced(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.fenced.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Aborts what a process of an older attempt began after the sweep: one that was asleep, or that made
+    /// an id which was not there yet. It learns from its log that it is fenced, and until then it hides
+    /// what we commit. What the snapshot lists stays as it is, as long as we run: a crash of ours may
+    /// need its evidence.
+    pub(crate) async fn sweep_again(
+        &self,
+        cluster: &Cluster,
+        uid: &Uid,
+        attempt: &Attempt,
+        timeout_ms: i32,
+    ) -> Result<()> {
+        for one in leftovers(cluster, uid, attempt).await? {
+            let id = one.transactional_id;
+            if one.state == TransactionState::Ongoing && !self.lock().listed.contains(&id) {
+                let described = cluster.describe_transaction(&id).await.map_err(failed)?;
+                fence(cluster, &id, described.as_ref(), timeout_ms).await?;
+            }
+        }
+        Ok(())
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ids of older attempts of this sink.
+async fn leftovers(cluster: &Cluster, uid: &Uid, attempt: &Attempt) -> Result<Vec<Listed>> {
+    let prefix = format!("{}.{uid}.", attempt.job);
+    let mut ids = cluster.list_transactions(Some(&prefix)).await.map_err(failed)?;
+    // The prefix saves work; which ids are ours is decided by their whole names.
+    ids.retain(|one| {
+        SlotName::parse(&one.transactional_id).is_some_and(|name| name.target.is_leftover_for(attempt, uid))
+    });
+    Ok(ids)
+}
+
+async fn fence(cluster: &Cluster, id: &str, described: Option<&Described>, timeout_ms: i32) -> Result<()> {
+    tracing::info!(transactional_id = %id, state = ?described, "fencing an older attempt");
+    cluster.fence(id, timeout_ms).await.map_err(failed)?;
+    if described.is_some_and(|one| one.state == TransactionState::Ongoing) {
+        metrics::counter!("tidelock_kafka_leftovers_aborted").increment(1);
+    }
+    Ok(())
 }
 
 fn failed(fault: Fault) -> tidelock::Error {

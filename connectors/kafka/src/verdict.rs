@@ -54,10 +54,10 @@ pub(crate) fn judge(ours: &KafkaCommittable, described: Option<&Described>) -> V
     if next && committed && same_start { Verdict::Done } else { Verdict::Lost }
 }
 
-/// Whether a partition still holds our transaction open: an operator can abort it there, by offset,
-/// while its coordinator goes on to say that it is open.
-pub(crate) fn is_open_in(ours: &KafkaCommittable, producers: &[ActiveProducer]) -> bool {
-    producers.iter().any(|producer| {
+/// Our transaction as a partition holds it open; `None` where it does not. An operator can abort it
+/// there, by offset, while its coordinator goes on to say that it is open.
+pub(crate) fn open_in(ours: &KafkaCommittable, producers: Vec<ActiveProducer>) -> Option<ActiveProducer> {
+    producers.into_iter().find(|producer| {
         producer.producer_id == ours.producer_id
             && producer.producer_epoch == i32::from(ours.producer_epoch)
             && producer.open_since.is_some()
@@ -193,13 +193,15 @@ mod tests {
         let active = |producer_id, producer_epoch, open_since| ActiveProducer {
             producer_id,
             producer_epoch,
+            coordinator_epoch: -1,
             open_since,
         };
-        assert!(is_open_in(&ours(), &[active(1, 0, None), active(7, 3, Some(12))]));
-        assert!(!is_open_in(&ours(), &[active(7, 3, None)]), "aborted there");
-        assert!(!is_open_in(&ours(), &[active(7, 4, Some(12))]), "a later one");
-        assert!(!is_open_in(&ours(), &[active(8, 3, Some(12))]), "somebody else's");
-        assert!(!is_open_in(&ours(), &[]));
+        let is_open = |producers: &[ActiveProducer]| open_in(&ours(), producers.to_vec()).is_some();
+        assert!(is_open(&[active(1, 0, None), active(7, 3, Some(12))]));
+        assert!(!is_open(&[active(7, 3, None)]), "aborted there");
+        assert!(!is_open(&[active(7, 4, Some(12))]), "a later one");
+        assert!(!is_open(&[active(8, 3, Some(12))]), "somebody else's");
+        assert!(!is_open(&[]));
     }
 
     #[test]

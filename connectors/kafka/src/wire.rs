@@ -18,9 +18,25 @@ pub(crate) trait Wire: Send + 'static {
     /// readers where there is a transaction. A record that did not arrive is an error.
     async fn flush(&mut self) -> Result<()>;
 
+    /// Where the transaction begins in each partition that was written to, as the broker reported the
+    /// first record there: what the partition itself must say. Forgotten when taken.
+    fn take_begins(&mut self) -> Vec<Begin>;
+
     /// Makes it ready for the next transaction, after the last one was ended by the control client.
     /// With `fresh`, or where anything looks doubtful, as a new producer with a higher producer epoch.
     async fn recycle(self: Box<Self>, fresh: bool) -> Result<Recycled>;
+}
+
+/// The first record of a transaction in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Begin {
+    /// The topic.
+    pub(crate) topic: String,
+    /// The partition.
+    pub(crate) partition: i32,
+    /// The offset. `None`: the broker has the record from a request that it did not answer, and did not
+    /// say where.
+    pub(crate) offset: Option<i64>,
 }
 
 /// A producer that is ready for its next transaction.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::try_join;
+use futures::{StreamExt, TryStreamExt, stream};
 use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, SinkWriter};
 use tokio::time::Instant;
 
@@ -14,7 +16,10 @@ use crate::policy::{is_too_large, replace_too_large};
 use crate::record::ProducerRecord;
 use crate::sink::Target;
 use crate::slots::{Identity, Ready, Slots};
-use crate::wire::Wire;
+use crate::wire::{Begin, Wire};
+
+/// Partitions asked at once.
+const AT_ONCE: usize = 16;
 
 /// Writes to Kafka: see [`KafkaSink`](crate::KafkaSink).
 pub struct KafkaWriter {
@@ -158,7 +163,9 @@ impl Transactional {
             return Ok(None);
         };
         ready.wire.flush().await?;
-        let committable = look(target, &ready.identity).await?;
+        let begins = ready.wire.take_begins();
+        let (committable, ()) =
+            try_join(look(target, &ready.identity), look_at_begins(target, &ready.identity, begins)).await?;
         let timeout = Duration::from_millis(u64::try_from(committable.timeout_ms).unwrap_or(0));
         let expires_in = Some(timeout.saturating_sub(begun.elapsed()));
         self.slots.prepared(index, ready, epoch);
@@ -166,15 +173,47 @@ impl Transactional {
     }
 }
 
-/// Asks the coordinator for what was written: it must be open, and ours. Nothing is promised yet, so
-/// anything else ends the attempt, and the epoch is written again.
+/// Nothing is promised yet, so this ends the attempt, and the epoch is written again.
+fn gone(ours: &Identity, why: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "prepare in Kafka", why)
+        .with("transactional_id", &ours.transactional_id)
+        .with("producer_id", ours.producer_id)
+        .with("producer_epoch", ours.producer_epoch)
+}
+
+/// Asks each partition for the transaction: it must begin there with our first record. An operator who
+/// aborts by offset in the middle of an epoch ends it in that partition alone, and neither the producer
+/// nor the coordinator hears of it: what comes after would be committed without what came before (I7).
+async fn look_at_begins(target: &Target, ours: &Identity, begins: Vec<Begin>) -> Result<()> {
+    let looks = begins.into_iter().map(|begin| async move {
+        let producers = target.cluster.producers(&begin.topic, begin.partition).await;
+        let producers = producers.map_err(|fault| fault.into_error("prepare in Kafka"))?;
+        let found = producers.into_iter().find(|one| one.producer_id == ours.producer_id);
+        let open_since = found.and_then(|one| one.open_since);
+        if begins_at(&begin, open_since) {
+            return Ok(());
+        }
+        let why = "a partition does not hold all of the transaction: somebody ended it there";
+        Err(gone(ours, why)
+            .with("topic", begin.topic)
+            .with("partition", begin.partition)
+            .with("first_record", format!("{:?}", begin.offset))
+            .with("open_since", format!("{open_since:?}")))
+    });
+    let looks: Vec<_> = looks.collect();
+    stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+fn begins_at(begin: &Begin, open_since: Option<i64>) -> bool {
+    match begin.offset {
+        Some(_) => open_since == begin.offset,
+        None => open_since.is_some(),
+    }
+}
+
+/// Asks the coordinator for what was written: it must be open, and ours.
 async fn look(target: &Target, ours: &Identity) -> Result<KafkaCommittable> {
-    let gone = |why: &str| {
-        Error::new(ErrorKind::Conflict, "prepare in Kafka", why)
-            .with("transactional_id", &ours.transactional_id)
-            .with("producer_id", ours.producer_id)
-            .with("producer_epoch", ours.producer_epoch)
-    };
+    let gone = |why: &str| gone(ours, why);
     let described = target
         .cluster
         .describe_transaction(&ours.transactional_id)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use support::{attempt, pending, permit, uid};
 use tidelock::{Epoch, ErrorKind, Retry, Sink, SinkWriter, WriterId};
+use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{
     Guarantee, KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaWriter, ProducerRecord, RecordPolicy,
     TransactionState, Transactions, Verdict,
@@ -267,7 +268,7 @@ async fn a_transaction_that_was_aborted_in_one_partition_halts_although_its_coor
     }
     write(&mut writer, both).await;
     let committable = prepare(&mut writer, 1).await;
-    support::wire::abort_in_partition(&brokers, &committable, &topic, 1);
+    support::wire::abort_in_partition(&brokers, support::wire::producer(&committable), &topic, 1);
 
     let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
     let found = transactions.examine(&committable).await.expect("examined");
@@ -279,6 +280,35 @@ async fn a_transaction_that_was_aborted_in_one_partition_halts_although_its_coor
     assert!(error.to_string().contains("partition 1 of"), "{error}");
     assert!(support::read(&brokers, &topic, 2).is_empty(), "nothing of it was committed");
     transactions.fence(&committable.transactional_id).await.expect("tidied up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn an_epoch_that_was_aborted_in_its_middle_is_not_prepared() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let running = attempt(&support::fresh("middle"), 1);
+    let sink = sink(&brokers).await;
+    let mut writer = sink.open(&running, WriterId(0)).await.expect("open");
+    write(&mut writer, records(&topic, 0..10)).await;
+    // Whom an operator sees at the partition, while the epoch goes on.
+    let id = format!("{}.0", running.target_name(&uid("out"), WriterId(0)));
+    let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
+    let seen = loop {
+        let described = transactions.describe(&id).await.expect("an answer").expect("known");
+        if described.partitions == [(topic.clone(), 0)] {
+            break described;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    support::wire::abort_in_partition(&brokers, (seen.producer_id, seen.producer_epoch), &topic, 0);
+    write(&mut writer, records(&topic, 10..20)).await;
+    let error = writer.prepare(Epoch(1)).await.expect_err("half of it is gone");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Restart), "{error:?}");
+    assert!(error.to_string().contains("open_since="), "{error}");
+    let found = transactions.describe(&id).await.expect("an answer").expect("known");
+    assert_eq!(found.state, TransactionState::Ongoing, "its coordinator heard of nothing");
+    transactions.fence(&id).await.expect("tidied up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,6 +347,83 @@ async fn leftovers_of_this_job_are_aborted_and_those_of_similar_names_are_not() 
     assert_eq!(verdict(&open[0]).await, Verdict::Lost, "its own leftover is aborted");
     assert_eq!(verdict(&open[1]).await, Verdict::Open, "another job's is not");
     transactions.fence(&open[1].transactional_id).await.expect("tidied up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn what_an_older_attempt_begins_after_it_was_swept_does_not_hide_what_is_committed() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let job = support::fresh("late");
+    let (old, new) = (attempt(&job, 1), attempt(&job, 2));
+    let asleep = sink(&brokers).await;
+    let newer = sink(&brokers).await;
+    newer.recover(&new, &[]).await.expect("recovered");
+    // It wakes up, and makes an id that no sweep has seen. What it prepares no log will list.
+    let mut late = asleep.open(&old, WriterId(0)).await.expect("open");
+    write(&mut late, records(&topic, 900..910)).await;
+    prepare(&mut late, 1).await;
+
+    let mut writer = newer.open(&new, WriterId(0)).await.expect("open");
+    write(&mut writer, records(&topic, 0..10)).await;
+    let committable = prepare(&mut writer, 1).await;
+    newer.commit(&permit(1), vec![pending(&new, 1, committable)]).await.expect("committed");
+    assert!(support::read(&brokers, &topic, 1).is_empty(), "hidden by the one that woke up");
+    // It would be hidden for as long as the other one's transaction lasts: a quarter of an hour.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        if seen.is_empty() {
+            seen = support::read_until(&brokers, &topic, 1, 10).await;
+        }
+    }
+    assert_eq!(values(&seen), (0..10).collect::<Vec<_>>());
+}
+
+/// Kafka 4.3.1 (the newest that was tried) takes a partition without a leader for a deleted one, and calls
+/// a transaction complete without having written its marker there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_commit_whose_marker_the_broker_forgot_is_finished() {
+    let options = KafkaOptions::default().with_brokers(3);
+    let options = options.with_setting("broker.session.timeout.ms", 2_000);
+    let options = options.with_setting("broker.heartbeat.interval.ms", 500);
+    let kafka = Kafka::start(options.with_setting("min.insync.replicas", 1)).await.expect("started");
+    let all = kafka.brokers();
+    let attempt = attempt(&support::fresh("forgotten"), 1);
+    let first = sink(&all).await;
+    let mut writer = first.open(&attempt, WriterId(0)).await.expect("open");
+
+    // A partition on a broker that does not coordinate the transaction.
+    let topic = support::fresh("t");
+    support::create_topic_with_one_replica(&all, &topic, 3).await;
+    let leaders = support::leaders(&all, &topic);
+    let id = format!("{}.0", attempt.target_name(&uid("out"), WriterId(0)));
+    let coordinator = support::coordinator(&all, &id);
+    let partition = leaders.iter().position(|leader| *leader != coordinator).expect("one of three");
+    let mut placed = records(&topic, 0..10);
+    for record in &mut placed {
+        record.partition = i32::try_from(partition).ok();
+    }
+    write(&mut writer, placed).await;
+    let committable = prepare(&mut writer, 1).await;
+    assert_eq!(committable.transactional_id, id);
+
+    // Whoever is asked first must be awake.
+    let awake = support::address_of(&all, coordinator);
+    let transactions = Transactions::connect(&support::properties(&awake)).await.expect("connected");
+    let broker = kafka.broker(leaders[partition]).expect("a broker");
+    broker.pause().await.expect("paused");
+    let listed = vec![pending(&attempt, 1, committable.clone())];
+    let committing = tokio::spawn(async move { first.commit(&permit(1), listed).await });
+    let state = async || transactions.describe(&committable.transactional_id).await.expect("known");
+    while state().await.expect("known").state != TransactionState::CompleteCommit {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!committing.is_finished(), "called complete, and not visible yet");
+    broker.unpause().await.expect("awake");
+    committing.await.expect("no panic").expect("committed");
+    let seen = support::read(&all, &topic, 3);
+    assert_eq!(values(&seen), (0..10).collect::<Vec<_>>(), "visible when the commit returns");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -199,7 +199,7 @@ async fn what_is_not_there_whole_is_committed_by_force_alone() {
     let mut writer = trial.writer(OLDER, 0).await;
     let listed = trial.prepare(&mut writer, 1).await;
     trial.list_as_pending(&listed).await;
-    support::wire::abort_in_partition(&trial.brokers, &listed, &trial.topic, 1);
+    support::wire::abort_in_partition(&trial.brokers, support::wire::producer(&listed), &trial.topic, 1);
 
     trial.refuses(&["commit", "--log", &log], "no longer open in one of its partitions");
     assert_eq!(trial.visible(0).await, 0);

@@ -2,9 +2,10 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
     DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest,
-    ListTransactionsRequest, ProducerId, TopicName, TransactionalId,
+    ListTransactionsRequest, ProducerId, TopicName, TransactionalId, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -75,6 +76,8 @@ pub struct Listed {
 pub(crate) struct ActiveProducer {
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i32,
+    /// The epoch of the coordinator that last ended a transaction of it here; -1 where none did.
+    pub(crate) coordinator_epoch: i32,
     /// Where its open transaction begins in this partition, if it has one.
     pub(crate) open_since: Option<i64>,
 }
@@ -176,6 +179,7 @@ impl Cluster {
             .map(|producer| ActiveProducer {
                 producer_id: producer.producer_id.0,
                 producer_epoch: producer.producer_epoch,
+                coordinator_epoch: producer.coordinator_epoch,
                 open_since: (producer.current_txn_start_offset >= 0)
                     .then_some(producer.current_txn_start_offset),
             })
@@ -213,6 +217,38 @@ impl Cluster {
         })
         .await;
         Ended { outcome, unanswered: unanswered.into_inner() }
+    }
+
+    /// Writes the marker of a commit to one partition, as a coordinator does after it decided. For a
+    /// commit that is proven and whose coordinator will not write it any more: it ends whatever the
+    /// producer has open there.
+    pub(crate) async fn write_commit_marker(
+        &self,
+        topic: &str,
+        partition: i32,
+        producer_id: i64,
+        producer_epoch: i16,
+        coordinator_epoch: i32,
+    ) -> Result<(), Fault> {
+        let place = WritableTxnMarkerTopic::default()
+            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_partition_indexes(vec![partition]);
+        let marker = WritableTxnMarker::default()
+            .with_producer_id(ProducerId(producer_id))
+            .with_producer_epoch(producer_epoch)
+            .with_transaction_result(true)
+            .with_coordinator_epoch(coordinator_epoch)
+            .with_topics(vec![place]);
+        let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+        patiently(|| {
+            self.ask_leader(topic, partition, &request, 1, |answer| {
+                let topics = answer.markers.iter().flat_map(|marker| &marker.topics);
+                let mut partitions = topics.flat_map(|topic| &topic.partitions);
+                partitions.next().map_or(0, |partition| partition.error_code)
+            })
+        })
+        .await
+        .map(drop)
     }
 
     /// Initialises a transactional id anew: aborts its open transaction and fences its producer.

@@ -5,12 +5,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidelock_containers::{Kafka, KafkaOptions};
 
 use crate::process::Process;
 use crate::world::World;
-use crate::{PATIENCE, count, is_soak, seed};
+use crate::{count, is_soak, seed, support};
 
 /// How long a broker is paused.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -113,23 +112,6 @@ async fn a_broker_that_is_paused_for_20_s_under_load_loses_and_doubles_nothing()
     println!("paused: {restarts} restarts by a supervisor, {:?}", world.log().await.recoveries().await);
 }
 
-/// The broker that coordinates a transactional id: the leader of its partition of the transaction log.
-async fn coordinator(brokers: &str, id: &str) -> i32 {
-    // As Kafka spreads ids: the hash of a Java string, its sign dropped.
-    let hash = id.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
-    let brokers = brokers.to_owned();
-    let found = tokio::task::spawn_blocking(move || {
-        let mut config = rdkafka::ClientConfig::new();
-        let client: BaseConsumer = config.set("bootstrap.servers", brokers).create().expect("a client");
-        let metadata = client.fetch_metadata(Some("__transaction_state"), PATIENCE).expect("an answer");
-        let partitions = metadata.topics()[0].partitions();
-        let count = i32::try_from(partitions.len()).expect("small");
-        let partition = (hash & i32::MAX) % count;
-        partitions.iter().find(|one| one.id() == partition).expect("its partition").leader()
-    });
-    found.await.expect("looked for")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn the_coordinator_that_moves_to_another_of_three_brokers_loses_and_doubles_nothing() {
@@ -147,11 +129,11 @@ async fn the_coordinator_that_moves_to_another_of_three_brokers_loses_and_double
             })
             .await;
         let id = &pending[0].transactional_id;
-        let before = coordinator(&kafka.brokers(), id).await;
+        let before = support::coordinator(&kafka.brokers(), id);
         let broker = kafka.broker(before).expect("a broker");
         broker.kill().await.expect("killed");
         go_on(&world, &mut process).await;
-        let after = coordinator(&kafka.brokers(), id).await;
+        let after = support::coordinator(&kafka.brokers(), id);
         println!("the coordinator of {id} moved from {before} to {after}");
         assert_ne!(before, after);
         broker.start().await.expect("started again");

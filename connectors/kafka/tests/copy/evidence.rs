@@ -73,13 +73,20 @@ impl Evidence {
         }
     }
 
-    /// How many transactions that the newest entry lists the cluster says this of.
-    pub(crate) async fn pending_that_are(&self, verdict: Verdict, transactions: &Transactions) -> usize {
-        let mut count = 0;
-        for one in self.pending().await {
-            count += usize::from(transactions.examine(&one).await.expect("examined").verdict == verdict);
+    /// The transactions that the newest entry lists and of which the cluster says this.
+    pub(crate) async fn pending_that_are(
+        &self,
+        verdict: Verdict,
+        transactions: &Transactions,
+    ) -> Vec<KafkaCommittable> {
+        let mut found = self.pending().await;
+        let mut verdicts = Vec::new();
+        for one in &found {
+            verdicts.push(transactions.examine(one).await.expect("examined").verdict);
         }
-        count
+        let mut verdicts = verdicts.into_iter();
+        found.retain(|_| verdicts.next() == Some(verdict));
+        found
     }
 
     /// How all attempts of the log began. Claims and the entry below each are never deleted: what a claim

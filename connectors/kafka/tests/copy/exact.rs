@@ -25,7 +25,7 @@ async fn killed_between_durable_and_committed_the_next_run_commits_it() {
         let mut process = held.start().await;
         held.stop_between_durable_and_committed(&mut process).await;
         process.kill();
-        assert!(held.pending_that_are(Verdict::Open).await > 0, "round {round}");
+        assert!(!held.pending_that_are(Verdict::Open).await.is_empty(), "round {round}");
         held.release(Fate::Lost);
     }
     let last = held.world.start(&[]);
@@ -44,7 +44,7 @@ async fn killed_between_committed_and_confirmed_the_next_run_doubles_nothing() {
         let mut process = held.start().await;
         held.stop_between_committed_and_confirmed(&mut process).await;
         process.kill();
-        assert!(held.pending_that_are(Verdict::Done).await > 0, "round {round}");
+        assert!(!held.pending_that_are(Verdict::Done).await.is_empty(), "round {round}");
         held.release(Fate::Lost);
     }
     let last = held.world.start(&[]);

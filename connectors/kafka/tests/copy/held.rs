@@ -2,7 +2,7 @@
 //! reach the broker directly.
 
 use tidelock_containers::{Kafka, KafkaOptions};
-use tidelock_kafka::{Transactions, Verdict};
+use tidelock_kafka::{KafkaCommittable, Transactions, Verdict};
 use tokio::sync::OnceCell;
 
 use crate::evidence::Evidence;
@@ -64,7 +64,7 @@ impl Held {
         self.proxy.release(self.world.job(), fate);
     }
 
-    pub(crate) async fn pending_that_are(&self, verdict: Verdict) -> usize {
+    pub(crate) async fn pending_that_are(&self, verdict: Verdict) -> Vec<KafkaCommittable> {
         self.log.pending_that_are(verdict, &self.transactions).await
     }
 
@@ -72,14 +72,16 @@ impl Held {
     /// would not have been sent, and it is open.
     pub(crate) async fn stop_between_durable_and_committed(&self, process: &mut Process) {
         self.hold(Side::Requests, usize::MAX);
-        let between = async |_: &Process| self.held() > 0 && self.pending_that_are(Verdict::Open).await > 0;
+        let between =
+            async |_: &Process| self.held() > 0 && !self.pending_that_are(Verdict::Open).await.is_empty();
         process.wait_until("a listed transaction waits for its commit", between).await;
     }
 
     /// Waits until a transaction is committed and nobody told the job.
     pub(crate) async fn stop_between_committed_and_confirmed(&self, process: &mut Process) {
         self.hold(Side::Answers, usize::MAX);
-        let between = async |_: &Process| self.held() > 0 && self.pending_that_are(Verdict::Done).await > 0;
+        let between =
+            async |_: &Process| self.held() > 0 && !self.pending_that_are(Verdict::Done).await.is_empty();
         process.wait_until("a listed transaction is committed and not confirmed", between).await;
     }
 }

@@ -70,7 +70,7 @@ pub(crate) async fn kill(world: &World, random: &mut StdRng, kills: usize, inter
         let mut process = world.start(&[]);
         moment.wait_for(world, &mut process, before).await;
         process.kill();
-        with_open += usize::from(log.pending_that_are(Verdict::Open, &transactions).await > 0);
+        with_open += usize::from(!log.pending_that_are(Verdict::Open, &transactions).await.is_empty());
         world.reader().assert_right();
     }
     with_open

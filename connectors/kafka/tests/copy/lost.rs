@@ -1,7 +1,7 @@
 //! Transactions that somebody else ended while the job was down: what is lost is reported and stops the job,
 //! what was committed by hand is fine.
 
-use tidelock_kafka::Verdict;
+use tidelock_kafka::{KafkaCommittable, Verdict};
 
 use crate::double::Defect;
 use crate::held::Held;
@@ -13,15 +13,17 @@ use crate::support;
 /// Longer than what must remain of a transaction's life when its entry is appended, 10 s.
 const TIMEOUT: &str = "transaction.timeout.ms=16000";
 
-/// A job that was killed while transactions were listed and not committed.
-async fn killed(options: (&str, &str)) -> Held {
+/// A job that was killed while transactions were listed and not committed: these. Its newest entry may list
+/// others that are committed, and not confirmed.
+async fn killed(options: (&str, &str)) -> (Held, Vec<KafkaCommittable>) {
     let held = Held::new(options).await;
     let mut process = held.start().await;
     held.stop_between_durable_and_committed(&mut process).await;
     process.kill();
     held.release(Fate::Lost);
-    assert!(held.pending_that_are(Verdict::Open).await > 0);
-    held
+    let open = held.pending_that_are(Verdict::Open).await;
+    assert!(!open.is_empty());
+    (held, open)
 }
 
 /// What a fresh reader sees, with nothing wrong in it.
@@ -36,16 +38,14 @@ async fn visible(held: &Held) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_transaction_that_timed_out_while_the_job_was_down_halts_it_and_nothing_later_is_committed() {
-    let held = killed(("--property", TIMEOUT)).await;
-    let pending = held.log.pending().await;
-    let all = pending.len();
-    let timed_out = async || held.pending_that_are(Verdict::Lost).await == all;
+    let (held, open) = killed(("--property", TIMEOUT)).await;
+    let timed_out = async || held.pending_that_are(Verdict::Lost).await == open;
     held.world.wait_until("they timed out", timed_out).await;
     let before = visible(&held).await;
     // However often it is started: it halts, and says what happened.
     for _ in 0..2 {
         let ended = held.world.start(&[]).ended().await;
-        let id = pending[0].transactional_id.as_str();
+        let id = open[0].transactional_id.as_str();
         ended.assert_error(
             1,
             &["(Expired, Halt)", id, "age_ms=", "timeout_ms=16000", "remedy=", "producer_id="],
@@ -61,23 +61,23 @@ async fn a_transaction_that_timed_out_while_the_job_was_down_halts_it_and_nothin
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn one_that_an_operator_aborted_by_offset_halts_it_and_nothing_later_is_committed() {
-    let held = killed(("--interval", "10ms")).await;
-    let pending = held.log.pending().await;
+    let (held, open) = killed(("--interval", "10ms")).await;
     let before = visible(&held).await;
-    let aborted = &pending[0];
+    let aborted = &open[0];
     let (_, partition) = aborted.places().next().expect("it has records");
-    support::wire::abort_in_partition(held.world.brokers(), aborted, held.world.target(), partition);
+    let producer = support::wire::producer(aborted);
+    support::wire::abort_in_partition(held.world.brokers(), producer, held.world.target(), partition);
     let ended = held.world.start(&[]).ended().await;
     ended.assert_error(
         1,
         &["(Expired, Halt)", &aborted.transactional_id, &format!("partition {partition} of"), "remedy="],
     );
-    for one in &pending {
+    for one in &open {
         let found = held.transactions.examine(one).await.expect("examined");
         let expected = if one == aborted { Verdict::Lost } else { Verdict::Open };
         assert_eq!(found.verdict, expected, "nothing else was touched: {found:?}");
     }
-    for one in &pending {
+    for one in &open {
         held.transactions.fence(&one.transactional_id).await.expect("tidied up");
     }
     assert_eq!(visible(&held).await, before, "nothing of that epoch or a later one was committed");
@@ -87,7 +87,7 @@ async fn one_that_an_operator_aborted_by_offset_halts_it_and_nothing_later_is_co
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn one_that_was_committed_by_hand_meanwhile_is_fine() {
-    let mut held = killed(("--interval", "10ms")).await;
+    let (mut held, _) = killed(("--interval", "10ms")).await;
     let listed = held.log.pending().await.len();
     let log = held.world.place("checkpoints");
     let command = std::process::Command::new(env!("CARGO_BIN_EXE_tidelock-kafka"))

@@ -53,6 +53,40 @@ pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) {
     made.into_iter().for_each(|one| drop(one.expect("a topic")));
 }
 
+/// Makes a topic whose partitions are on one broker each.
+pub(crate) async fn create_topic_with_one_replica(brokers: &str, name: &str, partitions: i32) {
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
+    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+}
+
+/// Who leads each partition of a topic.
+pub(crate) fn leaders(brokers: &str, topic: &str) -> Vec<i32> {
+    let client: BaseConsumer = config(brokers).create().expect("a client");
+    let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(60)).expect("an answer");
+    let mut leaders: Vec<_> =
+        metadata.topics()[0].partitions().iter().map(|one| (one.id(), one.leader())).collect();
+    leaders.sort_unstable();
+    leaders.into_iter().map(|(_, leader)| leader).collect()
+}
+
+/// The broker that coordinates a transactional id: the leader of its partition of the transaction log.
+pub(crate) fn coordinator(brokers: &str, id: &str) -> i32 {
+    // As Kafka spreads ids: the hash of a Java string, its sign dropped.
+    let hash = id.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    let leaders = leaders(brokers, "__transaction_state");
+    leaders[usize::try_from(hash & i32::MAX).expect("positive") % leaders.len()]
+}
+
+/// Where one broker of several listens.
+pub(crate) fn address_of(brokers: &str, id: i32) -> String {
+    let client: BaseConsumer = config(brokers).create().expect("a client");
+    let metadata =
+        client.fetch_metadata(Some("__transaction_state"), Duration::from_secs(60)).expect("an answer");
+    let broker = metadata.brokers().iter().find(|one| one.id() == id).expect("one of them");
+    format!("{}:{}", broker.host(), broker.port())
+}
+
 /// Makes a topic with a random name.
 pub(crate) async fn fresh_topic(brokers: &str, partitions: i32) -> String {
     let name = fresh("t");

@@ -30,16 +30,26 @@ fn ask<R: Request>(broker: &str, request: &R, version: i16) -> R::Response {
 
 /// Aborts a transaction in one partition alone, behind its coordinator's back: what an operator's
 /// `kafka-transactions.sh abort --start-offset` sends to the partition's leader, here the only broker.
-pub(crate) fn abort_in_partition(broker: &str, ours: &KafkaCommittable, topic: &str, partition: i32) {
+pub(crate) fn abort_in_partition(
+    broker: &str,
+    (producer_id, producer_epoch): (i64, i16),
+    topic: &str,
+    partition: i32,
+) {
     let topic = WritableTxnMarkerTopic::default()
         .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
         .with_partition_indexes(vec![partition]);
     let marker = WritableTxnMarker::default()
-        .with_producer_id(ours.producer_id.into())
-        .with_producer_epoch(ours.producer_epoch)
+        .with_producer_id(producer_id.into())
+        .with_producer_epoch(producer_epoch)
         .with_transaction_result(false)
         .with_topics(vec![topic]);
     ask(broker, &WriteTxnMarkersRequest::default().with_markers(vec![marker]), 1);
+}
+
+/// Who wrote a prepared transaction: producer id and producer epoch.
+pub(crate) fn producer(ours: &KafkaCommittable) -> (i64, i16) {
+    (ours.producer_id, ours.producer_epoch)
 }
 
 /// What a right is for, by the numbers of the protocol.

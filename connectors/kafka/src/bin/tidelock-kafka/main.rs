@@ -175,6 +175,7 @@ async fn commit(from: &From, id: Option<&str>, force: bool) -> Result<()> {
         match decide::commit(&transactions.examine(one).await?) {
             Decision::Go => transactions.commit(one).await?,
             Decision::Done => {
+                transactions.finish(one).await?;
                 println!("{id}: committed already");
                 continue;
             }
