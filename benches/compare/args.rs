@@ -50,9 +50,9 @@ pub(crate) struct Arguments {
     /// Seconds that are measured, after the warm-up.
     #[arg(long, default_value_t = 30)]
     pub(crate) seconds: u64,
-    /// Seconds of load on a broker that was started just now, before anything is measured: its compiler keeps a
-    /// core busy in the first minute or two, which every system would be charged for.
-    #[arg(long, default_value_t = 90)]
+    /// Seconds of load on a broker that was started just now, before anything is measured, shared by all systems:
+    /// each has requests of its own, and while the broker compiles what serves them it stalls for tenths of a second.
+    #[arg(long, default_value_t = 180)]
     pub(crate) broker_warm_up: u64,
     /// Seconds of load on each system before it is measured, so that Java's compiler has done its work.
     #[arg(long, default_value_t = 8)]

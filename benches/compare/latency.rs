@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::Failure;
+use crate::args::Arguments;
 use crate::bench::{Bench, Placed};
 use crate::clock::Clock;
 use crate::load::Load;
@@ -17,9 +18,6 @@ const FIRST_MAX: Duration = Duration::from_secs(60);
 
 /// A system that is so far behind at the end of a measurement does not keep up.
 const BEHIND_MAX: Duration = Duration::from_secs(30);
-
-/// Records in a second that warm a broker.
-const RATE_WARM: u64 = 10_000;
 
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -70,19 +68,25 @@ impl Flow {
     }
 }
 
-/// Loads the broker with the bare client, and measures nothing.
-pub(crate) fn warm(bench: &Bench, setting: &Setting, time: Duration) -> Result<(), Failure> {
-    eprintln!("warming the broker for {} s", time.as_secs());
+/// Loads a broker that was started just now with each of the systems, and measures nothing.
+pub(crate) fn warm(bench: &Bench, arguments: &Arguments, setting: &Setting) -> Result<(), Failure> {
     // Also before a measurement of throughput, which has no rate of its own.
-    let setting = Setting { throughput: false, rate: setting.rate.max(RATE_WARM), ..setting.clone() };
-    let placed = bench.place(System::Raw, &setting)?;
-    let mut flow = Flow::start(bench, &placed, &setting)?;
-    flow.run_for(time)?;
-    let Flow { load, process, reader, .. } = flow;
-    load.stop()?;
-    reader.stop()?;
-    drop(process);
-    bench.clear(&placed);
+    let setting = Setting { throughput: false, rate: arguments.rate, ..setting.clone() };
+    let systems = arguments.systems.iter().filter(|system| **system != System::Floor);
+    let systems: Vec<System> = systems.copied().collect();
+    let time =
+        Duration::from_secs(arguments.broker_warm_up) / u32::try_from(systems.len().max(1)).unwrap_or(1);
+    for system in systems {
+        eprintln!("warming the broker with {} for {} s", system.name(), time.as_secs());
+        let placed = bench.place(system, &setting)?;
+        let mut flow = Flow::start(bench, &placed, &setting)?;
+        flow.run_for(time)?;
+        let Flow { load, process, reader, .. } = flow;
+        load.stop()?;
+        reader.stop()?;
+        drop(process);
+        bench.clear(&placed);
+    }
     Ok(())
 }
 

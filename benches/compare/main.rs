@@ -80,7 +80,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             Bench { broker, target, seed, tidelock_properties: arguments.tidelock_properties.clone() };
         if arguments.brokers.is_none() {
             let setting = settings(arguments).remove(0);
-            latency::warm(&bench, &setting, Duration::from_secs(arguments.broker_warm_up))?;
+            latency::warm(&bench, arguments, &setting)?;
         }
         if let Some(minutes) = arguments.soak_minutes {
             let setting = settings(arguments).remove(0);
