@@ -9,6 +9,7 @@ mod wire;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use testcontainers::ImageExt;
+use testcontainers::core::Mount;
 use tokio::sync::OnceCell;
 
 pub use options::KafkaOptions;
@@ -67,6 +68,10 @@ impl Kafka {
             let container = Container::start("kafka", |image| {
                 let image = image.with_cmd(format).with_env_var("JAVA_OPTIONS", &options.java);
                 let image = image.with_copy_to("/etc/tidelock/server.properties", settings.into_bytes());
+                let image = match options.in_memory {
+                    true => image.with_mount(Mount::tmpfs_mount(settings::DATA_PATH)),
+                    false => image,
+                };
                 match &secured {
                     Some(secured) => image
                         .with_copy_to(settings::KEYS_PATH, secured.server_keys())

@@ -10,6 +10,7 @@ pub struct KafkaOptions {
     pub(super) features: Vec<(String, u16)>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) java: String,
+    pub(super) in_memory: bool,
 }
 
 impl Default for KafkaOptions {
@@ -21,6 +22,7 @@ impl Default for KafkaOptions {
             features: Vec::new(),
             settings: Vec::new(),
             // Starts quickly on a small machine. Whoever measures chooses otherwise.
+            in_memory: false,
             java: "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1".to_owned(),
         }
     }
@@ -61,6 +63,13 @@ impl KafkaOptions {
     #[must_use]
     pub fn with_setting(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Keeps the brokers' data in memory. A broker that is stopped or killed has lost it.
+    #[must_use]
+    pub fn with_data_in_memory(mut self) -> Self {
+        self.in_memory = true;
         self
     }
 

@@ -2,6 +2,9 @@
 
 use super::{KafkaOptions, Ports, Secured};
 
+/// Where a broker keeps its data, as the image's start script expects.
+pub(super) const DATA_PATH: &str = "/tmp/tidelock";
+
 /// Where the certificate and key of the listeners with TLS are put.
 pub(super) const KEYS_PATH: &str = "/etc/tidelock/server.pem";
 
@@ -48,7 +51,7 @@ pub(super) fn file(
          inter.broker.listener.name=PLAINTEXT\n\
          controller.listener.names=CONTROLLER\n\
          controller.quorum.voters={voters}\n\
-         log.dirs=/tmp/tidelock\n\
+         log.dirs={DATA_PATH}\n\
          default.replication.factor={replicas}\n\
          min.insync.replicas={in_sync}\n\
          offsets.topic.num.partitions=4\n\
