@@ -242,3 +242,20 @@ async fn look(target: &Target, ours: &Identity) -> Result<KafkaCommittable> {
         partitions,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_whole_in_a_partition_where_it_begins_with_our_first_record() {
+        let begin = |offset| Begin { topic: "t".into(), partition: 0, offset };
+        assert!(begins_at(&begin(Some(7)), Some(7)));
+        assert!(!begins_at(&begin(Some(7)), Some(9)), "its beginning was ended there");
+        assert!(!begins_at(&begin(Some(7)), None), "all of it was");
+        assert!(!begins_at(&begin(Some(7)), Some(3)), "an older one is open still");
+        // The broker did not say where the first record is: that it is open must do.
+        assert!(begins_at(&begin(None), Some(7)));
+        assert!(!begins_at(&begin(None), None));
+    }
+}
