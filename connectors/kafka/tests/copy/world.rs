@@ -44,7 +44,7 @@ impl World {
             folder: tempfile::tempdir().expect("a folder"),
             feeder: Some(Feeder::start(brokers, &from, partitions)),
             fed: None,
-            reader: Reader::start(brokers, &to, Checker::new(partitions)),
+            reader: Reader::start(brokers, &to, Checker::new(partitions)).copies(brokers, &from),
             brokers: brokers.to_owned(),
             from,
             to,
@@ -240,11 +240,18 @@ impl World {
     }
 
     async fn compare(&self, fed: u64, whole: Checker) {
+        let mut in_input = Vec::new();
         for (topic, checker) in [(&self.from, Checker::new(self.partitions)), (&self.to, whole)] {
-            let (brokers, topic) = (self.brokers.clone(), topic.clone());
-            let read = tokio::task::spawn_blocking(move || read_to_the_end(&brokers, &topic, checker));
+            let (brokers, name) = (self.brokers.clone(), topic.clone());
+            let read = tokio::task::spawn_blocking(move || read_to_the_end(&brokers, &name, checker));
             let checker = read.await.expect("read");
-            assert!(checker.wrong().is_empty() && checker.is_at(fed), "{checker:#?} of {fed}");
+            if *topic == self.from {
+                in_input = checker.wrong().to_vec();
+            }
+            assert!(
+                checker.wrong() == in_input && checker.is_at(fed),
+                "{checker:#?} of {fed}, in {in_input:?}"
+            );
         }
         self.reader.assert_right();
         println!("{} partitions of {fed} records are the same, each once and in order", self.partitions);
