@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::load::Load;
 use crate::outcome::{Outcome, Setting};
 use crate::process::Process;
-use crate::reader::Reader;
+use crate::reader::{Reader, Seen};
 use crate::systems::System;
 
 /// A system that shows no record after this time was not started right.
@@ -57,6 +57,16 @@ impl Flow {
         Ok(())
     }
 
+    /// Ends all three. Returns what the reader saw.
+    pub(crate) fn stop(self, bench: &Bench, placed: &Placed) -> Result<Seen, Failure> {
+        let Self { load, process, reader, .. } = self;
+        load.stop()?;
+        let seen = reader.stop()?;
+        drop(process);
+        bench.clear(placed);
+        Ok(seen)
+    }
+
     /// Lets it run for a time, and fails where the process ends.
     pub(crate) fn run_for(&mut self, time: Duration) -> Result<(), Failure> {
         let deadline = self.clock.elapsed() + time;
@@ -81,11 +91,7 @@ pub(crate) fn warm(bench: &Bench, arguments: &Arguments, setting: &Setting) -> R
         let placed = bench.place(system, &setting)?;
         let mut flow = Flow::start(bench, &placed, &setting)?;
         flow.run_for(time)?;
-        let Flow { load, process, reader, .. } = flow;
-        load.stop()?;
-        reader.stop()?;
-        drop(process);
-        bench.clear(&placed);
+        flow.stop(bench, &placed)?;
     }
     Ok(())
 }
@@ -107,11 +113,7 @@ pub(crate) fn measure(
     flow.run_for(Duration::from_secs(setting.seconds))?;
     let (after, took) = (flow.process.usage()?, flow.clock.elapsed() - began);
     flow.wait(BEHIND_MAX, |flow| flow.reader.is_done())?;
-    let Flow { load, process, reader, .. } = flow;
-    load.stop()?;
-    let seen = reader.stop()?;
-    drop(process);
-    bench.clear(&placed);
+    let seen = flow.stop(bench, &placed)?;
     let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
     Ok(Outcome {
         records_per_second: seen.micros.len() as f64 / setting.seconds as f64,

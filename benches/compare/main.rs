@@ -78,16 +78,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let broker = Broker::start(arguments.brokers.clone(), seed)?;
         let bench =
             Bench { broker, target, seed, tidelock_properties: arguments.tidelock_properties.clone() };
+        let settings = settings(arguments);
         if arguments.brokers.is_none() {
-            let setting = settings(arguments).remove(0);
-            latency::warm(&bench, arguments, &setting)?;
+            latency::warm(&bench, arguments, &settings[0])?;
         }
         if let Some(minutes) = arguments.soak_minutes {
-            let setting = settings(arguments).remove(0);
-            return soak::run(&bench, System::Tidelock, &setting, minutes);
+            return soak::run(&bench, System::Tidelock, &settings[0], minutes);
         }
-        for setting in settings(arguments) {
-            for outcome in measure_all(&bench, arguments, &setting) {
+        for setting in &settings {
+            for outcome in measure_all(&bench, arguments, setting) {
                 outcome?.store(&results)?;
             }
         }

@@ -25,12 +25,9 @@ pub(crate) fn run(bench: &Bench, system: System, setting: &Setting, minutes: u64
         let minute = look as f64 / 2.0;
         println!("| {minute} | {memory_mib:.1} | {threads} | {connections} | {cpu_seconds:.1} | {behind} |");
     }
-    let Flow { load, reader, process, .. } = flow;
-    load.stop()?;
-    let seen = reader.stop()?;
+    let log = flow.process.tail();
+    let seen = flow.stop(bench, &placed)?;
     println!("records that came again or out of order: {}", seen.wrong);
-    println!("the end of its log:\n{}", process.tail());
-    drop(process);
-    bench.clear(&placed);
+    println!("the end of its log:\n{log}");
     Ok(())
 }

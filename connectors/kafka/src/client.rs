@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use tidelock::{Error, Result};
 
 use crate::committable::KafkaCommittable;
-use crate::control::cluster::Cluster;
+use crate::control::cluster::{AT_ONCE, Cluster};
 use crate::control::fault::Fault;
-use crate::control::transactions::{Described, Listed};
+use crate::control::transactions::{ActiveProducer, Described, Listed};
 use crate::finish::finish;
 use crate::properties::Properties;
 use crate::verdict::{Verdict, judge, open_in};
@@ -29,6 +30,27 @@ impl Examined {
     pub fn new(verdict: Verdict, described: Option<Described>, not_open_in: Option<(String, i32)>) -> Self {
         Self { verdict, described, not_open_in }
     }
+}
+
+/// A partition that a prepared transaction wrote to.
+pub(crate) struct Place<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    /// The transaction, where the partition holds it open.
+    pub(crate) open: Option<ActiveProducer>,
+}
+
+/// Asks each partition of a prepared transaction whether it holds it open.
+pub(crate) async fn look_at_places<'a>(
+    cluster: &Cluster,
+    ours: &'a KafkaCommittable,
+) -> Result<Vec<Place<'a>>, Fault> {
+    let looks = ours.places().map(|(topic, partition)| async move {
+        let producers = cluster.producers(topic, partition).await?;
+        Ok(Place { topic, partition, open: open_in(ours, producers) })
+    });
+    let looks: Vec<_> = looks.collect();
+    stream::iter(looks).buffered(AT_ONCE).try_collect().await
 }
 
 /// The transactions of a cluster.
@@ -90,12 +112,10 @@ impl Transactions {
         let described = self.describe(&ours.transactional_id).await?;
         let verdict = judge(ours, described.as_ref());
         if verdict == Verdict::Open {
-            for (topic, partition) in ours.places() {
-                let producers = self.cluster.producers(topic, partition).await.map_err(failed)?;
-                if open_in(ours, producers).is_none() {
-                    let not_open_in = Some((topic.to_owned(), partition));
-                    return Ok(Examined { verdict: Verdict::Lost, described, not_open_in });
-                }
+            let places = look_at_places(&self.cluster, ours).await.map_err(failed)?;
+            if let Some(place) = places.iter().find(|place| place.open.is_none()) {
+                let not_open_in = Some((place.topic.to_owned(), place.partition));
+                return Ok(Examined { verdict: Verdict::Lost, described, not_open_in });
             }
         }
         Ok(Examined { verdict, described, not_open_in: None })

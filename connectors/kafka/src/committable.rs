@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tidelock::{Committable, DELIMITER, Result, TargetName, Versioned, unknown_version};
+use tidelock::{Committable, DELIMITER, Error, Result, TargetName, Versioned, unknown_version};
 
 /// A prepared transaction: all that a fresh process needs to end it or to find out what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,28 @@ impl KafkaCommittable {
         self.partitions
             .iter()
             .flat_map(|(topic, partitions)| partitions.iter().map(move |one| (topic.as_str(), *one)))
+    }
+
+    /// Names it in an error.
+    pub(crate) fn named_in(&self, error: Error) -> Error {
+        error
+            .with("transactional_id", &self.transactional_id)
+            .with("producer_id", self.producer_id)
+            .with("producer_epoch", self.producer_epoch)
+    }
+
+    /// One for tests of decisions: begun at 1,000 by producer 7 in producer epoch 3.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            cluster_id: "c".into(),
+            transactional_id: "a.out.1.0.0".into(),
+            producer_id: 7,
+            producer_epoch: 3,
+            started_at_ms: 1_000,
+            timeout_ms: 60_000,
+            partitions: BTreeMap::from([("t".to_owned(), vec![0])]),
+        }
     }
 }
 

@@ -15,18 +15,15 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep};
 
+use crate::client::{Place, look_at_places};
 use crate::committable::KafkaCommittable;
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
-use crate::control::transactions::{ActiveProducer, Described, TransactionState};
-use crate::verdict::{Verdict, judge, open_in};
-
-/// Partitions asked at once.
-const AT_ONCE: usize = 16;
+use crate::control::transactions::{Described, TransactionState};
+use crate::verdict::{Verdict, judge};
 
 /// An idle broker has written its markers after this.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -39,13 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks without asking the coordinator: it is nearly always done by then.
 const LOOKS_BEFORE_ASKING: u32 = 4;
-
-/// A partition that holds a committed transaction open.
-struct Unfinished<'a> {
-    topic: &'a str,
-    partition: i32,
-    producer: ActiveProducer,
-}
 
 /// What the coordinator says of a commit that is not visible yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,15 +69,14 @@ pub(crate) async fn finish(cluster: &Cluster, ours: &KafkaCommittable) -> Result
     loop {
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
-        let unfinished = unfinished(cluster, ours).await?;
+        let mut unfinished = look_at_places(cluster, ours).await.map_err(failed)?;
+        unfinished.retain(|place| place.open.is_some());
         let Some(first) = unfinished.first() else { return Ok(()) };
         if Instant::now() > deadline {
             let why =
                 "a commit is not visible: a partition holds it open, and its coordinator goes on with it";
-            return Err(Error::new(ErrorKind::Unavailable, "finish a commit in Kafka", why)
-                .with("transactional_id", &ours.transactional_id)
-                .with("topic", first.topic)
-                .with("partition", first.partition));
+            let error = Error::new(ErrorKind::Unavailable, "finish a commit in Kafka", why);
+            return Err(ours.named_in(error).with("topic", first.topic).with("partition", first.partition));
         }
         looks += 1;
         if looks < LOOKS_BEFORE_ASKING {
@@ -106,25 +95,15 @@ pub(crate) async fn finish(cluster: &Cluster, ours: &KafkaCommittable) -> Result
     }
 }
 
-async fn unfinished<'a>(cluster: &Cluster, ours: &'a KafkaCommittable) -> Result<Vec<Unfinished<'a>>> {
-    let looks = ours.places().map(|(topic, partition)| async move {
-        let producers = cluster.producers(topic, partition).await.map_err(failed)?;
-        let producer = open_in(ours, producers);
-        Ok(producer.map(|producer| Unfinished { topic, partition, producer }))
-    });
-    let looks: Vec<_> = looks.collect();
-    let found: Vec<Option<Unfinished<'a>>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
-}
-
 /// Writes the markers that are proven to be missing.
 async fn mark(
     cluster: &Cluster,
     ours: &KafkaCommittable,
     producer_epoch: i16,
-    unfinished: &[Unfinished<'_>],
+    unfinished: &[Place<'_>],
 ) -> Result<()> {
-    for Unfinished { topic, partition, producer } in unfinished {
+    for Place { topic, partition, open } in unfinished {
+        let Some(producer) = open else { continue };
         tracing::warn!(
             transactional_id = %ours.transactional_id,
             producer_id = ours.producer_id,
@@ -156,10 +135,7 @@ fn not_finished(fault: Fault, ours: &KafkaCommittable, topic: &str, partition: i
     let retry = if cause.kind() == ErrorKind::Auth { Retry::Halt } else { cause.retry() };
     let why = "the broker calls a commit complete that a partition holds open, and its marker could not be \
                written; readers wait there, and an abort would lose what is committed";
-    Error::new(cause.kind(), "finish a commit in Kafka", why)
-        .with("transactional_id", &ours.transactional_id)
-        .with("producer_id", ours.producer_id)
-        .with("producer_epoch", ours.producer_epoch)
+    ours.named_in(Error::new(cause.kind(), "finish a commit in Kafka", why))
         .with("topic", topic)
         .with("partition", partition)
         .with(
@@ -173,22 +149,12 @@ fn not_finished(fault: Fault, ours: &KafkaCommittable, topic: &str, partition: i
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
     fn only_this_commit_said_to_be_complete_proves_that_a_marker_is_missing() {
         use TransactionState as S;
-        let ours = KafkaCommittable {
-            cluster_id: "c".into(),
-            transactional_id: "a.out.1.0.0".into(),
-            producer_id: 7,
-            producer_epoch: 3,
-            started_at_ms: 1_000,
-            timeout_ms: 60_000,
-            partitions: BTreeMap::new(),
-        };
+        let ours = KafkaCommittable::example();
         let table = [
             (S::PrepareCommit, 3, 1_000, Says::Underway),
             (S::CompleteCommit, 3, 1_000, Says::Complete(3)),

@@ -29,7 +29,7 @@ use tidelock::{
 use crate::client::{Examined, Transactions};
 use crate::committable::{KafkaCommittable, SlotName};
 use crate::config::{Guarantee, KafkaSinkConfig, refuse};
-use crate::control::cluster::Cluster;
+use crate::control::cluster::{AT_ONCE, Cluster};
 use crate::control::fault::Fault;
 use crate::finish::finish;
 use crate::librdkafka::Librdkafka;
@@ -38,9 +38,6 @@ use crate::slots::Slots;
 use crate::sweep::Sweeper;
 use crate::verdict::{Verdict, cannot_commit};
 use crate::writer::{KafkaWriter, Mode, Transactional};
-
-/// Transactions looked at or ended at once.
-const AT_ONCE: usize = 16;
 
 /// Between two looks for what an older attempt began meanwhile. It hides what is committed no longer.
 const SWEEP_PAUSE: Duration = Duration::from_secs(5);

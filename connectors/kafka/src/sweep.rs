@@ -11,13 +11,10 @@ use futures::{TryStreamExt, stream};
 use tidelock::{Attempt, Pending, Result, Uid};
 
 use crate::committable::{KafkaCommittable, SlotName};
-use crate::control::cluster::Cluster;
+use crate::control::cluster::{AT_ONCE, Cluster};
 use crate::control::fault::Fault;
 use crate::control::transactions::{Described, Listed, TransactionState};
 use crate::verdict::{Verdict, judge};
-
-/// Transactional ids dealt with at once.
-const AT_ONCE: usize = 16;
 
 /// Sweeps what older attempts of one sink left.
 #[derive(Debug, Default)]
@@ -148,8 +145,6 @@ fn failed(fault: Fault) -> tidelock::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn described(state: TransactionState, producer_epoch: i16, start_time_ms: i64) -> Described {
@@ -160,18 +155,6 @@ mod tests {
             start_time_ms,
             timeout_ms: 60_000,
             partitions: vec![],
-        }
-    }
-
-    fn listed() -> KafkaCommittable {
-        KafkaCommittable {
-            cluster_id: "c".into(),
-            transactional_id: "a.out.1.0.0".into(),
-            producer_id: 7,
-            producer_epoch: 3,
-            started_at_ms: 1_000,
-            timeout_ms: 60_000,
-            partitions: BTreeMap::new(),
         }
     }
 
@@ -198,9 +181,19 @@ mod tests {
     fn what_a_snapshot_lists_is_never_touched_but_a_later_transaction_under_its_id_is() {
         use TransactionState as S;
         for state in [S::Ongoing, S::PrepareCommit, S::CompleteCommit, S::CompleteAbort, S::Empty] {
-            assert_eq!(need(Some(&listed()), Some(&described(state, 3, 1_000))), Need::Later, "{state:?}");
+            assert_eq!(
+                need(Some(&KafkaCommittable::example()), Some(&described(state, 3, 1_000))),
+                Need::Later,
+                "{state:?}"
+            );
         }
-        assert_eq!(need(Some(&listed()), Some(&described(S::CompleteAbort, 4, 1_000))), Need::Later);
-        assert_eq!(need(Some(&listed()), Some(&described(S::Ongoing, 3, 1_001))), Need::Fence);
+        assert_eq!(
+            need(Some(&KafkaCommittable::example()), Some(&described(S::CompleteAbort, 4, 1_000))),
+            Need::Later
+        );
+        assert_eq!(
+            need(Some(&KafkaCommittable::example()), Some(&described(S::Ongoing, 3, 1_001))),
+            Need::Fence
+        );
     }
 }

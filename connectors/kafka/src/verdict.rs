@@ -108,10 +108,7 @@ pub(crate) fn cannot_commit(found: &Examined, ours: &KafkaCommittable, now_ms: i
             format!("{state:?} of {producer_id} in producer epoch {producer_epoch} begun at {start_time_ms}")
         },
     );
-    Error::new(kind, "commit to Kafka", message)
-        .with("transactional_id", &ours.transactional_id)
-        .with("producer_id", ours.producer_id)
-        .with("producer_epoch", ours.producer_epoch)
+    ours.named_in(Error::new(kind, "commit to Kafka", message))
         .with("begun_at_ms", ours.started_at_ms)
         .with("age_ms", now_ms.saturating_sub(ours.started_at_ms))
         .with("timeout_ms", ours.timeout_ms)
@@ -121,22 +118,12 @@ pub(crate) fn cannot_commit(found: &Examined, ours: &KafkaCommittable, now_ms: i
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use tidelock::Retry;
 
     use super::*;
 
     fn ours() -> KafkaCommittable {
-        KafkaCommittable {
-            cluster_id: "c".into(),
-            transactional_id: "a.out.1.0.0".into(),
-            producer_id: 7,
-            producer_epoch: 3,
-            started_at_ms: 1_000,
-            timeout_ms: 60_000,
-            partitions: BTreeMap::from([("t".to_owned(), vec![0])]),
-        }
+        KafkaCommittable::example()
     }
 
     fn theirs(state: TransactionState, producer_epoch: i16, start_time_ms: i64) -> Described {

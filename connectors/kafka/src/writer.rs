@@ -11,15 +11,13 @@ use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, SinkWriter};
 use tokio::time::Instant;
 
 use crate::committable::KafkaCommittable;
+use crate::control::cluster::AT_ONCE;
 use crate::control::transactions::TransactionState;
 use crate::policy::{is_too_large, replace_too_large};
 use crate::record::ProducerRecord;
 use crate::sink::Target;
 use crate::slots::{Identity, Ready, Slots};
 use crate::wire::{Begin, Wire};
-
-/// Partitions asked at once.
-const AT_ONCE: usize = 16;
 
 /// Writes to Kafka: see [`KafkaSink`](crate::KafkaSink).
 pub struct KafkaWriter {

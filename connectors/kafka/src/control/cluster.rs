@@ -24,6 +24,9 @@ use crate::properties::Properties;
 /// Requests under way at once, so also connections: for all brokers together.
 const REQUESTS_MAX: usize = 32;
 
+/// Requests that one task has under way at once: it leaves as many to others.
+pub(crate) const AT_ONCE: usize = REQUESTS_MAX / 2;
+
 /// Connections kept open to one broker while nothing is asked.
 const IDLE_MAX: usize = 4;
 

@@ -10,6 +10,7 @@ use rdkafka::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tidelock::{Attempt, CommitPermit, Epoch, Generation, JobId, Pending, Position, Uid, WriterId};
@@ -45,25 +46,31 @@ fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     config(brokers).create().expect("an admin client")
 }
 
+async fn create(brokers: &str, topic: NewTopic<'_>) {
+    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
+    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+}
+
 /// Makes a topic.
 pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) {
     // As many replicas as is usual in this cluster. Kept for ever: records of tests have old timestamps.
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
-    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
-    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+    create(brokers, NewTopic::new(name, partitions, TopicReplication::Fixed(-1)).set("retention.ms", "-1"))
+        .await;
 }
 
 /// Makes a topic whose partitions are on one broker each.
 pub(crate) async fn create_topic_with_one_replica(brokers: &str, name: &str, partitions: i32) {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
-    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+    create(brokers, NewTopic::new(name, partitions, TopicReplication::Fixed(1))).await;
+}
+
+fn metadata(brokers: &str, topic: &str) -> Metadata {
+    let client: BaseConsumer = config(brokers).create().expect("a client");
+    client.fetch_metadata(Some(topic), Duration::from_secs(60)).expect("an answer")
 }
 
 /// Who leads each partition of a topic.
 pub(crate) fn leaders(brokers: &str, topic: &str) -> Vec<i32> {
-    let client: BaseConsumer = config(brokers).create().expect("a client");
-    let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(60)).expect("an answer");
+    let metadata = metadata(brokers, topic);
     let mut leaders: Vec<_> =
         metadata.topics()[0].partitions().iter().map(|one| (one.id(), one.leader())).collect();
     leaders.sort_unstable();
@@ -80,9 +87,7 @@ pub(crate) fn coordinator(brokers: &str, id: &str) -> i32 {
 
 /// Where one broker of several listens.
 pub(crate) fn address_of(brokers: &str, id: i32) -> String {
-    let client: BaseConsumer = config(brokers).create().expect("a client");
-    let metadata =
-        client.fetch_metadata(Some("__transaction_state"), Duration::from_secs(60)).expect("an answer");
+    let metadata = metadata(brokers, "__transaction_state");
     let broker = metadata.brokers().iter().find(|one| one.id() == id).expect("one of them");
     format!("{}:{}", broker.host(), broker.port())
 }
@@ -145,8 +150,7 @@ pub(crate) async fn create_compacted_topic(brokers: &str, name: &str) {
         .set("cleanup.policy", "compact")
         .set("segment.ms", "100")
         .set("min.cleanable.dirty.ratio", "0.001");
-    let made = admin(brokers).create_topics(&[topic], &AdminOptions::new()).await.expect("an answer");
-    made.into_iter().for_each(|one| drop(one.expect("a topic")));
+    create(brokers, topic).await;
 }
 
 /// Writes records with these keys to the first partition.

@@ -68,9 +68,10 @@ impl Kafka {
             let container = Container::start("kafka", |image| {
                 let image = image.with_cmd(format).with_env_var("JAVA_OPTIONS", &options.java);
                 let image = image.with_copy_to("/etc/tidelock/server.properties", settings.into_bytes());
-                let image = match options.in_memory {
-                    true => image.with_mount(Mount::tmpfs_mount(settings::DATA_PATH)),
-                    false => image,
+                let image = if options.in_memory {
+                    image.with_mount(Mount::tmpfs_mount(settings::DATA_PATH))
+                } else {
+                    image
                 };
                 match &secured {
                     Some(secured) => image
