@@ -139,7 +139,12 @@ pub(crate) async fn run() -> Result<()> {
         row("map, filter; 1 worker", batch, &used, by_hand.cpu_ns());
         for workers in [1, 2] {
             let used = in_a_job(workers, batch, keyed).await?;
-            row(&format!("keyed sum; {workers} workers"), batch, &used, by_hand.cpu_ns());
+            row(
+                &format!("keyed sum; {workers} worker{}", if workers == 1 { "" } else { "s" }),
+                batch,
+                &used,
+                by_hand.cpu_ns(),
+            );
         }
     }
     Ok(())

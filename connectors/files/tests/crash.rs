@@ -20,6 +20,7 @@ use tidelock::{
 };
 use tidelock_files::{FileCommittable, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig};
 use tidelock_files::{SinkFormat, SourceFormat};
+use tidelock_testkit::SmallDisk;
 
 const ROWS: u64 = 20_000;
 const KILLS: usize = 15;
@@ -192,33 +193,15 @@ fn kills_at_random_moments_lose_and_double_nothing_and_no_visible_file_ever_chan
     assert!(seen.iter().all(|(name, content)| now.get(name) == Some(content)), "a visible file changed");
 }
 
-/// A file system of 1 MiB; nothing where this process may not mount one.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = TempDir::new().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
-        mount.status().is_ok_and(|status| status.success()).then_some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.path().display());
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_names_the_file_and_nothing_is_lost_once_there_is_space() {
-    let Some(disk) = SmallDisk::mount() else {
+    let folder = TempDir::new().unwrap();
+    let Some(_disk) = SmallDisk::mount(folder.path(), 1024) else {
         println!("skipped: this process may not mount a small file system");
         return;
     };
-    let out = disk.0.path().join("out");
-    let sink = sink(disk.0.path());
+    let out = folder.path().join("out");
+    let sink = sink(folder.path());
     let mut writer = start(&sink, 1).await;
     let pending = prepare(&mut writer, 1, 1, (0..100).map(row).collect()).await.unwrap();
     // More than the disk in one epoch: once in the middle of writing, once when the file is closed.

@@ -23,7 +23,7 @@ const SPLITS: u64 = 4;
 const LENGTH: u64 = 600;
 const KEYS: u64 = 7;
 
-/// What a child is told, as one variable: directory, number of the process, ports, where to fail.
+/// What a child is told, as one variable: directory, number of the process, ports, where to fail, how much there is.
 const CHILD: &str = "TIDELOCK_TEST_CHILD";
 
 /// Not a test of its own: the job, where this executable is started as one of its processes.
@@ -31,10 +31,11 @@ const CHILD: &str = "TIDELOCK_TEST_CHILD";
 async fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };
     let told: Vec<&str> = told.split(' ').collect();
-    let [directory, process, ports, fail_at] = told[..] else { panic!("{told:?}") };
+    let [directory, process, ports, fail_at, length] = told[..] else { panic!("{told:?}") };
     let addresses = ports.split(',').map(|port| format!("127.0.0.1:{port}")).collect();
     let workers = Workers::processes(process.parse().unwrap(), addresses, 2).unwrap();
-    let result = run(Path::new(directory), workers, fail_at.parse().unwrap()).await;
+    let numbers = Numbers { splits: SPLITS, length: length.parse().unwrap() };
+    let result = run(Path::new(directory), workers, fail_at.parse().unwrap(), numbers).await;
     match result {
         Ok(closed) => println!("ended: {closed}"),
         Err(error) => {
@@ -44,14 +45,14 @@ async fn child() {
     }
 }
 
-async fn run(directory: &Path, workers: Workers, fail_at: u64) -> Result<String> {
+async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers) -> Result<String> {
     let mut config = JobConfig::new(JobId::new("numbers")?, directory.join("log").to_str().unwrap());
     config.settings.interval = Duration::from_millis(20);
     let job = Job::open(config).await?.restarts(Restarts::never()).stop_on_signals();
     if let Some(restored) = job.restored() {
         println!("restored: {}", restored.id.epoch);
     }
-    let source = Arc::new(Numbers { splits: SPLITS, length: LENGTH });
+    let source = Arc::new(numbers);
     let sink = Arc::new(LinesSink::new(directory.join("rows"), Uid::new("rows")?));
     let ended = job.run(workers, move |graph| {
         graph
@@ -78,10 +79,10 @@ struct Processes(Vec<Child>);
 
 impl Processes {
     fn start(directory: &Path, fail_at: u64) -> Self {
-        Self::start_many(2, directory, fail_at)
+        Self::start_many(2, directory, fail_at, LENGTH)
     }
 
-    fn start_many(processes: usize, directory: &Path, fail_at: u64) -> Self {
+    fn start_many(processes: usize, directory: &Path, fail_at: u64, length: u64) -> Self {
         let listeners: Vec<_> =
             (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<_> =
@@ -90,7 +91,10 @@ impl Processes {
         let start = |process: usize| {
             Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "child", "--nocapture"])
-                .env(CHILD, format!("{} {process} {} {fail_at}", directory.display(), ports.join(",")))
+                .env(
+                    CHILD,
+                    format!("{} {process} {} {fail_at} {length}", directory.display(), ports.join(",")),
+                )
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -149,14 +153,14 @@ fn lines_of(path: &Path) -> Vec<String> {
 }
 
 /// Every number once, and every key counted without a gap.
-fn assert_exactly_once(directory: &Path) {
+fn assert_exactly_once(directory: &Path, length: u64) {
     let (mut numbers, mut counts) = (BTreeMap::new(), BTreeMap::<u64, Vec<u64>>::new());
     for row in rows(directory) {
         let fields: Vec<u64> = row.split(' ').map(|field| field.parse().unwrap()).collect();
         *numbers.entry((fields[0], fields[1])).or_insert(0) += 1;
         counts.entry(fields[2]).or_default().push(fields[3]);
     }
-    let every = (0..SPLITS).flat_map(|split| (0..LENGTH).map(move |number| ((split, number), 1)));
+    let every = (0..SPLITS).flat_map(|split| (0..length).map(move |number| ((split, number), 1)));
     assert_eq!(numbers, every.collect::<BTreeMap<_, _>>());
     for counts in counts.values_mut() {
         counts.sort_unstable();
@@ -174,7 +178,7 @@ fn two_processes_run_one_job_to_its_end() {
         let (well, said) = processes.wait(process, SOON);
         assert!(well && said.contains("ended: Finished"), "{said}");
     }
-    assert_exactly_once(directory.path());
+    assert_exactly_once(directory.path(), LENGTH);
 }
 
 #[test]
@@ -196,7 +200,7 @@ fn when_one_is_killed_the_other_ends_and_a_restart_continues() {
         let (well, said) = processes.wait(process, SOON);
         assert!(well && said.contains("restored: "), "{said}");
     }
-    assert_exactly_once(directory.path());
+    assert_exactly_once(directory.path(), LENGTH);
 }
 
 #[test]
@@ -211,7 +215,7 @@ fn when_one_fails_both_end_with_its_error() {
     for process in [0, 1] {
         assert!(processes.wait(process, SOON).0);
     }
-    assert_exactly_once(directory.path());
+    assert_exactly_once(directory.path(), LENGTH);
 }
 
 #[test]
@@ -232,7 +236,28 @@ fn when_one_is_paused_the_other_ends_and_a_restart_continues() {
     for process in [0, 1] {
         assert!(processes.wait(process, SOON).0);
     }
-    assert_exactly_once(directory.path());
+    assert_exactly_once(directory.path(), LENGTH);
+}
+
+#[test]
+fn a_newer_start_of_the_job_fences_every_older_process() {
+    let directory = tempfile::tempdir().unwrap();
+    // Long enough that the older ones are not done before the newer ones are there.
+    let length = 5 * LENGTH;
+    let mut older = Processes::start_many(2, directory.path(), u64::MAX, length);
+    while rows(directory.path()).len() < 200 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut newer = Processes::start_many(2, directory.path(), u64::MAX, length);
+    for process in [0, 1] {
+        let (well, said) = older.wait(process, SOON);
+        assert!(!well && said.contains("a newer attempt owns this job"), "{process}: {said}");
+    }
+    for process in [0, 1] {
+        let (well, said) = newer.wait(process, SOON);
+        assert!(well && said.contains("restored: ") && said.contains("ended: Finished"), "{said}");
+    }
+    assert_exactly_once(directory.path(), length);
 }
 
 #[test]
@@ -240,7 +265,7 @@ fn a_signal_stops_a_job_with_a_checkpoint_and_a_restart_continues() {
     let directory = tempfile::tempdir().unwrap();
     for signal in ["-TERM", "-INT"] {
         let before = rows(directory.path()).len();
-        let mut processes = Processes::start_many(1, directory.path(), u64::MAX);
+        let mut processes = Processes::start_many(1, directory.path(), u64::MAX, LENGTH);
         while rows(directory.path()).len() < before + 200 {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -254,5 +279,5 @@ fn a_signal_stops_a_job_with_a_checkpoint_and_a_restart_continues() {
         let (well, said) = processes.wait(process, SOON);
         assert!(well && said.contains("ended: Finished"), "{said}");
     }
-    assert_exactly_once(directory.path());
+    assert_exactly_once(directory.path(), LENGTH);
 }

@@ -1,9 +1,12 @@
 //! What goes wrong is named, and nothing is lost once it is mended.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tidelock_e2e::{Watcher, World};
+use tidelock_testkit::SmallDisk;
 
 /// Replaces a text in a file by one of the same length, and keeps its time: the file is the same as before,
 /// as far as anybody can tell from the outside.
@@ -68,6 +71,61 @@ fn a_folder_that_cannot_be_written_is_named_and_nothing_is_lost_once_it_can() {
     world.start(&[]).ended().assert_error(1, &[world.out().to_str().expect("UTF-8")]);
     fs::remove_file(world.out()).expect("a file");
     world.start(&["--rate", "0"]).ended().assert_success();
+    world.assert_exact();
+}
+
+/// A small disk in the place of a folder; nothing where this process may not mount one.
+fn small_disk(folder: &Path) -> Option<SmallDisk> {
+    fs::create_dir(folder).expect("a folder");
+    let disk = SmallDisk::mount(folder, 32 * 1024);
+    if disk.is_none() {
+        println!("skipped: this process may not mount a small file system");
+    }
+    disk
+}
+
+/// Takes all the space that is left, until the returned file is removed.
+fn fill(folder: &Path) -> PathBuf {
+    let path = folder.join(".filler");
+    let mut file = File::create(&path).expect("a file");
+    let full = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("the disk is small");
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    path
+}
+
+#[test]
+fn a_full_disk_under_the_rows_is_named_and_nothing_is_lost_once_there_is_space() {
+    let world = World::new();
+    let Some(_disk) = small_disk(&world.out()) else { return };
+    let watcher = Watcher::start(world.out());
+    let mut job = world.start(&["--rate", "9000"]);
+    job.wait_for("a row is visible", |_| watcher.rows() > 0);
+    let filler = fill(&world.out());
+    job.ended().assert_error(1, &["no space left", world.out().to_str().expect("UTF-8")]);
+    fs::remove_file(filler).expect("a file");
+    world.start(&["--rate", "0"]).ended().assert_success();
+    watcher.assert_nothing_changed();
+    world.assert_exact();
+}
+
+#[test]
+fn a_full_disk_under_the_checkpoints_is_named_and_the_job_goes_on_once_there_is_space() {
+    let world = World::new();
+    let checkpoints = world.path("checkpoints");
+    let Some(_disk) = small_disk(&checkpoints) else { return };
+    let watcher = Watcher::start(world.out());
+    let mut job = world.start(&["--rate", "9000"]);
+    job.wait_for("a row is visible", |_| watcher.rows() > 0);
+    let filler = fill(&checkpoints);
+    // Time for some checkpoints to fail. What it said of them is looked at in the end.
+    std::thread::sleep(Duration::from_millis(500));
+    fs::remove_file(filler).expect("a file");
+    let ended = job.ended();
+    ended.assert_success();
+    for part in ["the disk is full", checkpoints.to_str().expect("UTF-8")] {
+        assert!(ended.errors.contains(part), "{part:?} is not in: {}", ended.errors);
+    }
+    watcher.assert_nothing_changed();
     world.assert_exact();
 }
 

@@ -6,6 +6,7 @@
 //!   one of them fails it.
 //! - [`host`]: a whole engine in one page of plain tokio, to run the above and to copy from.
 //! - [`oracle`]: the ledger that says whether every input arrived once and in order.
+//! - [`SmallDisk`]: a disk that is soon full.
 //! - [`sim`]: a whole job in a world that crashes, pauses, delays and repeats.
 
 pub mod check;
@@ -15,6 +16,9 @@ pub mod harness;
 pub mod host;
 pub mod oracle;
 pub mod sim;
+mod small_disk;
+
+pub use small_disk::SmallDisk;
 
 /// The tutorial, compiled and run. Only for tests: a published crate does not contain the docs folder.
 #[cfg(doctest)]

@@ -93,6 +93,8 @@ struct Running<R> {
     marks: Marks,
     /// The watermark that the snapshot has.
     stored_watermark: Millis,
+    /// The barrier is through, and the epoch is not frozen yet.
+    is_passed: bool,
 }
 
 impl<L: Logic> Driver<L> {
@@ -141,7 +143,8 @@ impl<L: Logic> Driver<L> {
             capability.downgrade(&loaded.epoch.0);
         }
         let stored_watermark = marks.watermark();
-        self.running = Some(Running { aligner: self.shared.aligner(loaded.epoch), marks, stored_watermark });
+        let aligner = self.shared.aligner(loaded.epoch);
+        self.running = Some(Running { aligner, marks, stored_watermark, is_passed: false });
         Ok(())
     }
 
@@ -172,28 +175,37 @@ impl<L: Logic> Driver<L> {
         Ok(())
     }
 
-    /// Closes every epoch that is complete: freezes, and only then touches what came early.
-    fn close(&mut self, frontier: &MutableAntichain<Time>, outputs: &mut Outputs<L>) -> Result<()> {
-        while let Some(running) = &mut self.running
-            && running.aligner.is_complete(frontier)
-        {
-            let epoch = running.aligner.open();
-            let watermark = self.setting.watermark;
-            let moved = std::mem::replace(&mut running.stored_watermark, watermark) != watermark;
-            let delta = self.logic.freeze()?;
-            let frozen = Frozen { epoch, delta, watermark: moved.then_some(watermark) };
-            self.frozen.try_send(frozen).map_err(|_| {
-                Error::new(ErrorKind::Other, "freeze", "too many epochs wait for their state to be stored")
-            })?;
-            let early = running.aligner.advance();
-            let next = running.aligner.open();
-            self.send(outputs);
-            for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
-                capability.downgrade(&next.0);
-            }
-            for batch in early {
-                self.apply(batch)?;
-            }
+    /// Lets the barrier pass where everything of the open epoch has arrived, and says whether it did. What is
+    /// behind the operator goes on while this one freezes.
+    fn pass_on(&mut self, frontier: &MutableAntichain<Time>) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        if !running.aligner.is_complete(frontier) {
+            return false;
+        }
+        running.is_passed = true;
+        let next = running.aligner.open().next();
+        for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
+            capability.downgrade(&next.0);
+        }
+        true
+    }
+
+    /// Freezes an epoch that the barrier has passed. Comes before any record is applied.
+    fn close(&mut self) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        if !std::mem::take(&mut running.is_passed) {
+            return Ok(());
+        }
+        let epoch = running.aligner.open();
+        let watermark = self.setting.watermark;
+        let moved = std::mem::replace(&mut running.stored_watermark, watermark) != watermark;
+        let delta = self.logic.freeze()?;
+        let frozen = Frozen { epoch, delta, watermark: moved.then_some(watermark) };
+        self.frozen.try_send(frozen).map_err(|_| {
+            Error::new(ErrorKind::Other, "freeze", "too many epochs wait for their state to be stored")
+        })?;
+        for batch in running.aligner.advance() {
+            self.apply(batch)?;
         }
         Ok(())
     }
@@ -242,6 +254,7 @@ pub(crate) fn add<'s, L: Logic>(
         move |frontiers: &[MutableAntichain<Time>]| {
             let result = place.run(|| {
                 driver.begin()?;
+                driver.close()?;
                 let mut result = Ok(());
                 input.for_each(|capability, batch| {
                     if let (Ok(()), Some(time)) = (&result, capability.least()) {
@@ -249,8 +262,10 @@ pub(crate) fn add<'s, L: Logic>(
                     }
                 });
                 result?;
-                driver.close(&frontiers[0], &mut outputs)?;
                 driver.send(&mut outputs);
+                if driver.pass_on(&frontiers[0]) {
+                    activator.activate();
+                }
                 Ok(())
             });
             if let Err(error) = result {

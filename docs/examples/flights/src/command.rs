@@ -1,9 +1,11 @@
 //! The command: from arguments to an exit code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tidelock::{Error, ErrorKind};
+use tracing_subscriber::EnvFilter;
 
 use crate::options::Options;
 
@@ -13,10 +15,13 @@ const FENCED: u8 = 3;
 /// Does what the arguments of the process say.
 pub async fn main() -> ExitCode {
     let options = Options::parse();
-    if std::env::var_os("RUST_LOG").is_some() {
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let on_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(on_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     let done = match options.crash {
         Some(kills) => crate::crash::run(&options, kills).await,
         None => crate::job::run(&options).await,
