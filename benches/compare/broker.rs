@@ -16,6 +16,10 @@ use crate::Failure;
 const JAVA: &str = "-Xms4g -Xmx4g -Xmn2g -XX:+UseG1GC -XX:InitiatingHeapOccupancyPercent=35 \
                     -XX:+ExplicitGCInvokesConcurrent";
 
+/// A container has the weight of one thread outside of it. The broker has some twenty that work, each of which would
+/// wait for tenths of a second while a system or the load is busy; on a machine of its own it would not.
+const CPU_SHARES: i64 = 16 * 1024;
+
 /// Whole names of topics never come again, so that a late deletion cannot hit a new one.
 static TOPICS: AtomicU64 = AtomicU64::new(0);
 
@@ -38,6 +42,7 @@ impl Broker {
                 // On one disk with the job's checkpoints the broker would pay for their fsyncs, and they for its
                 // page cache: the 99th percentile of Tidelock was twice as high.
                 let options = KafkaOptions::default().with_java(JAVA).with_data_in_memory();
+                let options = options.with_cpu_shares(CPU_SHARES);
                 let kafka = runtime.block_on(Kafka::start(options));
                 let kafka = kafka.map_err(|error| Failure::new("start the broker", error))?;
                 (kafka.brokers(), Some(kafka))

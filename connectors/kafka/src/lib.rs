@@ -8,6 +8,7 @@ mod control;
 mod decode;
 mod error;
 mod finish;
+mod held;
 mod librdkafka;
 mod logging;
 mod policy;

@@ -12,7 +12,7 @@ use crate::record::{Header, ProducerRecord};
 const OVERHEAD_BYTES: usize = 128;
 
 /// A record's size as the broker counts it, about.
-fn size(record: &ProducerRecord) -> usize {
+pub(crate) fn size(record: &ProducerRecord) -> usize {
     let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let headers: usize =
         record.headers.iter().map(|header| header.name.len() + length(&header.value) + 10).sum();

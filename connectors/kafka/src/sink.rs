@@ -131,9 +131,9 @@ impl KafkaSink {
     }
 }
 
-/// Milliseconds since 1970, for the age in an error alone: nothing is decided by it.
+/// Milliseconds since 1970, for timestamps and for the age in an error: nothing is decided by it.
 #[allow(clippy::disallowed_methods)]
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -217,12 +217,14 @@ impl Target {
             .set("enable.idempotence", "true")
             // Java's default partitioner for records with a key; a record without one goes anywhere.
             .set("partitioner", "murmur2_random")
-            // A barrier waits for every record, so lingering is waited for at each of them. Without any, a
-            // request is sent for each handful of records, and costs job and broker more than it saves.
-            .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "262144");
-        if self.config.guarantee == Guarantee::ExactlyOnce {
+        if self.config.guarantee == Guarantee::AtLeastOnce {
+            // A barrier waits until it is over, so little of it.
+            config.set("linger.ms", "1");
+        } else {
+            // Records are held before librdkafka instead.
+            config.set("linger.ms", "0");
             config.set("transaction.timeout.ms", self.timeout_ms.to_string());
             // A record cannot be waited for longer than its transaction lasts.
             config.set("message.timeout.ms", self.timeout_ms.min(300_000).to_string());

@@ -68,6 +68,8 @@ impl Kafka {
             let container = Container::start("kafka", |image| {
                 let image = image.with_cmd(format).with_env_var("JAVA_OPTIONS", &options.java);
                 let image = image.with_copy_to("/etc/tidelock/server.properties", settings.into_bytes());
+                let shares = options.cpu_shares;
+                let image = image.with_host_config_modifier(move |host| host.cpu_shares = shares);
                 let image = if options.in_memory {
                     image.with_mount(Mount::tmpfs_mount(settings::DATA_PATH))
                 } else {
