@@ -54,8 +54,9 @@ pub(crate) struct Arguments {
     /// each has requests of its own, and while the broker compiles what serves them it stalls for tenths of a second.
     #[arg(long, default_value_t = 180)]
     pub(crate) broker_warm_up: u64,
-    /// Seconds of load on each system before it is measured, so that Java's compiler has done its work.
-    #[arg(long, default_value_t = 8)]
+    /// Seconds of load on each system before it is measured, so that Java's compiler has done its work. Flink needs
+    /// half a minute: after 6 s it was four times slower than warm.
+    #[arg(long, default_value_t = 30)]
     pub(crate) warm_up: u64,
     /// How often each system is measured.
     #[arg(long, default_value_t = 1)]

@@ -1,6 +1,6 @@
 //! A process of the job, and what it tells.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -24,6 +24,8 @@ struct Told {
     checkpoints: u64,
     epoch: u64,
     texts: Vec<String>,
+    /// What it wrote to standard error.
+    errors: String,
 }
 
 /// A running process.
@@ -32,7 +34,7 @@ pub struct Job {
     child: Child,
     told: Arc<Mutex<Told>>,
     listener: Option<JoinHandle<()>>,
-    complainer: Option<JoinHandle<String>>,
+    complainer: Option<JoinHandle<()>>,
 }
 
 /// How a process ended.
@@ -84,8 +86,8 @@ impl Job {
             .expect("the program starts");
         let told = Arc::new(Mutex::new(Told::default()));
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut err = child.stderr.take().expect("a pipe");
-        let hears = Arc::clone(&told);
+        let err = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (hears, notes) = (Arc::clone(&told), Arc::clone(&told));
         let listener = std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
                 // The last line of a killed process may be cut off.
@@ -95,9 +97,9 @@ impl Job {
             }
         });
         let complainer = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = err.read_to_string(&mut text);
-            text
+            for line in err.lines().map_while(Result::ok) {
+                notes.lock().expect("no panic").errors += &format!("{line}\n");
+            }
         });
         Self { child, told, listener: Some(listener), complainer: Some(complainer) }
     }
@@ -132,8 +134,8 @@ impl Job {
                 return;
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                let errors = self.complainer.take().and_then(|thread| thread.join().ok());
-                panic!("it ended with {status} before {what}: {}", errors.unwrap_or_default());
+                let _ = self.complainer.take().map(JoinHandle::join);
+                panic!("it ended with {status} before {what}: {}", self.told().errors);
             }
             std::thread::sleep(LOOK);
         }
@@ -150,6 +152,15 @@ impl Job {
     #[track_caller]
     pub fn wait_for_note(&mut self, text: &str) {
         self.wait_for("it tells", |job| job.told().texts.iter().any(|told| told.contains(text)));
+    }
+
+    /// Waits until it has written all of these to standard error.
+    #[track_caller]
+    pub fn wait_for_error(&mut self, parts: &[&str]) {
+        self.wait_for("it complains", |job| {
+            let errors = job.told().errors;
+            parts.iter().all(|part| errors.contains(part))
+        });
     }
 
     /// Whether it is still there.
@@ -178,8 +189,9 @@ impl Job {
         for _ in 0..PATIENCE.as_millis() {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let _ = self.listener.take().map(JoinHandle::join);
-                let errors = self.complainer.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-                return Ended { code: status.code(), errors, flights: self.flights() };
+                let _ = self.complainer.take().map(JoinHandle::join);
+                let Told { errors, flights, .. } = self.told();
+                return Ended { code: status.code(), errors, flights };
             }
             std::thread::sleep(LOOK);
         }
