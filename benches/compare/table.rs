@@ -1,22 +1,24 @@
 //! Tables of outcomes: the median of the repeats, with the least and the greatest in brackets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::outcome::{Outcome, Setting};
 use crate::systems::System;
 
-/// Prints a table for each setting.
+/// Prints a table for each setting. Whoever reads it may stop before the end.
 pub(crate) fn print(outcomes: &[Outcome]) {
+    let mut out = std::io::stdout().lock();
     let settings: BTreeSet<&Setting> = outcomes.iter().map(|outcome| &outcome.setting).collect();
     for setting in settings {
         let mut by_system: BTreeMap<System, Vec<&Outcome>> = BTreeMap::new();
         for outcome in outcomes.iter().filter(|outcome| outcome.setting == *setting) {
             by_system.entry(outcome.system).or_default().push(outcome);
         }
-        println!("\n{}\n", title(setting));
-        println!("{}", if setting.throughput { throughput(&by_system) } else { latency(&by_system) });
+        let table = if setting.throughput { throughput(&by_system) } else { latency(&by_system) };
+        let _ = writeln!(out, "\n{}\n\n{table}", title(setting));
     }
 }
 

@@ -92,7 +92,7 @@ impl Transactions {
     /// # Errors
     /// Where any broker does not answer: a list with gaps would be taken for a whole one.
     pub async fn list(&self) -> Result<Vec<Listed>> {
-        self.cluster.list_transactions(None).await.map_err(failed)
+        self.cluster.list_transactions(None, false).await.map_err(failed)
     }
 
     /// The last transaction of a transactional id; `None` where the id is not known.

@@ -77,7 +77,8 @@ impl Sweeper {
             pending.find(|one| one.transactional_id == id)
         };
         self.lock().listed = pending.iter().map(|one| one.committable.transactional_id.clone()).collect();
-        let leftovers = leftovers(cluster, uid, attempt).await?.into_iter().map(|one| one.transactional_id);
+        let leftovers = leftovers(cluster, uid, attempt, false).await?;
+        let leftovers = leftovers.into_iter().map(|one| one.transactional_id);
         let leftovers: Vec<String> = leftovers.filter(|id| !self.lock().fenced.contains(id)).collect();
         stream::iter(leftovers.into_iter().map(Ok))
             .try_for_each_concurrent(AT_ONCE, |id| async move {
@@ -104,9 +105,9 @@ impl Sweeper {
         attempt: &Attempt,
         timeout_ms: i32,
     ) -> Result<()> {
-        for one in leftovers(cluster, uid, attempt).await? {
+        for one in leftovers(cluster, uid, attempt, true).await? {
             let id = one.transactional_id;
-            if one.state == TransactionState::Ongoing && !self.lock().listed.contains(&id) {
+            if !self.lock().listed.contains(&id) {
                 let described = cluster.describe_transaction(&id).await.map_err(failed)?;
                 fence(cluster, &id, described.as_ref(), timeout_ms).await?;
             }
@@ -119,10 +120,10 @@ impl Sweeper {
     }
 }
 
-/// The ids of older attempts of this sink.
-async fn leftovers(cluster: &Cluster, uid: &Uid, attempt: &Attempt) -> Result<Vec<Listed>> {
+/// The ids of older attempts of this sink; with `only_open` those with an open transaction.
+async fn leftovers(cluster: &Cluster, uid: &Uid, attempt: &Attempt, only_open: bool) -> Result<Vec<Listed>> {
     let prefix = format!("{}.{uid}.", attempt.job);
-    let mut ids = cluster.list_transactions(Some(&prefix)).await.map_err(failed)?;
+    let mut ids = cluster.list_transactions(Some(&prefix), only_open).await.map_err(failed)?;
     // The prefix saves work; which ids are ours is decided by their whole names.
     ids.retain(|one| {
         SlotName::parse(&one.transactional_id).is_some_and(|name| name.target.is_leftover_for(attempt, uid))

@@ -132,8 +132,13 @@ impl Cluster {
 
     /// Lists transactional ids of the whole cluster. Every broker must answer: one that does not may
     /// hold what we look for. `prefix` saves work where brokers can filter (Kafka 4.1 and newer): others
-    /// list more.
-    pub(crate) async fn list_transactions(&self, prefix: Option<&str>) -> Result<Vec<Listed>, Fault> {
+    /// list more. With `only_open` just those that are ongoing: a broker that knows many ids looks at the state
+    /// before it compares names.
+    pub(crate) async fn list_transactions(
+        &self,
+        prefix: Option<&str>,
+        only_open: bool,
+    ) -> Result<Vec<Listed>, Fault> {
         patiently(|| async {
             let mut found = Vec::new();
             for broker in self.brokers().await? {
@@ -143,8 +148,10 @@ impl Cluster {
                         let pattern = prefix
                             .filter(|_| filters)
                             .map(|prefix| StrBytes::from_string(format!("{}.*", regex::escape(prefix))));
-                        let request =
-                            ListTransactionsRequest::default().with_transactional_id_pattern(pattern);
+                        let states = only_open.then(|| StrBytes::from_static_str("Ongoing"));
+                        let request = ListTransactionsRequest::default()
+                            .with_state_filters(states.into_iter().collect())
+                            .with_transactional_id_pattern(pattern);
                         connection.call(&request, if filters { 2 } else { 0 }).await
                     })
                     .await?;

@@ -173,6 +173,17 @@ pub(crate) fn first_offset(brokers: &str, topic: &str) -> i64 {
     first.expect("a record").offset()
 }
 
+/// The end of the first partition, whatever of it is visible.
+pub(crate) fn end_offset(brokers: &str, topic: &str) -> i64 {
+    let mut config = config(brokers);
+    let consumer: BaseConsumer = config
+        .set("group.id", "test")
+        .set("isolation.level", "read_uncommitted")
+        .create()
+        .expect("a consumer");
+    consumer.fetch_watermarks(topic, 0, Duration::from_secs(30)).expect("an answer in time").1
+}
+
 /// A transaction that another program began: dropped, it stays open.
 pub(crate) fn begin_transaction(brokers: &str, id: &str, topic: &str, values: &[&str]) -> BaseProducer {
     let mut config = config(brokers);
