@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 180)]
     pub(crate) broker_warm_up: u64,
     /// Seconds of load on each system before it is measured, so that Java's compiler has done its work. Flink needs
-    /// half a minute: after 6 s it was four times slower than warm.
+    /// half a minute: after 6 s its latency was twice that after 30 s.
     #[arg(long, default_value_t = 30)]
     pub(crate) warm_up: u64,
     /// How often each system is measured.

@@ -137,14 +137,9 @@ pub(crate) async fn run() -> Result<()> {
         row("without a job", batch, &by_hand, by_hand.cpu_ns());
         let used = in_a_job(1, batch, stateless).await?;
         row("map, filter; 1 worker", batch, &used, by_hand.cpu_ns());
-        for workers in [1, 2] {
+        for (workers, name) in [(1, "keyed sum; 1 worker"), (2, "keyed sum; 2 workers")] {
             let used = in_a_job(workers, batch, keyed).await?;
-            row(
-                &format!("keyed sum; {workers} worker{}", if workers == 1 { "" } else { "s" }),
-                batch,
-                &used,
-                by_hand.cpu_ns(),
-            );
+            row(name, batch, &used, by_hand.cpu_ns());
         }
     }
     Ok(())

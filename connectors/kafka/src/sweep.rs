@@ -107,7 +107,8 @@ impl Sweeper {
     ) -> Result<()> {
         for one in leftovers(cluster, uid, attempt, true).await? {
             let id = one.transactional_id;
-            if !self.lock().listed.contains(&id) {
+            // The filter saves work; what is open we see for ourselves.
+            if one.state == TransactionState::Ongoing && !self.lock().listed.contains(&id) {
                 let described = cluster.describe_transaction(&id).await.map_err(failed)?;
                 fence(cluster, &id, described.as_ref(), timeout_ms).await?;
             }
@@ -120,7 +121,7 @@ impl Sweeper {
     }
 }
 
-/// The ids of older attempts of this sink; with `only_open` those with an open transaction.
+/// The ids of older attempts of this sink; with `only_open` at least those with an open transaction.
 async fn leftovers(cluster: &Cluster, uid: &Uid, attempt: &Attempt, only_open: bool) -> Result<Vec<Listed>> {
     let prefix = format!("{}.{uid}.", attempt.job);
     let mut ids = cluster.list_transactions(Some(&prefix), only_open).await.map_err(failed)?;

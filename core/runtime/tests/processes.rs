@@ -148,6 +148,13 @@ fn rows(directory: &Path) -> Vec<String> {
     visible.flat_map(|path| lines_of(&path)).collect()
 }
 
+/// Waits until a reader sees so many.
+fn wait_for_rows(directory: &Path, count: usize) {
+    while rows(directory).len() < count {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn lines_of(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
@@ -187,9 +194,7 @@ fn when_one_is_killed_the_other_ends_and_a_restart_continues() {
     for round in 0..4 {
         let before = rows(directory.path()).len();
         let mut processes = Processes::start(directory.path(), u64::MAX);
-        while rows(directory.path()).len() < before + 200 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_rows(directory.path(), before + 200);
         let (victim, other) = (round % 2, 1 - round % 2);
         processes.signal(victim, "-KILL");
         let (well, said) = processes.wait(other, SOON);
@@ -224,9 +229,7 @@ fn when_one_is_paused_the_other_ends_and_a_restart_continues() {
     for paused in [0, 1] {
         let before = rows(directory.path()).len();
         let mut processes = Processes::start(directory.path(), u64::MAX);
-        while rows(directory.path()).len() < before + 200 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_rows(directory.path(), before + 200);
         processes.signal(paused, "-STOP");
         let (well, said) = processes.wait(1 - paused, SOON);
         assert!(!well && said.contains("not heard of"), "{said}");
@@ -245,9 +248,7 @@ fn a_newer_start_of_the_job_fences_every_older_process() {
     // Long enough that the older ones are not done before the newer ones are there.
     let length = 5 * LENGTH;
     let mut older = Processes::start_many(2, directory.path(), u64::MAX, length);
-    while rows(directory.path()).len() < 200 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_rows(directory.path(), 200);
     let mut newer = Processes::start_many(2, directory.path(), u64::MAX, length);
     for process in [0, 1] {
         let (well, said) = older.wait(process, SOON);
@@ -266,9 +267,7 @@ fn a_signal_stops_a_job_with_a_checkpoint_and_a_restart_continues() {
     for signal in ["-TERM", "-INT"] {
         let before = rows(directory.path()).len();
         let mut processes = Processes::start_many(1, directory.path(), u64::MAX, LENGTH);
-        while rows(directory.path()).len() < before + 200 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_rows(directory.path(), before + 200);
         processes.signal(0, signal);
         let (well, said) = processes.wait(0, SOON);
         assert!(well && said.contains("ended: Stopped"), "{said}");

@@ -1,6 +1,6 @@
 //! A process of the job, and what it tells.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -33,8 +33,7 @@ struct Told {
 pub struct Job {
     child: Child,
     told: Arc<Mutex<Told>>,
-    listener: Option<JoinHandle<()>>,
-    complainer: Option<JoinHandle<()>>,
+    listeners: Vec<JoinHandle<()>>,
 }
 
 /// How a process ended.
@@ -85,23 +84,25 @@ impl Job {
             .spawn()
             .expect("the program starts");
         let told = Arc::new(Mutex::new(Told::default()));
-        let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let err = BufReader::new(child.stderr.take().expect("a pipe"));
-        let (hears, notes) = (Arc::clone(&told), Arc::clone(&told));
-        let listener = std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                // The last line of a killed process may be cut off.
-                if let Ok(event) = serde_json::from_str(&line) {
-                    hear(&mut hears.lock().expect("no panic"), &event);
-                }
+        let events = listen(child.stdout.take().expect("a pipe"), &told, |told, line| {
+            // The last line of a killed process may be cut off.
+            if let Ok(event) = serde_json::from_str(line) {
+                hear(told, &event);
             }
         });
-        let complainer = std::thread::spawn(move || {
-            for line in err.lines().map_while(Result::ok) {
-                notes.lock().expect("no panic").errors += &format!("{line}\n");
-            }
+        let errors = listen(child.stderr.take().expect("a pipe"), &told, |told, line| {
+            told.errors += line;
+            told.errors += "\n";
         });
-        Self { child, told, listener: Some(listener), complainer: Some(complainer) }
+        Self { child, told, listeners: vec![events, errors] }
+    }
+
+    /// What a process that has ended told in all.
+    fn told_in_all(&mut self) -> Told {
+        for listener in self.listeners.drain(..) {
+            let _ = listener.join();
+        }
+        self.told()
     }
 
     fn told(&self) -> Told {
@@ -134,8 +135,7 @@ impl Job {
                 return;
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                let _ = self.complainer.take().map(JoinHandle::join);
-                panic!("it ended with {status} before {what}: {}", self.told().errors);
+                panic!("it ended with {status} before {what}: {}", self.told_in_all().errors);
             }
             std::thread::sleep(LOOK);
         }
@@ -188,9 +188,7 @@ impl Job {
     pub fn ended(&mut self) -> Ended {
         for _ in 0..PATIENCE.as_millis() {
             if let Ok(Some(status)) = self.child.try_wait() {
-                let _ = self.listener.take().map(JoinHandle::join);
-                let _ = self.complainer.take().map(JoinHandle::join);
-                let Told { errors, flights, .. } = self.told();
+                let Told { errors, flights, .. } = self.told_in_all();
                 return Ended { code: status.code(), errors, flights };
             }
             std::thread::sleep(LOOK);
@@ -205,6 +203,20 @@ impl Drop for Job {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Reads a pipe to its end.
+fn listen(
+    pipe: impl Read + Send + 'static,
+    told: &Arc<Mutex<Told>>,
+    hear: impl Fn(&mut Told, &str) + Send + 'static,
+) -> JoinHandle<()> {
+    let told = Arc::clone(told);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            hear(&mut told.lock().expect("no panic"), &line);
+        }
+    })
 }
 
 fn hear(told: &mut Told, event: &Value) {

@@ -76,11 +76,7 @@ fn a_folder_that_cannot_be_written_is_named_and_nothing_is_lost_once_it_can() {
 /// A small disk in the place of a folder; nothing where this process may not mount one.
 fn small_disk(folder: &Path) -> Option<SmallDisk> {
     fs::create_dir(folder).expect("a folder");
-    let disk = SmallDisk::mount(folder, 32 * 1024);
-    if disk.is_none() {
-        println!("skipped: this process may not mount a small file system");
-    }
-    disk
+    SmallDisk::mount(folder, 32 * 1024)
 }
 
 /// Takes all the space that is left, until the returned file is removed.

@@ -8,12 +8,16 @@ use std::process::{Command, Stdio};
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts it on an empty folder. `None` where this process may not mount anything: it needs the rights of
-    /// root on Linux, and a test says that it was skipped.
+    /// Mounts it on an empty folder. `None` where this process may not mount anything, for which it needs the
+    /// rights of root on Linux: it then says that the test is skipped.
     pub fn mount(folder: &Path, kib: u32) -> Option<Self> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(folder).stderr(Stdio::null());
-        mount.status().is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
+        if mount.status().is_ok_and(|status| status.success()) {
+            return Some(Self(folder.to_owned()));
+        }
+        println!("skipped: this process may not mount a small file system");
+        None
     }
 }
 
