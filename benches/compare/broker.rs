@@ -59,6 +59,8 @@ impl Broker {
         let name = format!("{}-{}-{what}", self.run, TOPICS.fetch_add(1, Ordering::Relaxed));
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        // Not after a minute: what is deleted fills the memory until then.
+        let topic = topic.set("file.delete.delay.ms", "1000");
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         let made = self.runtime.block_on(self.admin.create_topics([&topic], &options));
         match made.map_err(|error| Failure::new("make a topic", error))?.into_iter().next() {

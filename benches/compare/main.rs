@@ -19,6 +19,7 @@ mod table;
 mod throughput;
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use rand::{RngExt, SeedableRng};
 use args::{Arguments, Command};
 use bench::Bench;
 use broker::Broker;
-use outcome::{Outcome, Setting};
+use outcome::Setting;
 use systems::System;
 
 /// What went wrong, for the person before the terminal.
@@ -86,9 +87,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             return soak::run(&bench, System::Tidelock, &settings[0], minutes);
         }
         for setting in &settings {
-            for outcome in measure_all(&bench, arguments, setting) {
-                outcome?.store(&results)?;
-            }
+            measure_all(&bench, arguments, setting, &results)?;
         }
     }
     let outcomes = outcome::load(&results)?;
@@ -120,31 +119,37 @@ fn measure_all(
     bench: &Bench,
     arguments: &Arguments,
     setting: &Setting,
-) -> impl Iterator<Item = Result<Outcome, Failure>> {
+    results: &Path,
+) -> Result<(), Failure> {
+    let mut systems = arguments.systems.clone();
+    // A transaction alone says nothing of throughput.
+    systems.retain(|system| !setting.throughput || *system != System::Floor);
+    // The broker has compiled what serves a full load only after one: a first round that counts for nobody.
+    let warming = if setting.throughput { systems.len() } else { 0 };
+    let repeats = arguments.repeats + u32::from(setting.throughput);
     let mut chance = SmallRng::seed_from_u64(bench.seed);
     let mut rounds = Vec::new();
-    for _ in 0..arguments.repeats {
-        let mut systems = arguments.systems.clone();
-        // A transaction alone says nothing of throughput.
-        systems.retain(|system| !setting.throughput || *system != System::Floor);
+    for _ in 0..repeats {
         systems.shuffle(&mut chance);
-        rounds.extend(systems);
+        rounds.extend_from_slice(&systems);
     }
-    let warm_up = Duration::from_secs(arguments.warm_up);
-    let preloaded = if setting.throughput {
-        eprintln!("preloading {} records", setting.records);
-        Some(throughput::preload(bench, setting))
-    } else {
-        None
-    };
+    let preloaded = setting.throughput.then(|| throughput::preload(bench, setting)).transpose()?;
     let count = rounds.len();
-    rounds.into_iter().enumerate().map(move |(index, system)| {
-        eprintln!("{} of {count}: {}, interval {} ms", index + 1, system.name(), setting.interval_ms);
-        match (&preloaded, system) {
-            (Some(Ok(topic)), _) => throughput::measure(bench, system, setting, topic),
-            (Some(Err(failure)), _) => Err(Failure::new("preload", failure)),
-            (None, System::Floor) => floor::measure(bench, setting),
-            (None, _) => latency::measure(bench, system, setting, warm_up),
+    for (index, system) in rounds.into_iter().enumerate() {
+        let what = if index < warming { ", to warm the broker" } else { "" };
+        let (name, interval) = (system.name(), setting.interval_ms);
+        eprintln!("{} of {count}: {name}, interval {interval} ms{what}", index + 1);
+        let outcome = match (&preloaded, system) {
+            (Some(topic), _) => throughput::measure(bench, system, setting, topic)?,
+            (None, System::Floor) => floor::measure(bench, setting)?,
+            (None, _) => latency::measure(bench, system, setting, Duration::from_secs(arguments.warm_up))?,
+        };
+        if index >= warming {
+            outcome.store(results)?;
         }
-    })
+    }
+    if let Some(topic) = preloaded {
+        bench.broker.delete_topics(&[&topic]);
+    }
+    Ok(())
 }

@@ -8,6 +8,9 @@ import sys
 LINES_MAX = 600
 TOP_LEVEL = {"Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "benches", "connectors", "core", "docs", "tests"}
 IGNORE = re.compile(r"#\[ignore(?:\s*=\s*\"([^\"]*)\")?\s*\]")
+UNSAFE = re.compile(r"\b(?:allow|expect|warn)\([^)]*\bunsafe_code\b")
+# The crate does not pass this one call of C on.
+MAY_BE_UNSAFE = {"connectors/kafka/src/flush.rs"}
 # `tests/run` runs the ignored tests where containers are to be had, so no other reason is allowed.
 IGNORE_REASON = "needs a container"
 
@@ -31,6 +34,13 @@ def ignored_tests(files):
                 yield f'{name}:{line}: a test is ignored for no other reason than "{IGNORE_REASON}"'
 
 
+def unsafe_files(files):
+    """Files that switch the lint against `unsafe` off."""
+    for name, text in files:
+        if name.endswith(".rs") and name not in MAY_BE_UNSAFE and UNSAFE.search(text):
+            yield f"{name}: unsafe code is allowed in {', '.join(sorted(MAY_BE_UNSAFE))} alone"
+
+
 def top_level(names):
     """What does not belong into the root folder."""
     for first in sorted({name.split("/", 1)[0] for name in names}):
@@ -46,7 +56,7 @@ def main():
     files = [(name, (root / name).read_text(encoding="utf-8")) for name in names if name.endswith(".rs")]
     for warning in long_files(files):
         print(f"warning: {warning}")
-    wrong = [*ignored_tests(files), *top_level(names)]
+    wrong = [*ignored_tests(files), *unsafe_files(files), *top_level(names)]
     print("\n".join(wrong) if wrong else f"{len(files)} files of Rust keep the house rules")
     return 1 if wrong else 0
 

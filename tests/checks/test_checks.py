@@ -51,6 +51,11 @@ class House(unittest.TestCase):
         files = [("a.rs", '#[ignore]\n#[ignore = "slow"]\n#[ignore = "needs a container"]\n')]
         self.assertEqual([line.split(" ")[0] for line in house.ignored_tests(files)], ["a.rs:1:", "a.rs:2:"])
 
+    def test_a_file_that_allows_unsafe_code_is_found(self):
+        allows = "#![allow(unsafe_code)]"
+        self.assertEqual(len(list(house.unsafe_files([("a.rs", allows), ("b.rs", "fn main() {}")]))), 1)
+        self.assertEqual(list(house.unsafe_files([(name, allows) for name in house.MAY_BE_UNSAFE])), [])
+
     def test_a_stray_top_level_file_is_found(self):
         self.assertEqual(len(list(house.top_level(["notes.txt", "core/a.rs", ".ci/run"]))), 1)
 

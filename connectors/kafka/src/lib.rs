@@ -8,7 +8,7 @@ mod control;
 mod decode;
 mod error;
 mod finish;
-mod held;
+mod flush;
 mod librdkafka;
 mod logging;
 mod policy;

@@ -16,10 +16,10 @@ use rdkafka::message::{DeliveryResult, Header as RdHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message};
 use tidelock::{Error, ErrorKind, Result};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::error::kafka_error;
+use crate::flush::flush;
 use crate::record::{Header, ProducerRecord};
 use crate::wire::{Begin, Recycled, Wire};
 
@@ -41,11 +41,6 @@ const SURELY_NOT_REPEATED: Duration = Duration::from_millis(50);
 
 /// What librdkafka reports beside the calls. Shared with its event thread.
 struct Events {
-    /// Records whose delivery was reported, good or bad.
-    reported: AtomicU64,
-    /// A flush waits for so many reports.
-    awaited: AtomicU64,
-    arrived: Notify,
     /// The first delivery that failed.
     failure: Mutex<Option<Error>>,
     /// The first delivery to each partition. Few: searched from the start.
@@ -56,14 +51,7 @@ struct Events {
 
 impl Events {
     fn new() -> Self {
-        Self {
-            reported: AtomicU64::new(0),
-            awaited: AtomicU64::new(u64::MAX),
-            arrived: Notify::new(),
-            failure: Mutex::new(None),
-            begins: Mutex::default(),
-            disturbances: AtomicU64::new(0),
-        }
+        Self { failure: Mutex::new(None), begins: Mutex::default(), disturbances: AtomicU64::new(0) }
     }
 
     fn begins(&self) -> std::sync::MutexGuard<'_, Vec<Begin>> {
@@ -111,10 +99,6 @@ impl ProducerContext for Events {
                 self.failure().get_or_insert(failure);
             }
         }
-        let reported = self.reported.fetch_add(1, Ordering::SeqCst) + 1;
-        if reported >= self.awaited.load(Ordering::SeqCst) {
-            self.arrived.notify_one();
-        }
     }
 }
 
@@ -132,7 +116,6 @@ pub(crate) struct Librdkafka {
     producer: Arc<BaseProducer<Events>>,
     events: Arc<Events>,
     config: Arc<ClientConfig>,
-    sent: u64,
     _thread: EventThread,
 }
 
@@ -154,7 +137,7 @@ impl Librdkafka {
             producer.init_transactions(INIT_TIMEOUT).map_err(refused)?;
             producer.begin_transaction().map_err(refused)?;
         }
-        Ok(Self { producer, events, config, sent: 0, _thread: thread })
+        Ok(Self { producer, events, config, _thread: thread })
     }
 
     /// A delivery that failed spoils everything that was sent with it.
@@ -224,19 +207,19 @@ impl Wire for Librdkafka {
                 Err(error) => break Err(error),
             }
         };
-        self.sent += taken as u64;
         records.drain(..taken);
         outcome
     }
 
     async fn flush(&mut self) -> Result<()> {
-        // Every record is reported, at the latest after `message.timeout.ms`.
-        self.events.awaited.store(self.sent, Ordering::SeqCst);
-        while self.events.reported.load(Ordering::SeqCst) < self.sent {
-            self.events.arrived.notified().await;
+        // Every record is reported, at the latest after `message.timeout.ms`. In pieces: nobody waits for the
+        // thread of a flush that was given up, and it must end.
+        loop {
+            let producer = Arc::clone(&self.producer);
+            if blocking(move || Ok(flush(&producer, EVENT_WAIT))).await? {
+                return self.check();
+            }
         }
-        self.events.awaited.store(u64::MAX, Ordering::SeqCst);
-        self.check()
     }
 
     fn take_begins(&mut self) -> Vec<Begin> {

@@ -220,11 +220,11 @@ impl Target {
             .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "262144");
         if self.config.guarantee == Guarantee::AtLeastOnce {
-            // A barrier waits until it is over, so little of it.
+            // A record is visible when it is sent, so little of it.
             config.set("linger.ms", "1");
         } else {
-            // Records are held before librdkafka instead.
-            config.set("linger.ms", "0");
+            // Nobody sees a record before its epoch is committed, and a barrier ends it.
+            config.set("linger.ms", "50");
             config.set("transaction.timeout.ms", self.timeout_ms.to_string());
             // A record cannot be waited for longer than its transaction lasts.
             config.set("message.timeout.ms", self.timeout_ms.min(300_000).to_string());

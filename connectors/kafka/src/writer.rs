@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use crate::committable::KafkaCommittable;
 use crate::control::cluster::AT_ONCE;
 use crate::control::transactions::TransactionState;
-use crate::held::Held;
 use crate::policy::{is_too_large, replace_too_large};
 use crate::record::ProducerRecord;
 use crate::sink::Target;
@@ -45,7 +44,6 @@ pub(crate) struct Current {
     ready: Ready,
     /// When its first record was sent, and with it the transaction begun.
     begun: Option<Instant>,
-    held: Held,
 }
 
 impl std::fmt::Debug for KafkaWriter {
@@ -141,33 +139,27 @@ impl Transactional {
     async fn has_place(&mut self) -> Result<bool> {
         if self.current.is_none() {
             let free = self.slots.take().await?;
-            self.current =
-                free.map(|(index, ready)| Current { index, ready, begun: None, held: Held::default() });
+            self.current = free.map(|(index, ready)| Current { index, ready, begun: None });
         }
         Ok(self.current.is_some())
     }
 
     async fn send(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
         let current = self.current.as_mut().expect("invariant: has_place came first");
-        if current.begun.is_some() {
-            return current.ready.wire.send(&mut current.held.add(records)).await;
-        }
         if !records.is_empty() {
-            // Before the first record: the broker's clock for the timeout starts later than ours. It is sent
-            // at once, so that the transaction is there when the barrier comes.
-            current.begun = Some(Instant::now());
+            // Before the first record: the broker's clock for the timeout starts later than ours.
+            current.begun.get_or_insert_with(Instant::now);
         }
         current.ready.wire.send(records).await
     }
 
     /// An epoch without records leaves no transaction, and its slot for the next one.
     async fn prepare(&mut self, target: &Target, epoch: Epoch) -> Result<Option<Prepared<KafkaCommittable>>> {
-        let Some(Current { index, mut ready, begun: Some(begun), mut held }) =
+        let Some(Current { index, mut ready, begun: Some(begun) }) =
             self.current.take_if(|current| current.begun.is_some())
         else {
             return Ok(None);
         };
-        ready.wire.send(&mut held.take()).await?;
         ready.wire.flush().await?;
         let begins = ready.wire.take_begins();
         let (committable, ()) =

@@ -68,6 +68,25 @@ async fn many_epochs_rotate_over_few_ids_and_every_record_is_visible_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
+async fn a_barrier_ends_the_linger_of_what_was_written() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let attempt = attempt(&support::fresh("linger"), 1);
+    // Four minutes, of which the test waits for none.
+    let properties = support::properties(&brokers).with("linger.ms", "240000");
+    let sink = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected");
+    let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
+    for epoch in 1..=3 {
+        write(&mut writer, records(&topic, [epoch])).await;
+        let prepared = tokio::time::timeout(Duration::from_secs(60), prepare(&mut writer, epoch)).await;
+        let committable = prepared.expect("not waited for the linger");
+        sink.commit(&permit(epoch), vec![pending(&attempt, epoch, committable)]).await.expect("committed");
+    }
+    assert_eq!(values(&support::read_until(&brokers, &topic, 1, 3).await), vec![1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_writer_has_four_ids_and_goes_on_after_as_many_failures_as_a_job_tolerates() {
     let brokers = support::brokers().await;
     let topic = support::fresh_topic(&brokers, 1).await;
