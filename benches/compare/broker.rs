@@ -1,15 +1,18 @@
 //! The broker, and topics on it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::sleep;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use tidelock_containers::{Kafka, KafkaOptions};
 use tokio::runtime::Runtime;
 
 use crate::Failure;
+use crate::clock::Clock;
 
 /// A heap as brokers in production have. With the 1 GiB of the start script they collect garbage every second or
 /// two, for some 25 ms here, and the 99th percentile of every system is that pause.
@@ -19,6 +22,11 @@ const JAVA: &str = "-Xms4g -Xmx4g -Xmn2g -XX:+UseG1GC -XX:InitiatingHeapOccupanc
 /// A container has the weight of one thread outside of it. The broker has some twenty that work, each of which would
 /// wait for tenths of a second while a system or the load is busy; on a machine of its own it would not.
 const CPU_SHARES: i64 = 16 * 1024;
+
+/// A new topic is there after this time, or the broker is ill.
+const TOPIC_MAX: Duration = Duration::from_secs(30);
+
+const TOPIC_LOOK: Duration = Duration::from_millis(20);
 
 /// Whole names of topics never come again, so that a late deletion cannot hit a new one.
 static TOPICS: AtomicU64 = AtomicU64::new(0);
@@ -65,7 +73,30 @@ impl Broker {
         let made = self.runtime.block_on(self.admin.create_topics([&topic], &options));
         match made.map_err(|error| Failure::new("make a topic", error))?.into_iter().next() {
             Some(Err((_, code))) => Err(Failure::new("make a topic", code)),
-            _ => Ok(name),
+            _ => self.wait_for_topic(name),
+        }
+    }
+
+    /// The controller has answered, and the broker may hear of the topic later.
+    fn wait_for_topic(&self, name: String) -> Result<String, Failure> {
+        let clock = Clock::start();
+        loop {
+            let found = self.admin.inner().fetch_metadata(Some(&name), TOPIC_MAX);
+            let found = found.map_err(|error| Failure::new("find a new topic", error))?;
+            let has_leaders = |topic: &MetadataTopic| {
+                let partitions = topic.partitions();
+                !partitions.is_empty() && partitions.iter().all(|one| one.error().is_none())
+            };
+            if found.topics().iter().any(has_leaders) {
+                return Ok(name);
+            }
+            if clock.elapsed() > TOPIC_MAX {
+                return Err(Failure::new(
+                    "find a new topic",
+                    format!("no leader of {name} for {TOPIC_MAX:?}"),
+                ));
+            }
+            sleep(TOPIC_LOOK);
         }
     }
 

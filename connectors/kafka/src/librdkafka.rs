@@ -1,8 +1,8 @@
 //! The producer side on librdkafka.
 //!
-//! Deliveries are reported by events, which a thread of its own takes off as they come: it sleeps in
-//! librdkafka's queue, so that a barrier waits for the last report and not for a timer. (The crate's
-//! own `flush` sleeps 100 ms at a time.) Everything of librdkafka that blocks runs on threads that may.
+//! Deliveries are reported by events, which a thread of its own takes off as they come. It sleeps in
+//! librdkafka's queue, and a flush in librdkafka, so that a barrier waits for the last report and not for a
+//! timer. Everything of librdkafka that blocks runs on threads that may.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use crate::flush::flush;
 use crate::record::{Header, ProducerRecord};
 use crate::wire::{Begin, Recycled, Wire};
 
-/// How long the event thread sleeps at most before it looks whether it is still needed.
+/// How long the event thread, or a flush, sleeps at most before it looks whether it is still needed.
 const EVENT_WAIT: Duration = Duration::from_millis(100);
 
 /// Pause before a record is offered again to a full buffer.
