@@ -1,5 +1,5 @@
-//! librdkafka's flush, which the crate `rdkafka` does not pass on: its own calls it with a timeout of zero,
-//! which takes the wish back before a sending thread has seen it, so that a flush waits for `linger.ms`.
+//! librdkafka's flush, which the crate `rdkafka` does not pass on: its own asks with a timeout of zero, and
+//! then sleeps 100 ms in a queue of events, which here another thread empties.
 
 #![allow(unsafe_code)] // the one call of C that we make ourselves
 
