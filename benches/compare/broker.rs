@@ -7,7 +7,6 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::metadata::MetadataTopic;
 use tidelock_containers::{Kafka, KafkaOptions};
 use tokio::runtime::Runtime;
 
@@ -73,31 +72,26 @@ impl Broker {
         let made = self.runtime.block_on(self.admin.create_topics([&topic], &options));
         match made.map_err(|error| Failure::new("make a topic", error))?.into_iter().next() {
             Some(Err((_, code))) => Err(Failure::new("make a topic", code)),
-            _ => self.wait_for_topic(name),
+            _ => self.wait_for_topic(name, partitions),
         }
     }
 
     /// The controller has answered, and the broker may hear of the topic later.
-    fn wait_for_topic(&self, name: String) -> Result<String, Failure> {
+    fn wait_for_topic(&self, name: String, partitions: i32) -> Result<String, Failure> {
+        let client = self.admin.inner();
+        let ask = || {
+            // librdkafka remembers a topic that was not there, until it is asked for by name.
+            client.fetch_metadata(Some(&name), TOPIC_MAX)?;
+            (0..partitions).try_for_each(|one| client.fetch_watermarks(&name, one, TOPIC_MAX).map(drop))
+        };
         let clock = Clock::start();
-        loop {
-            let found = self.admin.inner().fetch_metadata(Some(&name), TOPIC_MAX);
-            let found = found.map_err(|error| Failure::new("find a new topic", error))?;
-            let has_leaders = |topic: &MetadataTopic| {
-                let partitions = topic.partitions();
-                !partitions.is_empty() && partitions.iter().all(|one| one.error().is_none())
-            };
-            if found.topics().iter().any(has_leaders) {
-                return Ok(name);
-            }
+        while let Err(error) = ask() {
             if clock.elapsed() > TOPIC_MAX {
-                return Err(Failure::new(
-                    "find a new topic",
-                    format!("no leader of {name} for {TOPIC_MAX:?}"),
-                ));
+                return Err(Failure::new(format!("find the new topic {name}"), error));
             }
             sleep(TOPIC_LOOK);
         }
+        Ok(name)
     }
 
     /// Deletes topics: a disk is not without end.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 
 use crate::Failure;
@@ -72,11 +71,7 @@ pub(crate) fn measure(
             let why = format!("not within {LONGEST:?}; its log:\n{}", process.tail());
             return Err(Failure::new("wait for records to become visible", why));
         }
-        let visible = match visible(&watcher, &placed.task.to, setting.partitions) {
-            // The topic was made just now.
-            Err(error) if steps.is_empty() && is_without_leader(&error) => 0,
-            asked => asked.map_err(|error| Failure::new("ask for the last stable offset", error))?,
-        };
+        let visible = visible(&watcher, &placed.task.to, setting.partitions)?;
         if visible > steps.last().map_or(0, |step| step.visible) {
             steps.push(Step { at: clock.elapsed(), visible, usage: process.usage()? });
         }
@@ -107,14 +102,11 @@ fn measured(steps: &[Step], records: u64) -> Result<(Step, Step), Failure> {
     }
 }
 
-fn is_without_leader(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::NotLeaderForPartition)
-}
-
-fn visible(watcher: &BaseConsumer, topic: &str, partitions: u32) -> Result<u64, KafkaError> {
+fn visible(watcher: &BaseConsumer, topic: &str, partitions: u32) -> Result<u64, Failure> {
     let ask = |partition| watcher.fetch_watermarks(topic, partition, ASK_MAX);
     let partitions = 0..i32::try_from(partitions).unwrap_or(i32::MAX);
-    let ends = partitions.map(ask).collect::<Result<Vec<_>, _>>()?;
+    let ends: Result<Vec<_>, _> = partitions.map(ask).collect();
+    let ends = ends.map_err(|error| Failure::new("ask for the last stable offset", error))?;
     Ok(ends.into_iter().filter_map(|(_, end)| u64::try_from(end).ok()).sum())
 }
 

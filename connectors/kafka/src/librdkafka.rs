@@ -18,6 +18,7 @@ use rdkafka::{ClientConfig, Message};
 use tidelock::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
+use crate::blocking::blocking;
 use crate::error::kafka_error;
 use crate::flush::flush;
 use crate::record::{Header, ProducerRecord};
@@ -256,12 +257,4 @@ fn serve_events(producer: Arc<BaseProducer<Events>>) -> Result<EventThread> {
         Error::new(ErrorKind::Other, "open a Kafka producer", "no thread can be started").because(error)
     })?;
     Ok(EventThread(stop))
-}
-
-/// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| {
-        let why = "a call of librdkafka did not return";
-        Err(Error::new(ErrorKind::Bug, "call librdkafka", why).because(failed))
-    })
 }

@@ -8,10 +8,11 @@ use bytes::{Bytes, BytesMut};
 use rdkafka::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
-use tidelock::{Batch, Error, ErrorKind, Result, SplitReader};
+use tidelock::{Batch, Result, SplitReader};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::blocking::blocking;
 use crate::consumer::{Consumer, Queue};
 use crate::control::stable::Remains;
 use crate::error::kafka_error;
@@ -258,12 +259,4 @@ impl Copies {
         }
         new
     }
-}
-
-/// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| {
-        let why = "a call of librdkafka did not return";
-        Err(Error::new(ErrorKind::Bug, "call librdkafka", why).because(failed))
-    })
 }

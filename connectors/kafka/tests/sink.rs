@@ -10,13 +10,16 @@ use support::{attempt, pending, permit, uid};
 use tidelock::{Epoch, ErrorKind, Retry, Sink, SinkWriter, WriterId};
 use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{
-    Guarantee, KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaWriter, ProducerRecord, RecordPolicy,
-    TransactionState, Transactions, Verdict,
+    Guarantee, KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaWriter, ProducerRecord, Properties,
+    RecordPolicy, TransactionState, Transactions, Verdict,
 };
 
 async fn sink(brokers: &str) -> KafkaSink {
-    let config = KafkaSinkConfig::new(support::properties(brokers));
-    KafkaSink::connect(uid("out"), config).await.expect("connected")
+    sink_with(support::properties(brokers)).await
+}
+
+async fn sink_with(properties: Properties) -> KafkaSink {
+    KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected")
 }
 
 fn records(topic: &str, values: impl IntoIterator<Item = u64>) -> Vec<ProducerRecord> {
@@ -74,7 +77,7 @@ async fn a_barrier_ends_the_linger_of_what_was_written() {
     let attempt = attempt(&support::fresh("linger"), 1);
     // Four minutes, of which the test waits for none.
     let properties = support::properties(&brokers).with("linger.ms", "240000");
-    let sink = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected");
+    let sink = sink_with(properties).await;
     let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
     for epoch in 1..=3 {
         write(&mut writer, records(&topic, [epoch])).await;
@@ -238,7 +241,7 @@ async fn a_transaction_that_timed_out_halts_with_its_evidence_and_nothing_is_com
     let job = support::fresh("timeout");
     let old = attempt(&job, 1);
     let properties = support::properties(&brokers).with("transaction.timeout.ms", "1000");
-    let short = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected");
+    let short = sink_with(properties).await;
     let mut writer = short.open(&old, WriterId(0)).await.expect("open");
     write(&mut writer, records(&topic, 0..5)).await;
     let prepared = writer.prepare(Epoch(1)).await.expect("prepared").remove(0);
@@ -488,7 +491,7 @@ async fn a_transaction_spans_the_topics_that_its_records_name_and_any_compressio
     let topics = [support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 2).await];
     for (epoch, compression) in (1..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
         let properties = support::properties(&brokers).with("compression.type", compression);
-        let sink = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected");
+        let sink = sink_with(properties).await;
         let attempt = attempt(&support::fresh("topics"), 1);
         let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
         let written = topics.iter().flat_map(|topic| records(topic, [epoch]));
