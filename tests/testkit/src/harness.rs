@@ -101,7 +101,7 @@ pub trait IdempotentHarness: SinkHarness {
 pub struct SinkFacets<'h> {
     /// What a reader sees of many writes.
     pub shape: Shape,
-    /// The target throws prepared data away after a while.
+    /// The target throws uncommitted data away after a while.
     pub expiry: Option<&'h dyn Expiry>,
     /// The target can tell who left something in it that is not committed.
     pub leftovers: Option<&'h dyn Leftovers>,
@@ -138,10 +138,11 @@ impl std::fmt::Debug for SinkFacets<'_> {
     }
 }
 
-/// A facet of a target that throws prepared data away after a while, or on an operator's word.
+/// A facet of a target that throws uncommitted data away after a while, or on an operator's word.
 #[async_trait]
 pub trait Expiry: Send + Sync {
-    /// Makes the target throw away everything that is prepared in it now, as time or an operator would.
+    /// Makes the target throw away everything that is written or prepared in it now and not committed, as time or
+    /// an operator would.
     async fn expire(&self) -> Result<()>;
 }
 

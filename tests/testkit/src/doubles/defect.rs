@@ -127,6 +127,8 @@ defects! {
     SkipsExpired => "commit_reports_data_that_is_gone";
     /// Commit asks for a restart where data is gone: an endless loop.
     RestartsWhenExpired => "commit_reports_data_that_is_gone";
+    /// A writer begins again where its transaction was aborted, and prepares the rest of the epoch.
+    WritesOnInATornEpoch => "an_epoch_that_lost_its_beginning_is_not_committed";
     /// A writer that ends shows what it has not prepared.
     DropShows => "a_crash_before_prepare_leaves_nothing",
         also ["a_crash_inside_write_leaves_nothing"]

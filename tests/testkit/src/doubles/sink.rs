@@ -339,7 +339,9 @@ impl MemoryWriter {
 
     fn append(&mut self, rows: impl IntoIterator<Item = Row>) {
         let mut state = self.target.lock();
+        let writes_on = self.defect == Some(D::WritesOnInATornEpoch);
         let id = match &self.current {
+            Some(id) if state.phase(id).is_none() && writes_on => state.begin(self.owner.clone()),
             Some(id) => id.clone(),
             None => {
                 if self.defect == Some(D::SharesIdentity) {

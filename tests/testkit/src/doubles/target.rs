@@ -65,9 +65,9 @@ impl Target {
         open.map(|(id, _)| id.owner.clone()).collect()
     }
 
-    /// Throws away every transaction that is prepared, as a broker does after its timeout.
+    /// Throws away every transaction that is not committed, as a broker does after its timeout.
     pub fn expire(&self) {
-        self.lock().transactions.retain(|_, transaction| transaction.phase != Phase::Prepared);
+        self.lock().transactions.retain(|_, transaction| transaction.phase == Phase::Committed);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -181,3 +181,28 @@ pub async fn commit_reports_data_that_is_gone<H: SinkHarness>(harness: &H) -> Ch
     expect_expired("commit", run.try_commit(1, &pending).await?)?;
     Ok(Verdict::Passed)
 }
+
+/// **Promise**: an epoch is whole or not there: nobody passes over a part of it that the target threw away
+/// while it was written (I7).
+/// **How**: rows are written, the target throws away what it holds, more rows are written, and all that the
+/// sink goes on with is committed.
+/// **Passes when** write, prepare or commit fails and a reader sees nothing, or where the sink still had the
+/// first rows and a reader sees all. Needs the facet *expiry*.
+pub async fn an_epoch_that_lost_its_beginning_is_not_committed<H: SinkHarness>(harness: &H) -> Checked {
+    let Some(expiry) = harness.facets().expiry else {
+        return Ok(Verdict::Skipped("the harness has no facet expiry"));
+    };
+    let mut run = Run::start(harness, NEWER, 1).await?;
+    let mut written = rows("a", 4);
+    run.write(0, &written).await?;
+    must("throwing away what is written", expiry.expire()).await?;
+    let more = rows("b", 4);
+    let committed = match run.try_fill(1, &more).await? {
+        Ok(pending) => run.try_commit(1, &pending).await?.is_ok(),
+        Err(_) => false,
+    };
+    written.extend(more);
+    let whole = if committed { &written[..] } else { &[] };
+    expect_visible(harness, "after the epoch that lost its beginning", whole).await?;
+    Ok(Verdict::Passed)
+}

@@ -92,7 +92,7 @@ pub async fn an_older_attempt_that_writes_late_never_wins<H: IdempotentHarness>(
     let mut older = Run::start(harness, OLDER, 1).await?;
     let mut newer = Run::start(harness, NEWER, 1).await?;
     newer.fill(1, &values("k", 1..=5)).await?;
-    older.write_late(1, &values("k", 1..=3)).await?;
+    let _ = older.try_fill(1, &values("k", 1..=3)).await?;
     expect_visible(harness, "after the late write", &values("k", [5])).await?;
     Ok(Verdict::Passed)
 }
@@ -107,7 +107,7 @@ pub async fn a_rolled_back_run_never_wins<H: IdempotentHarness>(harness: &H) -> 
     let mut new = Run::roll_back(harness, NEWER).await?;
     new.fill(2, &values("k", 1..=2)).await?;
     expect_visible(harness, "after the rollback", &values("k", [2])).await?;
-    old.write_late(2, &values("k", [10])).await?;
+    let _ = old.try_fill(2, &values("k", [10])).await?;
     expect_visible(harness, "after the late write", &values("k", [2])).await?;
     Ok(Verdict::Passed)
 }
@@ -126,7 +126,7 @@ pub async fn a_deleted_row_stays_deleted<H: IdempotentHarness>(harness: &H) -> C
     newer.write_record(delete).await?;
     newer.prepare(1).await?;
     expect_visible(harness, "after the delete", &[]).await?;
-    older.write_late(1, &values("k", [1])).await?;
+    let _ = older.try_fill(1, &values("k", [1])).await?;
     expect_visible(harness, "after the late write", &[]).await?;
     Ok(Verdict::Passed)
 }

@@ -42,6 +42,7 @@ macro_rules! __sink_checks {
             a_late_commit_changes_nothing
             the_last_epoch_is_committed_after_its_writers_ended
             commit_reports_data_that_is_gone
+            an_epoch_that_lost_its_beginning_is_not_committed
             a_crash_before_prepare_leaves_nothing
             a_crash_inside_write_leaves_nothing
             a_crash_after_prepare_leaves_nothing

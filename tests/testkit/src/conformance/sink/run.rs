@@ -1,8 +1,8 @@
 //! One attempt of a job with nothing but a sink, driven step by step.
 
 use tidelock::{
-    Attempt, CommitPermit, Committed, Epoch, ErrorKind, Generation, JobId, Pending, Position, Retry, Sink,
-    SinkWriter, Stored, Uid, WriterId,
+    Attempt, CommitPermit, Committed, Epoch, ErrorKind, Generation, JobId, Pending, Position, Prepared,
+    Retry, Sink, SinkWriter, Stored, Uid, WriterId,
 };
 
 use crate::check::{CheckFailure, Checked, ensure, must, patient};
@@ -15,6 +15,7 @@ pub(super) const NEWER: u64 = 10;
 
 pub(super) type SinkOf<H> = <H as SinkHarness>::Sink;
 pub(super) type PendingOf<H> = Pending<<SinkOf<H> as Sink>::Committable>;
+type PreparedOf<H> = Prepared<<SinkOf<H> as Sink>::Committable>;
 
 /// Who writes: a job and the uid of its sink.
 #[derive(Debug, Clone)]
@@ -158,12 +159,27 @@ impl<'h, H: SinkHarness> Run<'h, H> {
     }
 
     /// Writes and prepares with the first writer where the sink may refuse both.
-    pub(super) async fn write_late(&mut self, epoch: u64, rows: &[Row]) -> Checked<()> {
+    pub(super) async fn try_fill(
+        &mut self,
+        epoch: u64,
+        rows: &[Row],
+    ) -> Checked<tidelock::Result<Vec<PendingOf<H>>>> {
         let mut records = self.records(rows);
-        if patient("write", self.writer(0).write(&mut records)).await?.is_ok() {
-            let _ = patient("prepare", self.writer(0).prepare(Epoch(epoch))).await?;
+        if let Err(error) = patient("write", self.writer(0).write(&mut records)).await? {
+            return Ok(Err(error));
         }
-        Ok(())
+        let prepared = patient("prepare", self.writer(0).prepare(Epoch(epoch))).await?;
+        Ok(prepared.map(|all| self.pending(epoch, WriterId(0), all).collect()))
+    }
+
+    fn pending(
+        &self,
+        epoch: u64,
+        writer: WriterId,
+        prepared: Vec<PreparedOf<H>>,
+    ) -> impl Iterator<Item = PendingOf<H>> + use<H> {
+        let (epoch, attempt) = (Epoch(epoch), self.attempt.number);
+        prepared.into_iter().map(move |one| Pending { epoch, attempt, writer, committable: one.committable })
     }
 
     /// Begins to write and dies inside the call, at its `polls`-th poll.
@@ -181,19 +197,11 @@ impl<'h, H: SinkHarness> Run<'h, H> {
 
     /// Prepares `epoch` in every writer.
     pub(super) async fn prepare(&mut self, epoch: u64) -> Checked<Vec<PendingOf<H>>> {
-        let epoch = Epoch(epoch);
-        let attempt = self.attempt.number;
-        let mut pending = Vec::new();
+        let mut prepared = Vec::new();
         for (writer, open) in &mut self.writers {
-            let prepared = must("prepare", open.prepare(epoch)).await?;
-            pending.extend(prepared.into_iter().map(|prepared| Pending {
-                epoch,
-                attempt,
-                writer: *writer,
-                committable: prepared.committable,
-            }));
+            prepared.push((*writer, must("prepare", open.prepare(Epoch(epoch))).await?));
         }
-        Ok(pending)
+        Ok(prepared.into_iter().flat_map(|(writer, all)| self.pending(epoch, writer, all)).collect())
     }
 
     /// Writes `rows` with the first writer and prepares them.
