@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::wire::{Named, Resource, Right, Rule, add_rules};
-use support::{attempt, pending, permit, uid};
+use support::{attempt, forgotten, pending, permit, uid};
 use tidelock::{Epoch, ErrorKind, Known, Retry, Sink, SinkWriter, Source, SplitReader, WriterId};
 use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{
@@ -13,7 +15,11 @@ use tidelock_kafka::{
 
 /// A cluster in which the plain listener may do everything, and the user of the secured one nothing.
 async fn strict() -> Kafka {
-    let options = KafkaOptions::default()
+    strict_with(KafkaOptions::default()).await
+}
+
+async fn strict_with(options: KafkaOptions) -> Kafka {
+    let options = options
         .with_secured_listener()
         .with_setting("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
         .with_setting("super.users", "User:ANONYMOUS");
@@ -30,7 +36,8 @@ fn properties(kafka: &Kafka) -> Properties {
 fn rule(kafka: &Kafka, allowed: bool, resource: (Resource, Named, &str), rights: &[Right]) {
     let principal = kafka.secured().expect("asked for").principal();
     let rule = |right: &Right| Rule { principal: &principal, resource, right: *right, allowed };
-    add_rules(&kafka.brokers(), &rights.iter().map(rule).collect::<Vec<_>>());
+    let all = kafka.brokers();
+    add_rules(all.split(',').next().expect("one"), &rights.iter().map(rule).collect::<Vec<_>>());
 }
 
 async fn sink(kafka: &Kafka) -> KafkaSink {
@@ -107,4 +114,33 @@ async fn a_job_that_may_not_describe_its_ids_or_look_into_its_topic_is_refused_b
     let error = writer.write(&mut records).await.expect_err("refused");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::Halt), "{error:?}");
     assert!(error.to_string().contains(&format!("topic={to}")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_forgotten_marker_halts_a_job_that_may_not_write_it_and_is_written_by_one_that_may() {
+    let kafka = strict_with(forgotten::cluster()).await;
+    let (all, topic) = (kafka.brokers(), support::fresh("t"));
+    let (id, target) = (Resource::TransactionalId, (Resource::Topic, Named::Exactly, topic.as_str()));
+    rule(&kafka, true, (id, Named::Beginning, "j."), &[Right::Describe, Right::Write]);
+    rule(&kafka, true, target, &[Right::Write, Right::Describe, Right::Read]);
+    let forgotten = forgotten::commit(&kafka, sink(&kafka).await, &attempt("j", 1), &topic).await;
+    let error = forgotten.commit.await.expect("no panic").expect_err("no right to the marker");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::Halt), "{error:?}");
+    let named = error.to_string();
+    for part in [topic.as_str(), &format!("partition={}", forgotten.partition), "ClusterAction"] {
+        assert!(named.contains(part), "{part} is not in: {named}");
+    }
+    assert!(support::read(&all, &topic, 3).is_empty(), "readers wait");
+
+    rule(&kafka, true, (Resource::Cluster, Named::Exactly, "kafka-cluster"), &[Right::ClusterAction]);
+    let fresh = sink(&kafka).await;
+    let committed = async {
+        // Each broker learns of the right by itself, a moment later.
+        while let Err(error) = fresh.commit(&permit(1), forgotten.listed.clone()).await {
+            assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), committed).await.expect("committed");
+    assert_eq!(support::read(&all, &topic, 3).len() as u64, forgotten::RECORDS);
 }

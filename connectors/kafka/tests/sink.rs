@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{attempt, pending, permit, uid};
+use support::{attempt, forgotten, pending, permit, uid};
 use tidelock::{Epoch, ErrorKind, Retry, Sink, SinkWriter, WriterId};
-use tidelock_containers::{Kafka, KafkaOptions};
+use tidelock_containers::Kafka;
 use tidelock_kafka::{
     Guarantee, KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaWriter, ProducerRecord, Properties,
     RecordPolicy, TransactionState, Transactions, Verdict,
@@ -399,51 +399,16 @@ async fn what_an_older_attempt_begins_after_it_was_swept_does_not_hide_what_is_c
     assert_eq!(values(&seen), (0..10).collect::<Vec<_>>());
 }
 
-/// Kafka 4.3.1 (the newest that was tried) takes a partition without a leader for a deleted one, and calls
-/// a transaction complete without having written its marker there.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_commit_whose_marker_the_broker_forgot_is_finished() {
-    let options = KafkaOptions::default().with_brokers(3);
-    let options = options.with_setting("broker.session.timeout.ms", 2_000);
-    let options = options.with_setting("broker.heartbeat.interval.ms", 500);
-    let kafka = Kafka::start(options.with_setting("min.insync.replicas", 1)).await.expect("started");
-    let all = kafka.brokers();
+    let kafka = Kafka::start(forgotten::cluster()).await.expect("started");
+    let (all, topic) = (kafka.brokers(), support::fresh("t"));
     let attempt = attempt(&support::fresh("forgotten"), 1);
-    let first = sink(&all).await;
-    let mut writer = first.open(&attempt, WriterId(0)).await.expect("open");
-
-    // A partition on a broker that does not coordinate the transaction.
-    let topic = support::fresh("t");
-    support::create_topic_with_one_replica(&all, &topic, 3).await;
-    let leaders = support::leaders(&all, &topic);
-    let id = format!("{}.0", attempt.target_name(&uid("out"), WriterId(0)));
-    let coordinator = support::coordinator(&all, &id);
-    let partition = leaders.iter().position(|leader| *leader != coordinator).expect("one of three");
-    let mut placed = records(&topic, 0..10);
-    for record in &mut placed {
-        record.partition = i32::try_from(partition).ok();
-    }
-    write(&mut writer, placed).await;
-    let committable = prepare(&mut writer, 1).await;
-    assert_eq!(committable.transactional_id, id);
-
-    // Whoever is asked first must be awake.
-    let awake = support::address_of(&all, coordinator);
-    let transactions = Transactions::connect(&support::properties(&awake)).await.expect("connected");
-    let broker = kafka.broker(leaders[partition]).expect("a broker");
-    broker.pause().await.expect("paused");
-    let listed = vec![pending(&attempt, 1, committable.clone())];
-    let committing = tokio::spawn(async move { first.commit(&permit(1), listed).await });
-    let state = async || transactions.describe(&committable.transactional_id).await.expect("known");
-    while state().await.expect("known").state != TransactionState::CompleteCommit {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(!committing.is_finished(), "called complete, and not visible yet");
-    broker.unpause().await.expect("awake");
-    committing.await.expect("no panic").expect("committed");
+    let forgotten = forgotten::commit(&kafka, sink(&all).await, &attempt, &topic).await;
+    forgotten.commit.await.expect("no panic").expect("committed");
     let seen = support::read(&all, &topic, 3);
-    assert_eq!(values(&seen), (0..10).collect::<Vec<_>>(), "visible when the commit returns");
+    assert_eq!(values(&seen), (0..forgotten::RECORDS).collect::<Vec<_>>(), "visible when the commit returns");
 }
 
 #[tokio::test(flavor = "multi_thread")]

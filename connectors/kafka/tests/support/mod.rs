@@ -1,6 +1,7 @@
 //! A broker for tests. Topics get random names, so that one broker serves all tests at once.
 #![allow(dead_code, clippy::panic)]
 
+pub(crate) mod forgotten;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -57,6 +57,7 @@ pub(crate) fn producer(ours: &KafkaCommittable) -> (i64, i16) {
 pub(crate) enum Resource {
     Topic = 2,
     Group = 3,
+    Cluster = 4,
     TransactionalId = 5,
 }
 
@@ -66,6 +67,7 @@ pub(crate) enum Right {
     Read = 3,
     Write = 4,
     Describe = 8,
+    ClusterAction = 9,
 }
 
 /// Names that begin so, or this name alone.
