@@ -27,6 +27,12 @@ const TOPIC_MAX: Duration = Duration::from_secs(30);
 
 const TOPIC_LOOK: Duration = Duration::from_millis(20);
 
+/// What a load made so long ago was read by everybody. Half an hour of it would fill the memory.
+pub(crate) const READ: Duration = Duration::from_secs(120);
+
+/// Only whole segments are deleted.
+const SEGMENT_BYTES: &str = "67108864";
+
 /// Whole names of topics never come again, so that a late deletion cannot hit a new one.
 static TOPICS: AtomicU64 = AtomicU64::new(0);
 
@@ -61,13 +67,20 @@ impl Broker {
         Ok(Self { address, admin, runtime, run: format!("compare-{seed:x}"), _container: container })
     }
 
-    /// Makes an empty topic.
-    pub(crate) fn make_topic(&self, what: &str, partitions: u32) -> Result<String, Failure> {
+    /// Makes an empty topic whose records may be deleted after `kept`, or never.
+    pub(crate) fn make_topic(
+        &self,
+        what: &str,
+        partitions: u32,
+        kept: Option<Duration>,
+    ) -> Result<String, Failure> {
         let name = format!("{}-{}-{what}", self.run, TOPICS.fetch_add(1, Ordering::Relaxed));
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
         // Not after a minute: what is deleted fills the memory until then.
-        let topic = topic.set("file.delete.delay.ms", "1000");
+        let topic = topic.set("file.delete.delay.ms", "1000").set("segment.bytes", SEGMENT_BYTES);
+        let kept = kept.map_or("-1".to_owned(), |kept| kept.as_millis().to_string());
+        let topic = topic.set("retention.ms", &kept);
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         let made = self.runtime.block_on(self.admin.create_topics([&topic], &options));
         match made.map_err(|error| Failure::new("make a topic", error))?.into_iter().next() {

@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) fn measure(bench: &Bench, setting: &Setting) -> Result<Outcome, Failure> {
     let failed = |error| Failure::new("run a transaction", error);
-    let topic = bench.broker.make_topic("floor", setting.partitions)?;
+    let topic = bench.broker.make_topic("floor", setting.partitions, None)?;
     let clock = Clock::start();
     let reader = Reader::start(&bench.broker.address, &topic, setting.partitions, clock)?;
     let producers: Result<Vec<_>, _> =

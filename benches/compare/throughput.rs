@@ -30,7 +30,7 @@ const ASK_MAX: Duration = Duration::from_secs(10);
 pub(crate) fn preload(bench: &Bench, setting: &Setting) -> Result<String, Failure> {
     let failed = |error| Failure::new("preload records", error);
     eprintln!("preloading {} records", setting.records);
-    let topic = bench.broker.make_topic("from", setting.partitions)?;
+    let topic = bench.broker.make_topic("from", setting.partitions, None)?;
     let producer = producer(&bench.broker.address)?;
     let mut value = vec![b'x'; usize::try_from(setting.size).unwrap_or(usize::MAX)];
     for number in 0..setting.records {
