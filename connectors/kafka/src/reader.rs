@@ -1,5 +1,6 @@
 //! Reads one partition.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use rdkafka::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
-use tidelock::{Batch, Result, SplitReader};
+use tidelock::{Batch, Error, ErrorKind, Result, SplitReader};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::blocking::blocking;
 use crate::consumer::{Consumer, Queue};
@@ -29,6 +30,13 @@ const NAMES_MAX: usize = 64;
 /// How often a reader without news looks whether it is done, or the consumer failed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// After this time without a record the broker is asked whether there is one: a consumer of librdkafka was seen
+/// to read nothing any more after its broker was away, and to say nothing.
+const QUIET_MAX: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 30 });
+
+/// How long a record that is there may take to arrive.
+const ARRIVAL_MAX: Duration = Duration::from_secs(5);
+
 /// Reads the records of one partition in their order.
 pub struct KafkaReader {
     // Dropped first: the consumer must outlive its queues.
@@ -40,6 +48,10 @@ pub struct KafkaReader {
     copies: Copies,
     /// The end of the partition was met after the last record that was handed over.
     met_end: bool,
+    /// When the last record came, or it was last asked whether there is one.
+    quiet_since: Instant,
+    /// The consumer was found stuck at this offset before.
+    stuck_at: Option<i64>,
 }
 
 impl std::fmt::Debug for KafkaReader {
@@ -66,6 +78,8 @@ impl KafkaReader {
             split,
             copies: Copies::default(),
             met_end: false,
+            quiet_since: Instant::now(),
+            stuck_at: None,
         };
         reader.attach().await?;
         Ok(reader)
@@ -161,6 +175,46 @@ impl KafkaReader {
         let remains = self.shared.cluster.remains(topic, *partition, *offset, stop, committed).await;
         Ok(remains.map_err(|fault| fault.into_error("read from Kafka"))? == Remains::Nothing)
     }
+
+    /// Whether there is a record to read that does not come.
+    async fn is_stuck(&self) -> bool {
+        let KafkaSplit { topic, partition, offset, .. } = &self.split;
+        let committed = !self.shared.config.read_uncommitted;
+        let mut arrives = pin!(self.wake.notified());
+        let answer = tokio::select! {
+            () = &mut arrives => return false,
+            answer = self.shared.cluster.has_more(topic, *partition, *offset, committed) => answer,
+        };
+        match answer {
+            Ok(true) => timeout(ARRIVAL_MAX, arrives).await.is_err(),
+            Ok(false) => false,
+            Err(fault) => {
+                tracing::debug!(?fault, topic, partition, "a quiet partition could not be asked for records");
+                false
+            }
+        }
+    }
+
+    /// Fetches the partition anew; where that did not help before, the attempt ends, and the next one has
+    /// another consumer.
+    async fn unstick(&mut self) -> Result<()> {
+        let KafkaSplit { topic, partition, offset, .. } = self.split.clone();
+        metrics::counter!("tidelock_kafka_consumers_stuck").increment(1);
+        if self.stuck_at == Some(offset) {
+            let why = "the partition has records, and the consumer reads none of them";
+            let error = Error::new(ErrorKind::Unavailable, "read from Kafka", why);
+            return Err(error.with("topic", topic).with("partition", partition).with("offset", offset));
+        }
+        tracing::warn!(
+            topic,
+            partition,
+            offset,
+            "nothing was read for {QUIET_MAX:?} although there are records: the partition is fetched anew"
+        );
+        self.stuck_at = Some(offset);
+        self.detach().await?;
+        self.attach().await
+    }
 }
 
 #[async_trait]
@@ -173,6 +227,7 @@ impl SplitReader for KafkaReader {
             let mut records = Vec::new();
             let met = self.take(&mut records)?;
             if !records.is_empty() {
+                self.quiet_since = Instant::now();
                 return Ok(Some(Batch { records, resume: self.split.clone() }));
             }
             if let Met::NoSuchOffset = met {
@@ -190,7 +245,13 @@ impl SplitReader for KafkaReader {
                 consumer.check()?;
             }
             // Woken by the queue; what was put there between `take` and here has left its mark.
-            let _ = timeout(LOOK_INTERVAL, self.wake.notified()).await;
+            let woken = timeout(LOOK_INTERVAL, self.wake.notified()).await.is_ok();
+            if !woken && self.quiet_since.elapsed() > QUIET_MAX {
+                self.quiet_since = Instant::now();
+                if self.is_stuck().await {
+                    self.unstick().await?;
+                }
+            }
         }
     }
 }
@@ -258,5 +319,63 @@ impl Copies {
             self.names.push(Arc::clone(&new));
         }
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use tidelock::{Known, Retry, Source};
+    use tidelock_containers::Kafka;
+
+    use super::*;
+    use crate::config::{KafkaSourceConfig, Start, Subscription};
+    use crate::properties::Properties;
+    use crate::source::KafkaSource;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn produce(brokers: &str, topic: &str, value: &str) {
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer");
+        producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload(value)).expect("sent");
+        producer.flush(PATIENCE).expect("delivered");
+    }
+
+    async fn read_one(reader: &mut KafkaReader) -> Result<Bytes> {
+        let batch = timeout(PATIENCE, reader.next()).await.expect("it does not hang")?.expect("a batch");
+        Ok(batch.records[0].value.clone().expect("a value"))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs a container"]
+    async fn a_consumer_that_reads_nothing_any_more_is_found_out() {
+        let brokers = Kafka::shared().await.expect("a broker").brokers();
+        let topic = format!("stuck-{:016x}", rand::random::<u64>());
+        produce(&brokers, &topic, "1");
+        let config =
+            KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
+        let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+        let known = Known { active: vec![], finished: vec![], first_run: true };
+        let split = source.discover(&known).await.expect("discovered").new.remove(0);
+        let mut reader = source.open(split).await.expect("open");
+        assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+        let shared = Arc::clone(&reader.shared);
+        // Not assigned any more, behind the reader's back: nothing is fetched, and nobody is told.
+        let wedge = || shared.consumer.get().expect("made").detach(&topic, 0);
+
+        wedge();
+        produce(&brokers, &topic, "2");
+        assert_eq!(read_one(&mut reader).await.expect("read"), "2");
+        assert_eq!(reader.stuck_at, Some(1), "only because it was fetched anew");
+
+        // Where that did not help before, the attempt ends.
+        reader.stuck_at = Some(2);
+        wedge();
+        produce(&brokers, &topic, "3");
+        let error = read_one(&mut reader).await.expect_err("stuck");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart), "{error:?}");
+        assert!(error.to_string().contains(&topic), "{error}");
     }
 }

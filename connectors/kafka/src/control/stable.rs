@@ -1,4 +1,4 @@
-//! Whether a bounded reader has everything below its stop offset.
+//! Whether a bounded reader has everything below its stop offset, and whether a quiet one misses something.
 //!
 //! The last offsets of a partition may hold nothing that a reader sees: the markers that end
 //! transactions, and aborted records. A reader that waits for the record before its stop offset then
@@ -57,6 +57,26 @@ impl Cluster {
             }
         }
         Ok(Remains::Nothing)
+    }
+
+    /// Whether a reader whose next record is at `position` or behind it has something to read now. A batch that
+    /// `position` lies within does not count.
+    pub(crate) async fn has_more(
+        &self,
+        topic: &str,
+        partition: i32,
+        position: i64,
+        read_committed: bool,
+    ) -> Result<bool, Fault> {
+        let mut next = position;
+        loop {
+            let data = patiently(|| self.fetch(topic, partition, next, read_committed)).await?;
+            match scan(&data, next) {
+                Scan::Visible(_) => return Ok(true),
+                Scan::NothingUntil(until) if until > next => next = until,
+                Scan::NothingUntil(_) => return Ok(false),
+            }
+        }
     }
 
     async fn fetch(

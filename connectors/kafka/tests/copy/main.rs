@@ -28,6 +28,7 @@ mod reader;
 mod records;
 mod restored;
 mod secured;
+mod stand;
 mod traces;
 mod world;
 

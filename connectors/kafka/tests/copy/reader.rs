@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use crate::PATIENCE;
 use crate::records::Numbered;
@@ -18,6 +20,9 @@ const WRONG_MAX: usize = 10;
 
 /// How often a reader without news looks whether it is told to stop.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// A broker is paused for 20 s, and nothing else takes so long.
+const QUIET_MAX: Duration = Duration::from_secs(45);
 
 /// What must come next in each partition, and what came that should not.
 #[derive(Debug, Clone)]
@@ -88,8 +93,8 @@ impl Checker {
     }
 }
 
-/// A consumer of a whole topic with `read_committed`, from its beginning.
-fn consumer(brokers: &str, topic: &str, partitions: usize) -> BaseConsumer {
+/// A consumer of all partitions of a topic with `read_committed`, from these offsets.
+fn consumer(brokers: &str, topic: &str, offsets: &[i64]) -> BaseConsumer {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "test")
@@ -101,8 +106,8 @@ fn consumer(brokers: &str, topic: &str, partitions: usize) -> BaseConsumer {
         .create()
         .expect("a consumer");
     let mut list = TopicPartitionList::new();
-    for partition in 0..i32::try_from(partitions).expect("small") {
-        list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    for (partition, offset) in (0..).zip(offsets) {
+        list.add_partition_offset(topic, partition, Offset::Offset(*offset)).expect("a partition");
     }
     consumer.assign(&list).expect("assigned");
     consumer
@@ -110,7 +115,7 @@ fn consumer(brokers: &str, topic: &str, partitions: usize) -> BaseConsumer {
 
 /// Reads a topic from its beginning to the end that it has now.
 pub(crate) fn read_to_the_end(brokers: &str, topic: &str, mut checker: Checker) -> Checker {
-    let consumer = consumer(brokers, topic, checker.next.len());
+    let consumer = consumer(brokers, topic, &vec![0; checker.next.len()]);
     let mut ended = BTreeSet::new();
     while ended.len() < checker.next.len() {
         match consumer.poll(PATIENCE).expect("an answer") {
@@ -128,6 +133,39 @@ pub(crate) fn read_to_the_end(brokers: &str, topic: &str, mut checker: Checker) 
     checker
 }
 
+/// Reads until it is stopped, or nothing came for a while: a consumer of librdkafka was seen to read nothing
+/// any more after a broker's pause, while the partition had 270,000 records for it.
+fn read_until_quiet(
+    consumer: &BaseConsumer,
+    offsets: &mut [i64],
+    checker: &Mutex<Checker>,
+    stop: &AtomicBool,
+) {
+    let mut last = Instant::now();
+    while !stop.load(Ordering::SeqCst) {
+        if last.elapsed() > QUIET_MAX {
+            println!("the reader: nothing for {QUIET_MAX:?} at the offsets {offsets:?}: a new consumer");
+            return;
+        }
+        let message = match consumer.poll(LOOK) {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => continue,
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                // While brokers come and go there are errors: what was read is what counts.
+                println!("the reader: {error}");
+                continue;
+            }
+        };
+        last = Instant::now();
+        offsets[usize::try_from(message.partition()).expect("a partition")] = message.offset() + 1;
+        let mut checker = checker.lock().unwrap_or_else(PoisonError::into_inner);
+        match Numbered::of(&message) {
+            Ok(one) => checker.see(one),
+            Err(strange) => checker.complain(strange),
+        }
+    }
+}
+
 /// Reads a topic until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -142,18 +180,13 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn start(brokers: &str, topic: &str, checker: Checker) -> Self {
-        let consumer = consumer(brokers, topic, checker.next.len());
         let (stop, checker) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(checker)));
         let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&checker));
+        let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
         let read = move || {
+            let mut offsets = vec![0; shared.lock().unwrap_or_else(PoisonError::into_inner).next.len()];
             while !stopped.load(Ordering::SeqCst) {
-                // While brokers come and go there are errors: what was read is what counts.
-                let Some(Ok(message)) = consumer.poll(LOOK) else { continue };
-                let mut checker = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                match Numbered::of(&message) {
-                    Ok(one) => checker.see(one),
-                    Err(strange) => checker.complain(strange),
-                }
+                read_until_quiet(&consumer(&brokers, &topic, &offsets), &mut offsets, &shared, &stopped);
             }
         };
         let (input, excused) = (None, AtomicUsize::new(0));

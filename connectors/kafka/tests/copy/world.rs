@@ -15,6 +15,7 @@ use crate::evidence::Evidence;
 use crate::process::{Ended, Process};
 use crate::reader::{Checker, Reader, read_to_the_end};
 use crate::records::Feeder;
+use crate::stand::stand;
 use crate::support;
 
 /// Topics, a job's name and its folder. Everything else in a test begins here.
@@ -69,6 +70,11 @@ impl World {
     /// The job's name.
     pub(crate) fn job(&self) -> &str {
         &self.job
+    }
+
+    /// The topic that is fed.
+    pub(crate) fn source(&self) -> &str {
+        &self.from
     }
 
     /// The topic that the job writes to.
@@ -161,12 +167,19 @@ impl World {
         attempt
     }
 
-    /// Waits until so many more entries show in the log, and returns at that very moment: the file is looked
-    /// for without a pause, and not read.
+    /// Waits until so many more entries show in the log, and returns at that very moment: names are looked at
+    /// without a pause, and nothing is read. A later entry counts as well, because old ones are soon deleted.
     pub(crate) async fn wait_for_entry(&self, process: &mut Process, more: u64) {
         let position = self.log().await.position().await.0 + more;
-        let entry = self.path("checkpoints").join("log").join(format!("{position:020}.json"));
-        process.wait_at_once("an entry shows", || entry.exists()).await;
+        let (log, wanted) = (self.path("checkpoints").join("log"), format!("{position:020}.json"));
+        let shows = || {
+            let names = std::fs::read_dir(&log).expect("the log's folder");
+            names.filter_map(Result::ok).any(|name| {
+                let name = name.file_name();
+                name.len() == wanted.len() && name.as_encoded_bytes() >= wanted.as_bytes()
+            })
+        };
+        process.wait_at_once("an entry shows", shows).await;
     }
 
     /// Waits until so many more records of every partition are visible than when this was called.
@@ -186,7 +199,9 @@ impl World {
         let mut restarts = 0;
         while !wish() {
             self.reader.assert_right();
-            assert!(tokio::time::Instant::now() < deadline, "waited too long: {}", process.errors());
+            if tokio::time::Instant::now() > deadline {
+                panic!("waited too long: {}\n{}", stand(self).await, process.errors());
+            }
             if !process.is_running() {
                 let errors = process.errors();
                 assert!(errors.contains(", Restart)"), "a restart does not help: {errors}");
