@@ -46,17 +46,10 @@ impl Cluster {
         stop: i64,
         read_committed: bool,
     ) -> Result<Remains, Fault> {
-        let mut next = position;
-        while next < stop {
-            let data = patiently(|| self.fetch(topic, partition, next, read_committed)).await?;
-            match scan(&data, next) {
-                Scan::Visible(at) if at < stop => return Ok(Remains::Something),
-                Scan::Visible(_) => return Ok(Remains::Nothing),
-                Scan::NothingUntil(until) if until > next => next = until,
-                Scan::NothingUntil(_) => return Ok(Remains::Something),
-            }
-        }
-        Ok(Remains::Nothing)
+        let found = self.first_visible(topic, partition, position, stop, read_committed).await?;
+        // The first batch that is seen, or the first offset of which nothing is known.
+        let (Scan::Visible(at) | Scan::NothingUntil(at)) = found;
+        Ok(if at < stop { Remains::Something } else { Remains::Nothing })
     }
 
     /// Whether a reader whose next record is at `position` or behind it has something to read now. A batch that
@@ -68,15 +61,28 @@ impl Cluster {
         position: i64,
         read_committed: bool,
     ) -> Result<bool, Fault> {
+        let found = self.first_visible(topic, partition, position, i64::MAX, read_committed).await?;
+        Ok(matches!(found, Scan::Visible(_)))
+    }
+
+    /// Looks from `position` on for a batch that a reader sees, until there is no more or `stop` is passed.
+    async fn first_visible(
+        &self,
+        topic: &str,
+        partition: i32,
+        position: i64,
+        stop: i64,
+        read_committed: bool,
+    ) -> Result<Scan, Fault> {
         let mut next = position;
-        loop {
+        while next < stop {
             let data = patiently(|| self.fetch(topic, partition, next, read_committed)).await?;
             match scan(&data, next) {
-                Scan::Visible(_) => return Ok(true),
                 Scan::NothingUntil(until) if until > next => next = until,
-                Scan::NothingUntil(_) => return Ok(false),
+                found => return Ok(found),
             }
         }
+        Ok(Scan::NothingUntil(next))
     }
 
     async fn fetch(

@@ -3,9 +3,6 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-
 use crate::world::World;
 
 /// A job at work appends in this time.
@@ -13,7 +10,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
-/// Asks the log, both topics and the cluster, and never fails: what has no answer says so.
+/// Asks the log, both topics and the cluster. What the brokers do not answer says so.
 pub(crate) async fn stand(world: &World) -> String {
     let mut text = String::new();
     let log = world.log().await;
@@ -25,8 +22,8 @@ pub(crate) async fn stand(world: &World) -> String {
     let _ = writeln!(text, "the reader: {:?}", world.reader().next());
     for topic in [world.source(), world.target()] {
         for isolation in ["read_uncommitted", "read_committed"] {
-            let _ =
-                writeln!(text, "{topic} for {isolation}: {}", ends(world.brokers(), topic, isolation).await);
+            let ends = world.watermarks(topic, isolation, ANSWER_MAX).await;
+            let _ = writeln!(text, "{topic} for {isolation}: {ends:?}");
         }
     }
     let transactions = world.transactions().await;
@@ -38,16 +35,4 @@ pub(crate) async fn stand(world: &World) -> String {
         Err(error) => text.push_str(&format!("no list of transactions: {error}\n")),
     }
     text
-}
-
-async fn ends(brokers: &str, topic: &str, isolation: &'static str) -> String {
-    let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
-    let ask = move || {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("isolation.level", isolation);
-        let client: BaseConsumer = config.create().expect("a client");
-        let end = |partition| client.fetch_watermarks(&topic, partition, ANSWER_MAX);
-        format!("{:?}", (0..2).map(end).collect::<Vec<_>>())
-    };
-    tokio::task::spawn_blocking(ask).await.unwrap_or_else(|error| error.to_string())
 }

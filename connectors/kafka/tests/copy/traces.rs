@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use tidelock::{Position, TargetName};
 use tidelock_containers::Kafka;
 use tidelock_kafka::{KafkaSinkConfig, Properties, TransactionState};
@@ -65,15 +63,8 @@ async fn a_writer_has_few_transactional_ids_and_what_older_attempts_left_is_abor
 
 /// The end of each partition for readers with this isolation level.
 async fn ends(world: &World, isolation: &'static str) -> Vec<i64> {
-    let (brokers, topic) = (world.brokers().to_owned(), world.target().to_owned());
-    let ask = move || {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("isolation.level", isolation);
-        let client: BaseConsumer = config.create().expect("a client");
-        let end = |partition| client.fetch_watermarks(&topic, partition, PATIENCE).expect("an answer").1;
-        (0..2).map(end).collect()
-    };
-    tokio::task::spawn_blocking(ask).await.expect("asked")
+    let all = world.watermarks(world.target(), isolation, PATIENCE).await;
+    all.into_iter().map(|one| one.expect("an answer").1).collect()
 }
 
 async fn readers_get_to(world: &World, ends_before: &[i64]) -> bool {

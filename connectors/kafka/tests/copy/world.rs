@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rdkafka::error::KafkaResult;
 use tempfile::TempDir;
 use tidelock::Position;
 use tidelock_kafka::Transactions;
@@ -105,6 +106,18 @@ impl World {
     /// The job's log.
     pub(crate) async fn log(&self) -> Evidence {
         Evidence::of(&self.path("checkpoints")).await
+    }
+
+    /// The beginning and the end of each partition of a topic for readers with this isolation level.
+    pub(crate) async fn watermarks(
+        &self,
+        topic: &str,
+        isolation: &'static str,
+        longest: Duration,
+    ) -> Vec<KafkaResult<(i64, i64)>> {
+        let (brokers, topic, partitions) = (self.brokers.clone(), topic.to_owned(), self.partitions);
+        let ask = move || support::watermarks(&brokers, &topic, partitions, isolation, longest);
+        tokio::task::spawn_blocking(ask).await.expect("asked")
     }
 
     /// The cluster's transactions.

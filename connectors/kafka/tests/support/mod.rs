@@ -11,6 +11,7 @@ use rdkafka::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -176,13 +177,21 @@ pub(crate) fn first_offset(brokers: &str, topic: &str) -> i64 {
 
 /// The end of the first partition, whatever of it is visible.
 pub(crate) fn end_offset(brokers: &str, topic: &str) -> i64 {
-    let mut config = config(brokers);
-    let consumer: BaseConsumer = config
-        .set("group.id", "test")
-        .set("isolation.level", "read_uncommitted")
-        .create()
-        .expect("a consumer");
-    consumer.fetch_watermarks(topic, 0, Duration::from_secs(30)).expect("an answer in time").1
+    let mut all = watermarks(brokers, topic, 1, "read_uncommitted", Duration::from_secs(30));
+    all.remove(0).expect("an answer in time").1
+}
+
+/// The beginning and the end of each partition for readers with this isolation level; each answer may take
+/// `longest`.
+pub(crate) fn watermarks(
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    isolation: &str,
+    longest: Duration,
+) -> Vec<KafkaResult<(i64, i64)>> {
+    let client: BaseConsumer = config(brokers).set("isolation.level", isolation).create().expect("a client");
+    (0..partitions).map(|partition| client.fetch_watermarks(topic, partition, longest)).collect()
 }
 
 /// A transaction that another program began: dropped, it stays open.

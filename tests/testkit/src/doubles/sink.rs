@@ -339,9 +339,10 @@ impl MemoryWriter {
 
     fn append(&mut self, rows: impl IntoIterator<Item = Row>) {
         let mut state = self.target.lock();
-        let writes_on = self.defect == Some(D::WritesOnInATornEpoch);
         let id = match &self.current {
-            Some(id) if state.phase(id).is_none() && writes_on => state.begin(self.owner.clone()),
+            Some(id) if self.has(D::WritesOnInATornEpoch) && state.phase(id).is_none() => {
+                state.begin(self.owner.clone())
+            }
             Some(id) => id.clone(),
             None => {
                 if self.defect == Some(D::SharesIdentity) {
