@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use tempfile::TempDir;
 
 use crate::Failure;
-use crate::broker::{Broker, READ};
+use crate::broker::{Broker, RETENTION};
 use crate::outcome::{Outcome, Setting};
 use crate::process::Process;
 use crate::systems::{System, Task, command};
@@ -29,7 +29,7 @@ pub(crate) struct Placed {
 impl Bench {
     /// Fresh topics and a fresh folder, on the disk that the build is on.
     pub(crate) fn place(&self, system: System, setting: &Setting) -> Result<Placed, Failure> {
-        let from = self.broker.make_topic("from", setting.partitions, Some(READ))?;
+        let from = self.broker.make_topic("from", setting.partitions, Some(RETENTION))?;
         self.place_on(system, setting, from)
     }
 
@@ -45,7 +45,7 @@ impl Bench {
         let task = Task {
             brokers: self.broker.address.clone(),
             from,
-            to: self.broker.make_topic("to", setting.partitions, Some(READ))?,
+            to: self.broker.make_topic("to", setting.partitions, Some(RETENTION))?,
             interval: setting.interval(),
             folder: folder.path().join("state"),
             tidelock_properties: self.tidelock_properties.clone(),

@@ -18,17 +18,13 @@ use crate::clock::Clock;
 const JAVA: &str = "-Xms4g -Xmx4g -Xmn2g -XX:+UseG1GC -XX:InitiatingHeapOccupancyPercent=35 \
                     -XX:+ExplicitGCInvokesConcurrent";
 
-/// A container has the weight of one thread outside of it. The broker has some twenty that work, each of which would
-/// wait for tenths of a second while a system or the load is busy; on a machine of its own it would not.
-const CPU_SHARES: i64 = 16 * 1024;
-
 /// A new topic is there after this time, or the broker is ill.
 const TOPIC_MAX: Duration = Duration::from_secs(30);
 
 const TOPIC_LOOK: Duration = Duration::from_millis(20);
 
-/// What a load made so long ago was read by everybody. Half an hour of it would fill the memory.
-pub(crate) const READ: Duration = Duration::from_secs(120);
+/// What a load made longer ago was read by everybody. Half an hour of it would fill the memory.
+pub(crate) const RETENTION: Duration = Duration::from_secs(120);
 
 /// Only whole segments are deleted.
 const SEGMENT_BYTES: &str = "67108864";
@@ -55,7 +51,6 @@ impl Broker {
                 // On one disk with the job's checkpoints the broker would pay for their fsyncs, and they for its
                 // page cache: the 99th percentile of Tidelock was twice as high.
                 let options = KafkaOptions::default().with_java(JAVA).with_data_in_memory();
-                let options = options.with_cpu_shares(CPU_SHARES);
                 let kafka = runtime.block_on(Kafka::start(options));
                 let kafka = kafka.map_err(|error| Failure::new("start the broker", error))?;
                 (kafka.brokers(), Some(kafka))

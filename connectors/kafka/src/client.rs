@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use tidelock::{Error, Result};
 
 use crate::committable::KafkaCommittable;
-use crate::control::cluster::{AT_ONCE, Cluster};
+use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
-use crate::control::transactions::{ActiveProducer, Described, Listed};
+use crate::control::producers::ActiveProducer;
+use crate::control::transactions::{Described, Listed};
 use crate::finish::finish;
 use crate::properties::Properties;
 use crate::verdict::{Verdict, judge, open_in};
@@ -45,12 +45,14 @@ pub(crate) async fn look_at_places<'a>(
     cluster: &Cluster,
     ours: &'a KafkaCommittable,
 ) -> Result<Vec<Place<'a>>, Fault> {
-    let looks = ours.places().map(|(topic, partition)| async move {
-        let producers = cluster.producers(topic, partition).await?;
-        Ok(Place { topic, partition, open: open_in(ours, producers) })
+    let places: Vec<_> = ours.places().collect();
+    let known = cluster.producers(&places).await?;
+    let looks = places.into_iter().zip(known).map(|((topic, partition), producers)| Place {
+        topic,
+        partition,
+        open: open_in(ours, producers),
     });
-    let looks: Vec<_> = looks.collect();
-    stream::iter(looks).buffered(AT_ONCE).try_collect().await
+    Ok(looks.collect())
 }
 
 /// The transactions of a cluster.

@@ -186,7 +186,7 @@ impl Target {
             let found = self.cluster.topics(Some(&[topic.to_owned()])).await?;
             // One that does not exist yet may be made with the first record.
             match found.first().and_then(|found| found.partitions.first()) {
-                Some(partition) => self.cluster.producers(topic, *partition).await.map(drop),
+                Some(partition) => self.cluster.producers(&[(topic, *partition)]).await.map(drop),
                 None => Ok(()),
             }
         };

@@ -14,7 +14,8 @@ use tidelock::{Error, ErrorKind};
 
 use crate::client::Examined;
 use crate::committable::KafkaCommittable;
-use crate::control::transactions::{ActiveProducer, Described, TransactionState};
+use crate::control::producers::ActiveProducer;
+use crate::control::transactions::{Described, TransactionState};
 
 /// What became of a prepared transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join;
-use futures::{StreamExt, TryStreamExt, stream};
 use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, SinkWriter};
 use tokio::time::Instant;
 
 use crate::committable::KafkaCommittable;
-use crate::control::cluster::AT_ONCE;
 use crate::control::transactions::TransactionState;
 use crate::policy::{is_too_large, replace_too_large};
 use crate::record::ProducerRecord;
@@ -183,23 +181,22 @@ fn gone(ours: &Identity, why: &str) -> Error {
 /// aborts by offset in the middle of an epoch ends it in that partition alone, and neither the producer
 /// nor the coordinator hears of it: what comes after would be committed without what came before (I7).
 async fn look_at_begins(target: &Target, ours: &Identity, begins: Vec<Begin>) -> Result<()> {
-    let looks = begins.into_iter().map(|begin| async move {
-        let producers = target.cluster.producers(&begin.topic, begin.partition).await;
-        let producers = producers.map_err(|fault| fault.into_error("prepare in Kafka"))?;
+    let places: Vec<_> = begins.iter().map(|begin| (begin.topic.as_str(), begin.partition)).collect();
+    let known = target.cluster.producers(&places).await;
+    let known = known.map_err(|fault| fault.into_error("prepare in Kafka"))?;
+    for (begin, producers) in begins.iter().zip(known) {
         let found = producers.into_iter().find(|one| one.producer_id == ours.producer_id);
         let open_since = found.and_then(|one| one.open_since);
-        if begins_at(&begin, open_since) {
-            return Ok(());
+        if !begins_at(begin, open_since) {
+            let why = "a partition does not hold all of the transaction: somebody ended it there";
+            return Err(gone(ours, why)
+                .with("topic", &begin.topic)
+                .with("partition", begin.partition)
+                .with("first_record", format!("{:?}", begin.offset))
+                .with("open_since", format!("{open_since:?}")));
         }
-        let why = "a partition does not hold all of the transaction: somebody ended it there";
-        Err(gone(ours, why)
-            .with("topic", begin.topic)
-            .with("partition", begin.partition)
-            .with("first_record", format!("{:?}", begin.offset))
-            .with("open_since", format!("{open_since:?}")))
-    });
-    let looks: Vec<_> = looks.collect();
-    stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await
+    }
+    Ok(())
 }
 
 fn begins_at(begin: &Begin, open_since: Option<i64>) -> bool {

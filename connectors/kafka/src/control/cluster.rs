@@ -3,7 +3,7 @@
 //! A request takes an idle connection or opens one, and gives it back only when its answer was read
 //! whole: a request that is given up half-way can never leave its answer to the next one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -245,17 +245,46 @@ impl Cluster {
         newest: i16,
         code: impl FnOnce(&R::Response) -> i16,
     ) -> Result<R::Response, Fault> {
-        let address = self.leader(topic, partition).await?;
+        let leader = self.leader(topic, partition).await?;
+        self.ask_leader_of(&[(topic, partition)], &leader, request, newest, code).await
+    }
+
+    /// Asks the leader of these partitions once; `code` finds an error code in the answer.
+    pub(crate) async fn ask_leader_of<R: Request>(
+        &self,
+        places: &[(&str, i32)],
+        leader: &Address,
+        request: &R,
+        newest: i16,
+        code: impl FnOnce(&R::Response) -> i16,
+    ) -> Result<R::Response, Fault> {
         let answer = self
-            .on(&address, async |connection| {
+            .on(leader, async |connection| {
                 let answer = connection.call(request, newest).await?;
                 Fault::check(code(&answer)).map(|()| answer)
             })
             .await;
         if answer.as_ref().is_err_and(Fault::asks_to_look_again) {
-            self.known().leaders.remove(&(topic.to_owned(), partition));
+            let mut known = self.known();
+            for (topic, partition) in places {
+                known.leaders.remove(&((*topic).to_owned(), *partition));
+            }
         }
         answer
+    }
+
+    /// Partitions by their leaders.
+    pub(crate) async fn by_leader<'a>(
+        &self,
+        places: &[(&'a str, i32)],
+    ) -> Result<BTreeMap<Address, Vec<(&'a str, i32)>>, Fault> {
+        let mut leaders: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for &(topic, partition) in places {
+            // Metadata name the leaders of a whole topic: at most one request for each.
+            let leader = self.leader(topic, partition).await?;
+            leaders.entry(leader).or_default().push((topic, partition));
+        }
+        Ok(leaders)
     }
 
     async fn leader(&self, topic: &str, partition: i32) -> Result<Address, Fault> {

@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod fault;
 pub(crate) mod offsets;
+pub(crate) mod producers;
 pub(crate) mod sasl;
 pub(crate) mod security;
 pub(crate) mod stable;

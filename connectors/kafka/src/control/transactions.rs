@@ -1,11 +1,10 @@
 //! Transactions: looked at, listed, ended, fenced.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
-    DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest,
-    ListTransactionsRequest, ProducerId, TopicName, TransactionalId, WriteTxnMarkersRequest,
+    DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest, ListTransactionsRequest, ProducerId,
+    TopicName, TransactionalId, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -69,17 +68,6 @@ pub struct Listed {
     pub producer_id: i64,
     /// Where its last transaction stands.
     pub state: TransactionState,
-}
-
-/// A producer that a partition knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ActiveProducer {
-    pub(crate) producer_id: i64,
-    pub(crate) producer_epoch: i32,
-    /// The epoch of the coordinator that last ended a transaction of it here; -1 where none did.
-    pub(crate) coordinator_epoch: i32,
-    /// Where its open transaction begins in this partition, if it has one.
-    pub(crate) open_since: Option<i64>,
 }
 
 /// What the broker said to a request to end a transaction.
@@ -165,32 +153,6 @@ impl Cluster {
             Ok(found)
         })
         .await
-    }
-
-    /// The producers that a partition's leader knows.
-    pub(crate) async fn producers(&self, topic: &str, partition: i32) -> Result<Vec<ActiveProducer>, Fault> {
-        let place = TopicRequest::default()
-            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
-            .with_partition_indexes(vec![partition]);
-        let request = DescribeProducersRequest::default().with_topics(vec![place]);
-        let answer = patiently(|| {
-            self.ask_leader(topic, partition, &request, 0, |answer| {
-                let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-                partitions.next().map_or(0, |partition| partition.error_code)
-            })
-        })
-        .await?;
-        let partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
-        let producers = partitions.flat_map(|partition| partition.active_producers);
-        Ok(producers
-            .map(|producer| ActiveProducer {
-                producer_id: producer.producer_id.0,
-                producer_epoch: producer.producer_epoch,
-                coordinator_epoch: producer.coordinator_epoch,
-                open_since: (producer.current_txn_start_offset >= 0)
-                    .then_some(producer.current_txn_start_offset),
-            })
-            .collect())
     }
 
     /// Commits or aborts a transaction that any connection began. Idempotent while no other one begins

@@ -11,7 +11,6 @@ pub struct KafkaOptions {
     pub(super) settings: Vec<(String, String)>,
     pub(super) java: String,
     pub(super) in_memory: bool,
-    pub(super) cpu_shares: Option<i64>,
 }
 
 impl Default for KafkaOptions {
@@ -22,9 +21,8 @@ impl Default for KafkaOptions {
             proxy: None,
             features: Vec::new(),
             settings: Vec::new(),
-            // Starts quickly on a small machine. Whoever measures chooses otherwise.
             in_memory: false,
-            cpu_shares: None,
+            // Starts quickly on a small machine. Whoever measures chooses otherwise.
             java: "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1".to_owned(),
         }
     }
@@ -72,14 +70,6 @@ impl KafkaOptions {
     #[must_use]
     pub fn with_data_in_memory(mut self) -> Self {
         self.in_memory = true;
-        self
-    }
-
-    /// The weight of each broker where the machine is busy. All threads of a container share one weight, by
-    /// default that of a single thread outside (1024).
-    #[must_use]
-    pub fn with_cpu_shares(mut self, shares: i64) -> Self {
-        self.cpu_shares = Some(shares);
         self
     }
 
