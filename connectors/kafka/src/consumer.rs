@@ -1,10 +1,10 @@
-//! One consumer of librdkafka for all partitions of a process.
+//! One consumer of librdkafka for all partitions that a process reads.
 //!
 //! Partitions are added and removed one by one. Each has a queue of its own, which wakes its reader; the
 //! consumer's main queue has only what concerns all of them, and is served by a thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -15,6 +15,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tidelock::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 
+use crate::blocking::blocking;
 use crate::config::KafkaSourceConfig;
 use crate::error::kafka_error;
 use crate::split::KafkaSplit;
@@ -44,10 +45,32 @@ impl ConsumerContext for Context {}
 /// The queue of one partition.
 pub(crate) type Queue = PartitionQueue<Context>;
 
-/// The consumer of a process.
+/// The consumer that is shared now.
+///
+/// It lives as long as anybody reads with it, so the next attempt has another one: whatever went wrong
+/// inside of librdkafka is not inherited.
+#[derive(Default)]
+pub(crate) struct SharedConsumer(tokio::sync::Mutex<Weak<Consumer>>);
+
+impl SharedConsumer {
+    /// The consumer to read another partition with; a new one where there is none, or none to be shared.
+    pub(crate) async fn get(&self, config: &KafkaSourceConfig) -> Result<Arc<Consumer>> {
+        let mut current = self.0.lock().await;
+        if let Some(consumer) = current.upgrade().filter(|consumer| !consumer.is_retired()) {
+            return Ok(consumer);
+        }
+        let config = config.clone();
+        let consumer = Arc::new(blocking(move || Consumer::start(&config)).await?);
+        *current = Arc::downgrade(&consumer);
+        Ok(consumer)
+    }
+}
+
+/// A consumer. Those who read with it hold it.
 pub(crate) struct Consumer {
     inner: Arc<BaseConsumer<Context>>,
     stop: Arc<AtomicBool>,
+    retired: AtomicBool,
 }
 
 impl Drop for Consumer {
@@ -77,13 +100,26 @@ impl Consumer {
         std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {
             Error::new(ErrorKind::Other, "open a Kafka consumer", "no thread can be started").because(error)
         })?;
-        Ok(Self { inner, stop })
+        Ok(Self { inner, stop, retired: AtomicBool::new(false) })
+    }
+
+    /// No further partition is read with it: it failed, or a partition was taken off it, and one that comes
+    /// back could be met by its own late end.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
 
     /// What ended the consumer as a whole, if anything did.
     pub(crate) fn check(&self) -> Result<()> {
         let mut failure = self.inner.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.take().map_or(Ok(()), Err)
+        failure.take().map_or(Ok(()), |failure| {
+            self.retire();
+            Err(failure)
+        })
     }
 
     /// Begins to fetch a partition. Blocks for a moment.

@@ -39,8 +39,7 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(5);
 
 /// Reads the records of one partition in their order.
 pub struct KafkaReader {
-    // Dropped first: the consumer must outlive its queues.
-    queue: Option<Queue>,
+    fetched: Option<Fetched>,
     wake: Arc<Notify>,
     shared: Arc<Shared>,
     split: KafkaSplit,
@@ -60,6 +59,22 @@ impl std::fmt::Debug for KafkaReader {
     }
 }
 
+/// A partition that is being fetched.
+struct Fetched {
+    // Dropped first: the consumer must outlive its queues.
+    queue: Queue,
+    consumer: Arc<Consumer>,
+}
+
+impl Fetched {
+    /// Ends to fetch. Blocks for a moment.
+    fn end(self, topic: &str, partition: i32) {
+        let Self { queue, consumer } = self;
+        drop(queue);
+        consumer.detach(topic, partition);
+    }
+}
+
 /// What taking records off the queue found beside them.
 enum Met {
     /// Nothing: the queue is empty or the batch is full.
@@ -71,7 +86,7 @@ enum Met {
 impl KafkaReader {
     pub(crate) async fn open(shared: Arc<Shared>, split: KafkaSplit) -> Result<Self> {
         let mut reader = Self {
-            queue: None,
+            fetched: None,
             wake: Arc::new(Notify::new()),
             topic: Arc::from(split.topic.as_str()),
             shared,
@@ -87,33 +102,20 @@ impl KafkaReader {
 
     /// Begins to fetch at the split's position.
     async fn attach(&mut self) -> Result<()> {
-        let (shared, split) = (Arc::clone(&self.shared), self.split.clone());
-        let wake = Arc::clone(&self.wake);
-        self.shared
-            .consumer
-            .get_or_try_init(|| {
-                let shared = Arc::clone(&self.shared);
-                blocking(move || Consumer::start(&shared.config))
-            })
-            .await?;
-        let attach = move || {
-            let consumer = shared.consumer.get().expect("invariant: made just now");
-            consumer.attach(&split, wake)
-        };
-        self.queue = Some(blocking(attach).await?);
+        let consumer = self.shared.consumer.get(&self.shared.config).await?;
+        let (split, wake) = (self.split.clone(), Arc::clone(&self.wake));
+        let attach = move || consumer.attach(&split, wake).map(|queue| Fetched { queue, consumer });
+        self.fetched = Some(blocking(attach).await?);
         self.met_end = false;
         Ok(())
     }
 
     /// Ends to fetch.
     async fn detach(&mut self) -> Result<()> {
-        self.queue = None;
-        let shared = Arc::clone(&self.shared);
+        let Some(fetched) = self.fetched.take() else { return Ok(()) };
         let (topic, partition) = (Arc::clone(&self.topic), self.split.partition);
         blocking(move || {
-            if let Some(consumer) = shared.consumer.get() {
-                consumer.detach(&topic, partition);
-            }
+            fetched.end(&topic, partition);
             Ok(())
         })
         .await
@@ -121,7 +123,8 @@ impl KafkaReader {
 
     /// Takes what is in the queue, up to a batch. Does not wait.
     fn take(&mut self, records: &mut Vec<KafkaRecord>) -> Result<Met> {
-        let Self { queue: Some(queue), shared, split, topic, copies, met_end, .. } = self else {
+        let Self { fetched: Some(Fetched { queue, .. }), shared, split, topic, copies, met_end, .. } = self
+        else {
             return Ok(Met::Nothing);
         };
         let mut bytes = 0;
@@ -195,13 +198,12 @@ impl KafkaReader {
         }
     }
 
-    /// Fetches the partition anew; where that did not help before, the attempt ends, and the next one has
-    /// another consumer.
+    /// Fetches the partition anew, with another consumer; where that did not help before, the attempt ends.
     async fn unstick(&mut self) -> Result<()> {
         let KafkaSplit { topic, partition, offset, .. } = self.split.clone();
         metrics::counter!("tidelock_kafka_consumers_stuck").increment(1);
         if self.stuck_at == Some(offset) {
-            let why = "the partition has records, and the consumer reads none of them";
+            let why = "the partition has records, and two consumers read none of them";
             let error = Error::new(ErrorKind::Unavailable, "read from Kafka", why);
             return Err(error.with("topic", topic).with("partition", partition).with("offset", offset));
         }
@@ -209,9 +211,12 @@ impl KafkaReader {
             topic,
             partition,
             offset,
-            "nothing was read for {QUIET_MAX:?} although there are records: the partition is fetched anew"
+            "nothing was read for {QUIET_MAX:?} although there are records: another consumer takes the partition"
         );
         self.stuck_at = Some(offset);
+        if let Some(Fetched { consumer, .. }) = &self.fetched {
+            consumer.retire();
+        }
         self.detach().await?;
         self.attach().await
     }
@@ -241,7 +246,7 @@ impl SplitReader for KafkaReader {
             if self.is_done().await? {
                 return Ok(None);
             }
-            if let Some(consumer) = self.shared.consumer.get() {
+            if let Some(Fetched { consumer, .. }) = &self.fetched {
                 consumer.check()?;
             }
             // Woken by the queue; what was put there between `take` and here has left its mark.
@@ -258,18 +263,14 @@ impl SplitReader for KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        self.queue = None;
-        let shared = Arc::clone(&self.shared);
+        let Some(fetched) = self.fetched.take() else { return };
+        fetched.consumer.retire();
         let (topic, partition) = (Arc::clone(&self.topic), self.split.partition);
-        let detach = move || {
-            if let Some(consumer) = shared.consumer.get() {
-                consumer.detach(&topic, partition);
-            }
-        };
+        let end = move || fetched.end(&topic, partition);
         // It blocks for a moment, which no worker of the runtime should.
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(detach)),
-            Err(_) => detach(),
+            Ok(runtime) => drop(runtime.spawn_blocking(end)),
+            Err(_) => end(),
         }
     }
 }
@@ -361,21 +362,51 @@ mod tests {
         let split = source.discover(&known).await.expect("discovered").new.remove(0);
         let mut reader = source.open(split).await.expect("open");
         assert_eq!(read_one(&mut reader).await.expect("read"), "1");
-        let shared = Arc::clone(&reader.shared);
+        let consumer = |reader: &KafkaReader| Arc::clone(&reader.fetched.as_ref().expect("fetched").consumer);
         // Not assigned any more, behind the reader's back: nothing is fetched, and nobody is told.
-        let wedge = || shared.consumer.get().expect("made").detach(&topic, 0);
+        let wedge = |reader: &KafkaReader| consumer(reader).detach(&topic, 0);
 
-        wedge();
+        wedge(&reader);
+        let first = consumer(&reader);
         produce(&brokers, &topic, "2");
         assert_eq!(read_one(&mut reader).await.expect("read"), "2");
         assert_eq!(reader.stuck_at, Some(1), "only because it was fetched anew");
+        assert!(!Arc::ptr_eq(&first, &consumer(&reader)), "by another consumer");
 
         // Where that did not help before, the attempt ends.
         reader.stuck_at = Some(2);
-        wedge();
+        wedge(&reader);
         produce(&brokers, &topic, "3");
         let error = read_one(&mut reader).await.expect_err("stuck");
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart), "{error:?}");
         assert!(error.to_string().contains(&topic), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs a container"]
+    async fn partitions_share_a_consumer_and_the_next_attempt_has_another_one() {
+        let brokers = Kafka::shared().await.expect("a broker").brokers();
+        let topics = [0, 1].map(|_| format!("shared-{:016x}", rand::random::<u64>()));
+        topics.iter().for_each(|topic| produce(&brokers, topic, "1"));
+        let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(topics.to_vec()));
+        let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+        let known = Known { active: vec![], finished: vec![], first_run: true };
+        let splits = source.discover(&known).await.expect("discovered").new;
+        let open = async || {
+            let mut readers = Vec::new();
+            for split in &splits {
+                let mut reader = source.open(split.clone()).await.expect("open");
+                assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+                readers.push(reader);
+            }
+            let consumers =
+                readers.iter().map(|one| Arc::clone(&one.fetched.as_ref().expect("fetched").consumer));
+            let consumers: Vec<_> = consumers.collect();
+            assert!(Arc::ptr_eq(&consumers[0], &consumers[1]));
+            consumers[0].clone()
+        };
+        // Held, as by the end of a reader that is late.
+        let first = open().await;
+        assert!(!Arc::ptr_eq(&first, &open().await));
     }
 }

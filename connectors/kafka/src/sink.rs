@@ -45,6 +45,11 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 /// `transaction.max.timeout.ms` of a broker that does not tell us: Kafka's default.
 const TIMEOUT_MS_UNTOLD: i32 = 900_000;
 
+/// How long a delivery may take before the attempt ends and recovers: as long as the control client waits for
+/// a broker. A producer of librdkafka was seen to send nothing any more after its broker was away, and to say
+/// nothing; the next attempt has producers of its own.
+const DELIVERY_MS_MAX: i32 = 60_000;
+
 /// librdkafka's `message.max.bytes` and `batch.size` where they are not given.
 const MESSAGE_BYTES_DEFAULT: usize = 1_000_000;
 
@@ -222,12 +227,13 @@ impl Target {
         if self.config.guarantee == Guarantee::AtLeastOnce {
             // A record is visible when it is sent, so little of it.
             config.set("linger.ms", "1");
+            config.set("message.timeout.ms", DELIVERY_MS_MAX.to_string());
         } else {
             // Nobody sees a record before its epoch is committed, and a barrier ends it.
             config.set("linger.ms", "50");
             config.set("transaction.timeout.ms", self.timeout_ms.to_string());
             // A record cannot be waited for longer than its transaction lasts.
-            config.set("message.timeout.ms", self.timeout_ms.min(300_000).to_string());
+            config.set("message.timeout.ms", self.timeout_ms.min(DELIVERY_MS_MAX).to_string());
             // Never left to librdkafka: see TIMEOUT_MS_MAX.
             config.set("socket.timeout.ms", (self.timeout_ms - 100).min(60_000).to_string());
         }

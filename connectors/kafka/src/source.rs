@@ -11,10 +11,9 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use regex::Regex;
 use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source, Split};
-use tokio::sync::OnceCell;
 
 use crate::config::{KafkaSourceConfig, OnDataLoss, Start, Stop, Subscription, refuse};
-use crate::consumer::Consumer;
+use crate::consumer::SharedConsumer;
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
 use crate::control::offsets::Place;
@@ -36,8 +35,7 @@ pub(crate) struct Shared {
     pub(crate) config: KafkaSourceConfig,
     pub(crate) cluster: Cluster,
     pattern: Option<Regex>,
-    /// One consumer serves all partitions of a process; it is made when the first is opened.
-    pub(crate) consumer: OnceCell<Consumer>,
+    pub(crate) consumer: SharedConsumer,
 }
 
 impl fmt::Debug for KafkaSource {
@@ -64,7 +62,9 @@ impl KafkaSource {
         };
         let cluster = Cluster::new(&config.properties)?;
         cluster.cluster_id().await.map_err(|fault| fault.into_error("connect to Kafka"))?;
-        Ok(Self { shared: Arc::new(Shared { config, cluster, pattern, consumer: OnceCell::new() }) })
+        Ok(Self {
+            shared: Arc::new(Shared { config, cluster, pattern, consumer: SharedConsumer::default() }),
+        })
     }
 }
 

@@ -29,8 +29,13 @@ const BOUNCES: [Bounce; 4] =
     [Bounce::BrokerKilled, Bounce::BrokerStopped, Bounce::JobKilled, Bounce::JobStopped];
 
 async fn go_on(world: &World, process: &mut Process) -> usize {
-    let before = world.reader().next();
-    let has_more = || world.reader().next().iter().zip(&before).all(|(now, before)| *now >= before + MORE);
+    let (log, before) = (world.log().await, world.reader().next());
+    let newest = log.position().await;
+    let has_more = async || {
+        let has_more = world.reader().next().iter().zip(&before).all(|(now, before)| *now >= before + MORE);
+        // The reader may have had to catch up: it is this process that must be at work.
+        has_more && log.position().await > newest
+    };
     world.supervise(process, has_more).await
 }
 

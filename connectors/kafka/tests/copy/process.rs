@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::PATIENCE;
@@ -24,8 +24,7 @@ pub(crate) struct Process {
 /// How a process ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; none where a signal ended it.
-    pub(crate) code: Option<i32>,
+    status: ExitStatus,
     /// What it wrote to standard output.
     pub(crate) said: String,
     /// What it wrote to standard error.
@@ -36,13 +35,13 @@ impl Ended {
     /// It ended as it should.
     #[track_caller]
     pub(crate) fn assert_success(&self) {
-        assert_eq!(self.code, Some(0), "{}", self.errors);
+        assert!(self.status.success(), "{}: {}", self.status, self.errors);
     }
 
     /// It ended with this code and an error whose text has all of these.
     #[track_caller]
     pub(crate) fn assert_error(&self, code: i32, parts: &[&str]) {
-        assert_eq!(self.code, Some(code), "{}", self.errors);
+        assert_eq!(self.status.code(), Some(code), "{}: {}", self.status, self.errors);
         for part in parts {
             assert!(self.errors.contains(part), "{part:?} is not in: {}", self.errors);
         }
@@ -128,7 +127,7 @@ impl Process {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a process of ours") {
-                return Ended { code: status.code(), said: self.said(), errors: self.errors() };
+                return Ended { status, said: self.said(), errors: self.errors() };
             }
             assert!(tokio::time::Instant::now() < deadline, "it does not end: {}", self.errors());
             tokio::time::sleep(LOOK).await;

@@ -207,10 +207,14 @@ impl World {
 
     /// Waits until it is so, and starts the job again where an error ended it that a restart may mend.
     /// Returns how often that was.
-    pub(crate) async fn supervise(&self, process: &mut Process, mut wish: impl FnMut() -> bool) -> usize {
+    pub(crate) async fn supervise(
+        &self,
+        process: &mut Process,
+        mut wish: impl AsyncFnMut() -> bool,
+    ) -> usize {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut restarts = 0;
-        while !wish() {
+        while !wish().await {
             self.reader.assert_right();
             if tokio::time::Instant::now() > deadline {
                 panic!("waited too long: {}\n{}", stand(self).await, process.errors());
@@ -256,11 +260,8 @@ impl World {
     /// The same where the whole target must pass another checker.
     pub(crate) async fn finish_as(&mut self, mut process: Process, whole: Checker) -> Ended {
         let fed = self.stop_feeding();
-        let all_visible = async |_: &Process| {
-            self.reader.assert_right();
-            self.reader.checker().is_at(fed)
-        };
-        process.wait_until("all is visible", all_visible).await;
+        let restarts = self.supervise(&mut process, async || self.reader.checker().is_at(fed)).await;
+        assert_eq!(restarts, 0, "nothing happened to it meanwhile");
         let ended = process.stop().await;
         ended.assert_success();
         self.compare(fed, whole).await;

@@ -19,11 +19,6 @@ use crate::container::Container;
 use crate::ports::Port;
 use crate::{Error, Result};
 
-/// The weight of a broker where the machine is busy. All threads of a container share one, by default that of a
-/// single thread outside (1024). A broker has some twenty that work, each of which would wait for tenths of a
-/// second while clients are busy; on a machine of its own it would not.
-const CPU_SHARES: i64 = 16 * 1024;
-
 /// A running cluster; dropped, it is gone with everything that it stored.
 #[derive(Debug)]
 pub struct Kafka {
@@ -73,7 +68,6 @@ impl Kafka {
             let container = Container::start("kafka", |image| {
                 let image = image.with_cmd(format).with_env_var("JAVA_OPTIONS", &options.java);
                 let image = image.with_copy_to("/etc/tidelock/server.properties", settings.into_bytes());
-                let image = image.with_host_config_modifier(|host| host.cpu_shares = Some(CPU_SHARES));
                 let image = if options.in_memory {
                     image.with_mount(Mount::tmpfs_mount(settings::DATA_PATH))
                 } else {
