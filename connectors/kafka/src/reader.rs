@@ -403,7 +403,7 @@ mod tests {
                 readers.iter().map(|one| Arc::clone(&one.fetched.as_ref().expect("fetched").consumer));
             let consumers: Vec<_> = consumers.collect();
             assert!(Arc::ptr_eq(&consumers[0], &consumers[1]));
-            consumers[0].clone()
+            Arc::clone(&consumers[0])
         };
         // Held, as by the end of a reader that is late.
         let first = open().await;
