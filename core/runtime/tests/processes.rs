@@ -246,7 +246,7 @@ fn when_one_is_paused_the_other_ends_and_a_restart_continues() {
 fn a_newer_start_of_the_job_fences_every_older_process() {
     let directory = tempfile::tempdir().unwrap();
     // Long enough that the older ones are not done before the newer ones are there.
-    let length = 5 * LENGTH;
+    let length = 10 * LENGTH;
     let mut older = Processes::start_many(2, directory.path(), u64::MAX, length);
     wait_for_rows(directory.path(), 200);
     let mut newer = Processes::start_many(2, directory.path(), u64::MAX, length);
