@@ -76,7 +76,8 @@ async fn a_barrier_ends_the_linger_of_what_was_written() {
     let topic = support::fresh_topic(&brokers, 1).await;
     let attempt = attempt(&support::fresh("linger"), 1);
     // Four minutes, of which the test waits for none.
-    let properties = support::properties(&brokers).with("linger.ms", "240000");
+    let properties = support::properties(&brokers);
+    let properties = properties.with("linger.ms", "240000").with("message.timeout.ms", "300000");
     let sink = sink_with(properties).await;
     let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
     for epoch in 1..=3 {
