@@ -103,8 +103,8 @@ impl Consumer {
         Ok(Self { inner, stop, retired: AtomicBool::new(false) })
     }
 
-    /// No further partition is read with it: it failed, or a partition was taken off it, and one that comes
-    /// back could be met by its own late end.
+    /// No further partition is read with it: it failed, reads nothing any more, or lost a reader, whose late
+    /// end could take the partition from its successor.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
     }
@@ -116,10 +116,9 @@ impl Consumer {
     /// What ended the consumer as a whole, if anything did.
     pub(crate) fn check(&self) -> Result<()> {
         let mut failure = self.inner.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.take().map_or(Ok(()), |failure| {
-            self.retire();
-            Err(failure)
-        })
+        let Some(failure) = failure.take() else { return Ok(()) };
+        self.retire();
+        Err(failure)
     }
 
     /// Begins to fetch a partition. Blocks for a moment.

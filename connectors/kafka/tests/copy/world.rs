@@ -222,6 +222,7 @@ impl World {
             if !process.is_running() {
                 let errors = process.errors();
                 assert!(errors.contains(", Restart)"), "a restart does not help: {errors}");
+                println!("started again after: {errors}");
                 *process = self.start(&[]);
                 restarts += 1;
             }
