@@ -16,6 +16,7 @@ use tidelock::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 
 use crate::blocking::blocking;
+use crate::bootstrap::Bootstrap;
 use crate::config::KafkaSourceConfig;
 use crate::error::kafka_error;
 use crate::split::KafkaSplit;
@@ -24,9 +25,9 @@ use crate::split::KafkaSplit;
 const EVENT_WAIT: Duration = Duration::from_millis(100);
 
 /// What concerns the consumer as a whole.
-#[derive(Default)]
 pub(crate) struct Context {
     failure: Mutex<Option<Error>>,
+    bootstrap: Bootstrap,
 }
 
 impl ClientContext for Context {
@@ -35,6 +36,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.bootstrap.note(&error);
         // The same trouble comes as a line of its log.
         tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
@@ -84,8 +86,9 @@ impl Consumer {
     /// Makes the consumer. Blocks.
     pub(crate) fn start(config: &KafkaSourceConfig) -> Result<Self> {
         let refused = |error| kafka_error("open a Kafka consumer", error);
-        let inner = BaseConsumer::from_config_and_context(&client_config(config), Context::default());
-        let inner = Arc::new(inner.map_err(refused)?);
+        let config = client_config(config);
+        let context = Context { failure: Mutex::new(None), bootstrap: Bootstrap::new(&config) };
+        let inner = Arc::new(BaseConsumer::from_config_and_context(&config, context).map_err(refused)?);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, served) = (Arc::clone(&stop), Arc::clone(&inner));
         let serve = move || {
@@ -95,6 +98,7 @@ impl Consumer {
                     let mut slot = served.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
                     slot.get_or_insert(failure);
                 }
+                served.context().bootstrap.serve(served.client());
             }
         };
         std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {

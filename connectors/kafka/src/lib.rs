@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blocking;
+mod bootstrap;
 mod client;
 mod committable;
 mod config;
@@ -9,9 +10,9 @@ mod control;
 mod decode;
 mod error;
 mod finish;
-mod flush;
 mod librdkafka;
 mod logging;
+mod native;
 mod policy;
 mod properties;
 mod reader;

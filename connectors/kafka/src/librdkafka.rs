@@ -19,8 +19,9 @@ use tidelock::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::blocking::blocking;
+use crate::bootstrap::Bootstrap;
 use crate::error::kafka_error;
-use crate::flush::flush;
+use crate::native::flush;
 use crate::record::{Header, ProducerRecord};
 use crate::wire::{Begin, Recycled, Wire};
 
@@ -48,11 +49,13 @@ struct Events {
     begins: Mutex<Vec<Begin>>,
     /// Errors and warnings: whether something happened while a request was under way.
     disturbances: AtomicU64,
+    bootstrap: Bootstrap,
 }
 
 impl Events {
-    fn new() -> Self {
-        Self { failure: Mutex::new(None), begins: Mutex::default(), disturbances: AtomicU64::new(0) }
+    fn new(config: &ClientConfig) -> Self {
+        let (failure, begins) = (Mutex::new(None), Mutex::default());
+        Self { failure, begins, disturbances: AtomicU64::new(0), bootstrap: Bootstrap::new(config) }
     }
 
     fn begins(&self) -> std::sync::MutexGuard<'_, Vec<Begin>> {
@@ -81,6 +84,7 @@ impl ClientContext for Events {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.bootstrap.note(&error);
         self.disturbances.fetch_add(1, Ordering::SeqCst);
         // The same trouble comes as a line of its log.
         tracing::debug!(target: "librdkafka", %error, "{reason}");
@@ -130,7 +134,8 @@ impl Librdkafka {
 
     fn start_blocking(config: Arc<ClientConfig>) -> Result<Self> {
         let refused = |error| kafka_error("open a Kafka producer", error);
-        let producer = BaseProducer::from_config_and_context(&config, Events::new()).map_err(refused)?;
+        let producer =
+            BaseProducer::from_config_and_context(&config, Events::new(&config)).map_err(refused)?;
         let producer = Arc::new(producer);
         let events = Arc::clone(producer.client().context());
         let thread = serve_events(Arc::clone(&producer))?;
@@ -251,6 +256,7 @@ fn serve_events(producer: Arc<BaseProducer<Events>>) -> Result<EventThread> {
     let serve = move || {
         while !stopped.load(Ordering::SeqCst) {
             producer.poll(EVENT_WAIT);
+            producer.context().bootstrap.serve(producer.client());
         }
     };
     std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {
