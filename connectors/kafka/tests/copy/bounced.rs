@@ -84,11 +84,9 @@ async fn bounced(name: &str, brokers: i32, rounds: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container; does nothing but in a soak"]
+#[ignore = "needs a container"]
 async fn broker_and_job_killed_and_stopped_in_turn_lose_and_double_nothing() {
-    if is_soak() {
-        bounced("bounced, one broker", 1, 10).await;
-    }
+    bounced("bounced, one broker", 1, count(1, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
