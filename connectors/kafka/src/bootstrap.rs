@@ -16,6 +16,7 @@ use rdkafka::{ClientConfig, ClientContext};
 use tokio::time::Instant;
 
 use crate::native::add_brokers;
+use crate::properties::BOOTSTRAP_SERVERS;
 
 /// How long librdkafka is left alone after it lost all brokers: time to do it by itself.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
@@ -29,8 +30,7 @@ pub(crate) struct Bootstrap {
 
 impl Bootstrap {
     pub(crate) fn new(config: &ClientConfig) -> Self {
-        let names = ["bootstrap.servers", "metadata.broker.list"];
-        let servers = names.iter().find_map(|name| config.get(name)).unwrap_or_default();
+        let servers = BOOTSTRAP_SERVERS.iter().find_map(|name| config.get(name)).unwrap_or_default();
         // librdkafka refuses a setting with a zero byte before this is ever used.
         Self { servers: CString::new(servers).unwrap_or_default(), lost: Mutex::new(None) }
     }

@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -19,10 +18,8 @@ use crate::blocking::blocking;
 use crate::bootstrap::Bootstrap;
 use crate::config::KafkaSourceConfig;
 use crate::error::kafka_error;
+use crate::events::{EVENT_WAIT, EventThread};
 use crate::split::KafkaSplit;
-
-/// How long the main queue's thread sleeps at most before it looks whether it is still needed.
-const EVENT_WAIT: Duration = Duration::from_millis(100);
 
 /// What concerns the consumer as a whole.
 pub(crate) struct Context {
@@ -71,15 +68,8 @@ impl SharedConsumer {
 /// A consumer. Those who read with it hold it.
 pub(crate) struct Consumer {
     inner: Arc<BaseConsumer<Context>>,
-    stop: Arc<AtomicBool>,
     retired: AtomicBool,
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        // The thread destroys the consumer: that may block, and there nothing waits.
-        self.stop.store(true, Ordering::SeqCst);
-    }
+    _thread: EventThread,
 }
 
 impl Consumer {
@@ -89,22 +79,17 @@ impl Consumer {
         let config = client_config(config);
         let context = Context { failure: Mutex::new(None), bootstrap: Bootstrap::new(&config) };
         let inner = Arc::new(BaseConsumer::from_config_and_context(&config, context).map_err(refused)?);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, served) = (Arc::clone(&stop), Arc::clone(&inner));
+        let served = Arc::clone(&inner);
         let serve = move || {
-            while !stopped.load(Ordering::SeqCst) {
-                if let Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) = served.poll(EVENT_WAIT) {
-                    let failure = kafka_error("read from Kafka", error);
-                    let mut slot = served.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
-                    slot.get_or_insert(failure);
-                }
-                served.context().bootstrap.serve(served.client());
+            if let Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) = served.poll(EVENT_WAIT) {
+                let failure = kafka_error("read from Kafka", error);
+                let mut slot = served.context().failure.lock().unwrap_or_else(PoisonError::into_inner);
+                slot.get_or_insert(failure);
             }
+            served.context().bootstrap.serve(served.client());
         };
-        std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {
-            Error::new(ErrorKind::Other, "open a Kafka consumer", "no thread can be started").because(error)
-        })?;
-        Ok(Self { inner, stop, retired: AtomicBool::new(false) })
+        let thread = EventThread::start("open a Kafka consumer", serve)?;
+        Ok(Self { inner, retired: AtomicBool::new(false), _thread: thread })
     }
 
     /// No further partition is read with it: it failed, reads nothing any more, or lost a reader, whose late

@@ -9,6 +9,7 @@ mod consumer;
 mod control;
 mod decode;
 mod error;
+mod events;
 mod finish;
 mod librdkafka;
 mod logging;

@@ -4,7 +4,7 @@
 //! librdkafka's queue, and a flush in librdkafka, so that a barrier waits for the last report and not for a
 //! timer. Everything of librdkafka that blocks runs on threads that may.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,18 +15,19 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header as RdHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message};
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::blocking::blocking;
 use crate::bootstrap::Bootstrap;
 use crate::error::kafka_error;
+use crate::events::{EVENT_WAIT, EventThread};
 use crate::native::flush;
 use crate::record::{Header, ProducerRecord};
 use crate::wire::{Begin, Recycled, Wire};
 
-/// How long the event thread, or a flush, sleeps at most before it looks whether it is still needed.
-const EVENT_WAIT: Duration = Duration::from_millis(100);
+/// How long a flush sleeps at most before it looks whether it is still needed.
+const FLUSH_WAIT: Duration = Duration::from_millis(100);
 
 /// Pause before a record is offered again to a full buffer.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -107,15 +108,6 @@ impl ProducerContext for Events {
     }
 }
 
-/// Ends the event thread, which then destroys the producer: that may block, and here nothing waits.
-struct EventThread(Arc<AtomicBool>);
-
-impl Drop for EventThread {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// A producer of librdkafka.
 pub(crate) struct Librdkafka {
     producer: Arc<BaseProducer<Events>>,
@@ -138,7 +130,11 @@ impl Librdkafka {
             BaseProducer::from_config_and_context(&config, Events::new(&config)).map_err(refused)?;
         let producer = Arc::new(producer);
         let events = Arc::clone(producer.client().context());
-        let thread = serve_events(Arc::clone(&producer))?;
+        let served = Arc::clone(&producer);
+        let thread = EventThread::start("open a Kafka producer", move || {
+            served.poll(EVENT_WAIT);
+            served.context().bootstrap.serve(served.client());
+        })?;
         if config.get("transactional.id").is_some() {
             producer.init_transactions(INIT_TIMEOUT).map_err(refused)?;
             producer.begin_transaction().map_err(refused)?;
@@ -222,7 +218,7 @@ impl Wire for Librdkafka {
         // thread of a flush that was given up, and it must end.
         loop {
             let producer = Arc::clone(&self.producer);
-            if blocking(move || Ok(flush(&producer, EVENT_WAIT))).await? {
+            if blocking(move || Ok(flush(&producer, FLUSH_WAIT))).await? {
                 return self.check();
             }
         }
@@ -247,20 +243,4 @@ impl Wire for Librdkafka {
         let wire = Self::start(config).await?;
         Ok(Recycled { wire: Box::new(wire), is_new: true })
     }
-}
-
-/// Serves a producer's events until the returned value is dropped, and then drops the producer.
-fn serve_events(producer: Arc<BaseProducer<Events>>) -> Result<EventThread> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let serve = move || {
-        while !stopped.load(Ordering::SeqCst) {
-            producer.poll(EVENT_WAIT);
-            producer.context().bootstrap.serve(producer.client());
-        }
-    };
-    std::thread::Builder::new().name("kafka-events".into()).spawn(serve).map_err(|error| {
-        Error::new(ErrorKind::Other, "open a Kafka producer", "no thread can be started").because(error)
-    })?;
-    Ok(EventThread(stop))
 }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The servers to begin with, by the names that librdkafka has for them.
+pub(crate) const BOOTSTRAP_SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
+
 /// Settings as librdkafka names them: `bootstrap.servers`, `security.protocol`, `linger.ms` and so on.
 /// Printed with its secrets hidden.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -324,7 +324,7 @@ impl Copies {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rdkafka::ClientConfig;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     use tidelock::{Known, Retry, Source};
@@ -337,7 +337,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn produce(brokers: &str, topic: &str, value: &str) {
+    /// Writes one record to the first partition of a topic, which is made where it is missing.
+    pub(crate) fn produce(brokers: &str, topic: &str, value: &str) {
         let producer: BaseProducer =
             ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer");
         producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload(value)).expect("sent");

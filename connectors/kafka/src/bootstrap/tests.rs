@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, BrokerId, MetadataResponse, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 use rdkafka::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidelock_containers::{Kafka, KafkaOptions};
 use tokio::sync::Notify;
 
@@ -19,6 +18,7 @@ use crate::config::{KafkaSourceConfig, Subscription};
 use crate::consumer::{Consumer, Queue};
 use crate::librdkafka::Librdkafka;
 use crate::properties::Properties;
+use crate::reader::tests::produce;
 use crate::record::ProducerRecord;
 use crate::split::KafkaSplit;
 use crate::wire::Wire;
@@ -105,13 +105,6 @@ fn pass(mut from: TcpStream, mut to: TcpStream, change: impl Fn(Vec<u8>) -> Vec<
     let _ = (from.shutdown(std::net::Shutdown::Both), to.shutdown(std::net::Shutdown::Both));
 }
 
-fn produce(brokers: &str, value: &str) {
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer");
-    producer.send(BaseRecord::<(), str>::to(TOPIC).partition(0).payload(value)).expect("sent");
-    producer.flush(PATIENCE).expect("delivered");
-}
-
 fn reads(queue: &Queue, value: &str, until: Instant) -> bool {
     loop {
         let message = queue.poll(Duration::from_millis(50)).and_then(Result::ok);
@@ -141,7 +134,7 @@ async fn no_client_stops_after_metadata_without_brokers() {
     let kafka = Kafka::start(KafkaOptions::default().with_proxy(&address)).await.expect("started");
     let proxy = Arc::new(Proxy::default());
     Arc::clone(&proxy).serve(listener, kafka.behind_proxy());
-    produce(&kafka.brokers(), "1");
+    produce(&kafka.brokers(), TOPIC, "1");
 
     let often = ("topic.metadata.refresh.interval.ms", "100");
     let properties = Properties::new(&address).with(often.0, often.1);
@@ -171,7 +164,7 @@ async fn no_client_stops_after_metadata_without_brokers() {
     let hidden = proxy.hidden.load(Ordering::SeqCst);
     assert!(hidden > 0, "no client asked");
 
-    produce(&kafka.brokers(), "2");
+    produce(&kafka.brokers(), TOPIC, "2");
     let until = Instant::now() + PATIENCE;
     let stopped = readers.iter().filter(|(queue, _)| !reads(queue, "2", until)).count();
     let mut silent = 0;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::connection::{Address, Connection};
 use super::fault::Fault;
 use super::security::Security;
-use crate::properties::Properties;
+use crate::properties::{BOOTSTRAP_SERVERS, Properties};
 
 /// Requests under way at once, so also connections: for all brokers together.
 const REQUESTS_MAX: usize = 32;
@@ -86,7 +86,7 @@ where
 impl Cluster {
     /// Reads the settings; connects to nobody yet.
     pub(crate) fn new(properties: &Properties) -> Result<Self> {
-        let servers = properties.get_any(&["bootstrap.servers", "metadata.broker.list"]).unwrap_or("");
+        let servers = properties.get_any(&BOOTSTRAP_SERVERS).unwrap_or("");
         let bootstrap = servers.split(',').map(parse_address).collect::<Result<Vec<_>>>()?;
         Ok(Self {
             security: Security::from_properties(properties)?,
