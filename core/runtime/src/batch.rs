@@ -1,13 +1,10 @@
-//! What flows between operators: records in batches, their event times beside them, and watermarks
-//! in-band.
-//!
-//! Records and times are two vectors, so that a stream without event time pays nothing for it, and the
-//! vector of a reader can travel to a writer without being copied.
+//! What flows between operators: records in batches, and watermarks in-band.
 
 use serde::{Deserialize, Serialize};
 use timely::Accountable;
 
 use crate::budget::Credit;
+use crate::records::Records;
 
 /// An event time in milliseconds since 1970.
 pub(crate) type Millis = i64;
@@ -28,12 +25,12 @@ pub(crate) enum Mark {
 /// Records of one epoch. Its marks come after its records.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch<R> {
-    pub(crate) records: Vec<R>,
-    /// The event time of each record, or nothing at all where the stream has no event time.
-    pub(crate) times: Vec<Millis>,
+    pub(crate) records: Records<R>,
     pub(crate) marks: Vec<(Lane, Mark)>,
     /// The worker that it is for, where it crosses workers.
     pub(crate) target: u32,
+    /// The worker that it comes from, where it crosses workers.
+    pub(crate) sender: u32,
     /// What it takes of the budget of bytes in flight, given back when it is dropped.
     pub(crate) credit: Credit,
 }
@@ -41,40 +38,29 @@ pub(crate) struct Batch<R> {
 impl<R> Default for Batch<R> {
     fn default() -> Self {
         Self {
-            records: Vec::new(),
-            times: Vec::new(),
+            records: Records::default(),
             marks: Vec::new(),
             target: 0,
+            sender: 0,
             credit: Credit::default(),
         }
     }
 }
 
 impl<R> Batch<R> {
-    /// The same batch with other records: one for each of the old, in their order.
-    pub(crate) fn map<B>(self, logic: impl FnMut(R) -> B) -> Batch<B> {
-        let Self { records, times, marks, target, credit } = self;
-        Batch { records: records.into_iter().map(logic).collect(), times, marks, target, credit }
+    /// The same batch with what `logic` makes of its records.
+    pub(crate) fn with<B>(self, logic: impl FnOnce(Records<R>) -> Records<B>) -> Batch<B> {
+        let Self { records, marks, target, sender, credit } = self;
+        Batch { records: logic(records), marks, target, sender, credit }
     }
 
-    /// Keeps what `keep` wants, and the times of it.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&R) -> bool) {
-        if self.times.is_empty() {
-            self.records.retain(keep);
-            return;
-        }
-        let times = &mut self.times;
-        let (mut seen, mut kept) = (0, 0);
-        self.records.retain(|record| {
-            let wanted = keep(record);
-            if wanted {
-                times[kept] = times[seen];
-                kept += 1;
-            }
-            seen += 1;
-            wanted
-        });
-        self.times.truncate(kept);
+    /// As [`Batch::with`], where that can fail.
+    pub(crate) fn try_with<B, E>(
+        self,
+        logic: impl FnOnce(Records<R>) -> Result<Records<B>, E>,
+    ) -> Result<Batch<B>, E> {
+        let Self { records, marks, target, sender, credit } = self;
+        Ok(Batch { records: logic(records)?, marks, target, sender, credit })
     }
 }
 
@@ -93,16 +79,6 @@ impl<R> Accountable for Batch<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_stay_with_their_records() {
-        let mut batch =
-            Batch { records: vec![1, 2, 3, 4, 5], times: vec![10, 20, 30, 40, 50], ..Batch::default() };
-        batch.retain(|record| record % 2 == 1);
-        let batch = batch.map(|record| record * 100);
-        assert_eq!(batch.records, [100, 300, 500]);
-        assert_eq!(batch.times, [10, 30, 50]);
-    }
 
     #[test]
     fn a_batch_of_marks_alone_counts() {

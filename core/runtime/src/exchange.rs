@@ -2,7 +2,8 @@
 //!
 //! A route operator splits each batch by target, and an exchange carries every part whole. The parts
 //! are made before timely counts them, so that watermarks can go to all workers: an exchange must not
-//! change how many records there are.
+//! change how many records there are. Where a lane went to all workers before, it comes from all of them
+//! now, and its marks wait for the slowest: see [`Meeting`].
 
 use std::io::Write;
 
@@ -20,6 +21,8 @@ use timely::progress::operate::FrontierInterest;
 
 use crate::batch::Batch;
 use crate::budget::Credit;
+use crate::meeting::Meeting;
+use crate::records::Records;
 use crate::stop::Place;
 use crate::stream::Stream;
 
@@ -36,8 +39,8 @@ impl<R: Exchanged> Stream<'_, R> {
         operator: &'static str,
         mut worker_of: impl FnMut(&R) -> Result<u32> + 'static,
     ) -> Self {
-        let Self { inner, graph, mut origins, after } = self;
-        let workers = graph.inner.workers as usize;
+        let Self { inner, graph, origins, after } = self;
+        let (worker, workers) = (graph.inner.worker, graph.inner.workers);
         if workers == 1 {
             return Self { inner, graph, origins, after };
         }
@@ -52,7 +55,9 @@ impl<R: Exchanged> Stream<'_, R> {
                 let mut output = output.activate();
                 place.run(|| {
                     input.for_each(|capability, batch| {
-                        match split(std::mem::take(batch), workers, &mut worker_of) {
+                        let mut batch = std::mem::take(batch);
+                        batch.sender = worker;
+                        match split(batch, workers as usize, &mut worker_of) {
                             Ok(parts) => {
                                 for mut part in parts {
                                     output.give(&capability, &mut part);
@@ -72,20 +77,19 @@ impl<R: Exchanged> Stream<'_, R> {
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, inner) = builder.new_output();
         let budget = std::sync::Arc::clone(&graph.inner.shared.budget);
+        let mut meeting = Meeting::new((0..workers).map(|sender| (sender, origins.lanes(sender, workers))));
         builder.build(move |_| {
             move |_| {
                 let mut output = output.activate();
                 input.for_each(|capability, batch| {
                     let mut batch = std::mem::take(batch);
                     batch.credit.settle(&budget);
+                    meeting.pass(batch.sender, &mut batch.marks);
                     output.give(&capability, &mut batch);
                 });
             }
         });
-        for origin in &mut origins {
-            origin.from_all = true;
-        }
-        Self { inner, graph, origins, after }
+        Self { inner, graph, origins: origins.exchanged(), after }
     }
 }
 
@@ -95,22 +99,21 @@ fn split<R>(
     workers: usize,
     worker_of: &mut impl FnMut(&R) -> Result<u32>,
 ) -> Result<Vec<Batch<R>>> {
-    let Batch { records, times, marks, mut credit, .. } = batch;
+    let Batch { records, marks, sender, mut credit, .. } = batch;
     let mut whole = records.len();
     let capacity = whole / workers + whole / 8;
     let mut parts: Vec<Batch<R>> = (0..workers)
         .map(|target| Batch {
-            records: Vec::with_capacity(capacity),
+            records: Records::with_capacity(capacity),
             marks: marks.clone(),
             target: u32::try_from(target).unwrap_or(u32::MAX),
+            sender,
             ..Batch::default()
         })
         .collect();
-    let mut times = times.into_iter();
-    for record in records {
+    for (record, time) in records {
         let part = &mut parts[worker_of(&record)? as usize];
-        part.records.push(record);
-        part.times.extend(times.next());
+        part.records.push(record, time);
     }
     for part in &mut parts {
         part.credit = credit.split(part.records.len(), whole);
@@ -143,10 +146,10 @@ const ALIGNMENT: usize = 8;
 impl<R: Exchanged> ContainerBytes for Batch<R> {
     fn from_bytes(bytes: Bytes) -> Self {
         let decoded = postcard::take_from_bytes(&bytes);
-        let ((records, times, marks, target), _) =
+        let ((records, times, marks, target, sender), _) =
             decoded.expect("invariant: all processes run the same build, and the connection is checked");
         let credit = Credit::foreign(bytes.len() as u64);
-        Self { records, times, marks, target, credit }
+        Self { records: Records::new(records, times), marks, target, sender, credit }
     }
 
     fn length_in_bytes(&self) -> usize {
@@ -161,7 +164,8 @@ impl<R: Exchanged> ContainerBytes for Batch<R> {
 }
 
 fn encode<R: Serialize>(batch: &Batch<R>) -> Vec<u8> {
-    postcard::to_allocvec(&(&batch.records, &batch.times, &batch.marks, batch.target))
+    let (records, times) = batch.records.parts();
+    postcard::to_allocvec(&(records, times, &batch.marks, batch.target, batch.sender))
         .expect("invariant: a record that can be read can be written")
 }
 
@@ -172,24 +176,23 @@ mod tests {
 
     #[test]
     fn parts_keep_order_and_times_and_every_worker_gets_the_marks() {
-        let records: Vec<u32> = (0..10).collect();
         let times = (0..10).map(|time| time * 100).collect();
+        let records = Records::new((0..10_u32).collect(), times);
         let marks = vec![(Lane(3), Mark::At(7))];
-        let batch = Batch { records, times, marks: marks.clone(), ..Batch::default() };
+        let batch = Batch { records, marks: marks.clone(), sender: 1, ..Batch::default() };
         let parts = split(batch, 3, &mut |record| Ok(record % 3)).unwrap();
-        assert_eq!(parts[1].records, [1, 4, 7]);
-        assert_eq!(parts[1].times, [100, 400, 700]);
-        assert!(parts.iter().all(|part| part.marks == marks));
+        assert_eq!(parts[1].records.parts(), (&[1, 4, 7][..], &[100, 400, 700][..]));
+        assert!(parts.iter().all(|part| part.marks == marks && part.sender == 1));
         assert!(parts.iter().enumerate().all(|(target, part)| part.target as usize == target));
     }
 
     #[test]
     fn a_batch_survives_the_way_between_processes() {
         let batch = Batch {
-            records: vec!["a".to_owned(), String::new()],
-            times: vec![-5, i64::MAX],
+            records: Records::new(vec!["a".to_owned(), String::new()], vec![-5, i64::MAX]),
             marks: vec![(Lane(1), Mark::Idle)],
             target: 2,
+            sender: 1,
             ..Batch::default()
         };
         let mut bytes = Vec::new();
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(bytes.len(), batch.length_in_bytes());
         let mut buffer = timely::bytes::arc::BytesMut::from(bytes).freeze();
         let again: Batch<String> = Batch::from_bytes(buffer.extract_to(buffer.len()));
-        assert_eq!((again.records, again.times), (batch.records, batch.times));
-        assert_eq!((again.marks, again.target), (batch.marks, 2));
+        assert_eq!(again.records.parts(), batch.records.parts());
+        assert_eq!((again.marks, again.target, again.sender), (batch.marks, 2, 1));
     }
 }

@@ -2,35 +2,27 @@
 
 use std::fmt;
 
-use tidelock::{Result, Uid};
+use tidelock::{Error, ErrorKind, Result, Uid};
 use timely::Accountable;
 use timely::dataflow::Stream as TimelyStream;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::core::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-use crate::batch::{Batch, Millis};
+use crate::batch::Batch;
 use crate::graph::{Graph, Time};
+use crate::marks::Origins;
+use crate::meeting::Meeting;
 use crate::stop::Place;
 
 /// A stream of records of one type, on one worker.
 pub struct Stream<'s, R> {
     pub(crate) inner: TimelyStream<'s, Time, Batch<R>>,
     pub(crate) graph: Graph<'s>,
-    pub(crate) origins: Vec<Origin>,
+    /// Where its watermarks come from; nowhere, where it has no event time.
+    pub(crate) origins: Origins,
     /// The nearest uid at or above: errors of functions without a uid name it.
     pub(crate) after: Uid,
-}
-
-/// Where a stream's watermarks come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Origin {
-    /// The number of the source or operator.
-    pub(crate) number: u32,
-    /// Its marks come from all workers, because the stream was exchanged on the way; else from this
-    /// one alone.
-    pub(crate) from_all: bool,
 }
 
 impl<R: Clone + 'static> Clone for Stream<'_, R> {
@@ -53,22 +45,18 @@ impl<R> fmt::Debug for Stream<'_, R> {
 impl<'s, R: 'static> Stream<'s, R> {
     /// Makes one record of each.
     pub fn map<B: 'static>(self, mut logic: impl FnMut(R) -> B + 'static) -> Stream<'s, B> {
-        self.stateless("map", move |batch| Ok(batch.map(&mut logic)))
+        self.stateless("map", move |batch| Ok(batch.with(|records| records.map(&mut logic))))
     }
 
     /// Makes one record of each, or fails the job.
     pub fn try_map<B: 'static>(self, mut logic: impl FnMut(R) -> Result<B> + 'static) -> Stream<'s, B> {
-        self.stateless("try_map", move |batch| {
-            let Batch { records, times, marks, target, credit } = batch;
-            let records = records.into_iter().map(&mut logic).collect::<Result<_>>()?;
-            Ok(Batch { records, times, marks, target, credit })
-        })
+        self.stateless("try_map", move |batch| batch.try_with(|records| records.try_map(&mut logic)))
     }
 
     /// Keeps the records that `keep` wants.
     pub fn filter(self, mut keep: impl FnMut(&R) -> bool + 'static) -> Self {
         self.stateless("filter", move |mut batch| {
-            batch.retain(&mut keep);
+            batch.records.retain(&mut keep);
             Ok(batch)
         })
     }
@@ -78,20 +66,7 @@ impl<'s, R: 'static> Stream<'s, R> {
     where
         I: IntoIterator<Item: 'static>,
     {
-        self.stateless("flat_map", move |batch| {
-            let Batch { records, times, marks, target, credit } = batch;
-            if times.is_empty() {
-                let records = records.into_iter().flat_map(&mut logic).collect();
-                return Ok(Batch { records, times, marks, target, credit });
-            }
-            let mut made = Vec::with_capacity(records.len());
-            let mut made_times: Vec<Millis> = Vec::with_capacity(records.len());
-            for (record, time) in records.into_iter().zip(times) {
-                made.extend(logic(record));
-                made_times.resize(made.len(), time);
-            }
-            Ok(Batch { records: made, times: made_times, marks, target, credit })
-        })
+        self.stateless("flat_map", move |batch| Ok(batch.with(|records| records.flat_map(&mut logic))))
     }
 
     /// Looks at each record.
@@ -103,14 +78,45 @@ impl<'s, R: 'static> Stream<'s, R> {
     }
 
     /// Joins two streams. Records of both keep their order, but come in any order towards each other.
+    ///
+    /// Either both have event time or none has: see [`Stream::without_event_time`]. Event time is that of the
+    /// slower one; where both come from one source, no record is late because it took the longer way.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        let Self { inner, graph, mut origins, after } = self;
-        origins.extend(other.origins);
-        origins.sort_unstable();
-        origins.dedup();
-        let inner = graph.scope().concatenate([inner, other.inner]);
-        Self { inner, graph, origins, after }
+        let Self { inner, graph, origins, after } = self;
+        if origins.is_empty() != other.origins.is_empty() {
+            graph.fail(half_timed(origins.is_empty(), &after, &other.after));
+        }
+        let (worker, workers) = (graph.inner.worker, graph.inner.workers);
+        let mut builder = OperatorBuilder::new("union".to_owned(), graph.scope());
+        let mut inputs = [builder.new_input(inner, Pipeline), builder.new_input(other.inner, Pipeline)];
+        let (mut output, inner) = builder.new_output();
+        let ways = [(0, origins.lanes(worker, workers)), (1, other.origins.lanes(worker, workers))];
+        let mut meeting = Meeting::new(ways.into_iter());
+        for input in 0..inputs.len() {
+            builder.set_notify_for(input, FrontierInterest::Never);
+        }
+        builder.build(move |_| {
+            move |_| {
+                let mut output = output.activate();
+                for (way, input) in (0..).zip(&mut inputs) {
+                    input.for_each(|capability, batch| {
+                        meeting.pass(way, &mut batch.marks);
+                        output.give(&capability, batch);
+                    });
+                }
+            }
+        });
+        Self { inner, graph, origins: origins.joined(other.origins), after }
+    }
+
+    /// Takes the event time away: the records go on without it. For a union with a stream that has none.
+    pub fn without_event_time(self) -> Self {
+        let untimed = self.stateless("without_event_time", |mut batch| {
+            batch.marks.clear();
+            Ok(batch.with(|records| records.into_vec().into()))
+        });
+        Self { origins: Origins::default(), ..untimed }
     }
 
     /// Continues the stream with operators of timely itself: the way out where this crate has no word for
@@ -124,9 +130,12 @@ impl<'s, R: 'static> Stream<'s, R> {
         build: impl FnOnce(TimelyStream<'s, u64, Vec<R>>) -> TimelyStream<'s, u64, Vec<O>>,
     ) -> Stream<'s, O> {
         let Self { inner, graph, after, .. } = self;
-        let records = convert(inner, "to timely", |batch: Batch<R>| batch.records);
-        let inner = convert(build(records), "from timely", |records| Batch { records, ..Batch::default() });
-        Stream { inner, graph, origins: Vec::new(), after }
+        let records = convert(inner, "to timely", |batch: Batch<R>| batch.records.into_vec());
+        let inner = convert(build(records), "from timely", |records: Vec<O>| Batch {
+            records: records.into(),
+            ..Batch::default()
+        });
+        Stream { inner, graph, origins: Origins::default(), after }
     }
 
     /// An operator that turns each batch into one, at once and without state.
@@ -155,6 +164,16 @@ impl<'s, R: 'static> Stream<'s, R> {
         });
         Stream { inner, graph, origins, after }
     }
+}
+
+/// The error of a union of a stream with event time and one without.
+fn half_timed(first_is_untimed: bool, first: &Uid, second: &Uid) -> Error {
+    let (timed, untimed) = if first_is_untimed { (second, first) } else { (first, second) };
+    let why = "a union of a stream with event time and one without: give it to the other source with \
+               SourceBuilder::event_time, or take it away with Stream::without_event_time";
+    Error::new(ErrorKind::Config, "union", why)
+        .with("with_event_time", timed)
+        .with("without_event_time", untimed)
 }
 
 /// Changes the container of a stream.

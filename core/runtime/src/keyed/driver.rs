@@ -19,11 +19,11 @@ use crate::align::Aligner;
 use crate::batch::{Batch, Lane, Millis};
 use crate::book::Book;
 use crate::graph::{Graph, Time};
-use crate::marks::Marks;
+use crate::marks::{Marks, Origins, lane_of};
 use crate::shared::Shared;
 use crate::state::{Frozen, Keeper, restore};
 use crate::stop::Place;
-use crate::stream::{Origin, Stream};
+use crate::stream::Stream;
 
 /// Frozen epochs that wait for the keeper. The coordinator lets far fewer be in flight.
 const FROZEN_WAITING_MAX: usize = 1024;
@@ -78,7 +78,7 @@ struct Driver<L: Logic> {
     shared: Arc<Shared>,
     setting: Setting<L::Out, L::Side>,
     lane: Lane,
-    origins: Vec<Origin>,
+    origins: Origins,
     worker: (u32, u32),
     loaded: Arc<LoadedPlace>,
     /// Begins with the attempt.
@@ -102,7 +102,7 @@ impl<L: Logic> Driver<L> {
         logic: L,
         shared: Arc<Shared>,
         lane: Lane,
-        origins: Vec<Origin>,
+        origins: Origins,
         worker: (u32, u32),
         loaded: Arc<LoadedPlace>,
         frozen: mpsc::Sender<Frozen>,
@@ -137,7 +137,7 @@ impl<L: Logic> Driver<L> {
             self.logic.load(entries)?;
         }
         let (worker, workers) = self.worker;
-        let marks = Marks::new(&self.origins, worker, workers, loaded.watermark);
+        let marks = Marks::new(self.origins.lanes(worker, workers), loaded.watermark);
         self.setting.watermark = marks.watermark();
         for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
             capability.downgrade(&loaded.epoch.0);
@@ -157,10 +157,9 @@ impl<L: Logic> Driver<L> {
     }
 
     fn apply(&mut self, batch: Batch<L::In>) -> Result<()> {
-        let Batch { records, times, marks, .. } = batch;
-        let mut times = times.into_iter();
-        for record in records {
-            self.setting.time = times.next();
+        let Batch { records, marks, .. } = batch;
+        for (record, time) in records {
+            self.setting.time = time;
             self.logic.apply(record, &mut self.setting)?;
         }
         for (lane, mark) in marks {
@@ -240,9 +239,8 @@ pub(crate) fn add<'s, L: Logic>(
     add_opener(&graph, &uid, to_keep, Arc::clone(&loaded));
     let number = graph.new_origin();
     // Where no watermark comes in, none goes out.
-    let out_origins: Vec<Origin> =
-        origins.first().map(|_| Origin { number, from_all: false }).into_iter().collect();
-    let lane = Lane(number * workers + worker);
+    let out_origins = if origins.is_empty() { Origins::default() } else { Origins::of(number) };
+    let lane = lane_of(number, worker, workers);
     let mut driver =
         Driver::new(logic, Arc::clone(&shared), lane, origins, (worker, workers), loaded, frozen);
     let place = Place { uid: uid.clone(), operator };

@@ -25,10 +25,9 @@ impl<O: 'static> Emit<O> {
         Self { pending: Batch::default(), full: Vec::new(), budget }
     }
 
-    /// Emits a record. A record without event time makes a stream without it.
+    /// Emits a record. A stream with event time gives it to every record.
     pub(crate) fn push(&mut self, record: O, time: Option<Millis>) {
-        self.pending.records.push(record);
-        self.pending.times.extend(time);
+        self.pending.records.push(record, time);
         if self.pending.records.len() >= BATCH_RECORDS_MAX {
             self.cut();
         }
@@ -50,7 +49,7 @@ impl<O: 'static> Emit<O> {
     #[cfg(test)]
     pub(crate) fn take_all(mut self) -> Vec<O> {
         self.cut();
-        self.full.into_iter().flat_map(|batch| batch.records).collect()
+        self.full.into_iter().flat_map(|batch| batch.records.into_vec()).collect()
     }
 
     /// Sends everything.

@@ -65,12 +65,10 @@ where
 
     /// Takes a batch. What cannot be joined now is asked for.
     fn take(&mut self, capability: &InputCapability<Time>, batch: Batch<R>) -> Option<Batch<O>> {
-        let Batch { records, times, marks, credit, .. } = batch;
+        let Batch { records, marks, credit, .. } = batch;
         let number = self.first + self.works.len() as u64;
-        let mut times = times.into_iter();
         let (mut waiting, mut missing, mut asked) = (Vec::with_capacity(records.len()), 0, Vec::new());
-        for record in records {
-            let time = times.next();
+        for (record, time) in records {
             let answer = match (self.key)(&record) {
                 None => Some(None),
                 Some(key) => {
@@ -173,8 +171,7 @@ fn join_one<R, V, O>(
     ready: &mut Batch<O>,
 ) {
     let value = answer.flatten();
-    ready.records.push(join(record, value.as_deref()));
-    ready.times.extend(time);
+    ready.records.push(join(record, value.as_deref()), time);
 }
 
 /// Adds the operator to the graph.

@@ -54,7 +54,7 @@ impl<R> SinkFeed<R> {
 
     fn push(&mut self, batch: Batch<R>) {
         if !batch.records.is_empty() {
-            self.waiting.push_back(Feed::Records(batch.records, batch.credit));
+            self.waiting.push_back(Feed::Records(batch.records.into_vec(), batch.credit));
         }
     }
 

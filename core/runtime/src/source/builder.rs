@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use super::inbox::Inbox;
 use super::operator::{LaneClock, Phase, Scale, SourceOperator, Timer};
 use super::splits::{Reading, Splits};
-use crate::batch::{Lane, Millis};
+use crate::batch::Millis;
 use crate::graph::Graph;
+use crate::marks::{Origins, lane_of};
 use crate::stop::Place;
-use crate::stream::{Origin, Stream};
+use crate::stream::Stream;
 use crate::wake::Waker;
 
 /// Batches that wait between the readers of a source and their worker: enough that neither waits for
@@ -122,7 +123,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
         let (to_worker, reads) = mpsc::channel(BATCHES_WAITING_MAX);
         let place = Place { uid: uid.clone(), operator: "source" };
         // Without event time no watermark comes from here, and nobody must wait for one.
-        let origins = timer.iter().map(|_| Origin { number, from_all: false }).collect();
+        let origins = if timer.is_some() { Origins::of(number) } else { Origins::default() };
         let mut operator = SourceOperator {
             counter: shared.counters.reader(&uid),
             uid: uid.clone(),
@@ -136,7 +137,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             scale,
             waker,
             activator: worker.activator_for(address),
-            lane: Lane(number * graph.inner.workers + graph.inner.worker),
+            lane: lane_of(number, graph.inner.worker, graph.inner.workers),
             clock: LaneClock::default(),
             capability: None,
             phase: Phase::Closed,

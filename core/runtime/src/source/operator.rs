@@ -21,6 +21,7 @@ use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::book::{Book, Part};
 use crate::counters::Counter;
 use crate::graph::Time;
+use crate::records::Records;
 use crate::shared::Shared;
 use crate::wake::Waker;
 
@@ -160,7 +161,8 @@ impl<S: Source> SourceOperator<S> {
             self.splits.advance(slot, resume, times.iter().max().copied(), heard);
             self.counter.add(records.len());
             let credit = self.shared.budget.take((self.scale)(&records));
-            output.give(capability, &mut Batch { records, times, credit, ..Batch::default() });
+            let records = Records::new(records, times);
+            output.give(capability, &mut Batch { records, credit, ..Batch::default() });
         }
         // More may wait, and nobody else will wake this operator for what is in the channel already.
         self.activator.activate();

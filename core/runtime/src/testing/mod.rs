@@ -7,6 +7,7 @@ mod lookup;
 mod memory;
 mod snapshot;
 mod tests;
+mod ways;
 mod window;
 
 pub(crate) use fake::{Fake, Twist};

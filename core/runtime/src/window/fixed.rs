@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidelock::Result;
 
-use super::panes::{Panes, no_event_time};
+use super::panes::Panes;
 use super::{Aggregate, Fixed};
 use crate::batch::Millis;
 use crate::counters::Counter;
@@ -34,7 +34,7 @@ impl<A: Aggregate> Logic for FixedLogic<A> {
     type Side = A::In;
 
     fn apply(&mut self, record: A::In, setting: &mut Setting<A::Out, A::In>) -> Result<()> {
-        let time = setting.time.ok_or_else(no_event_time)?;
+        let time = setting.time.expect("invariant: a stream with windows has event time");
         let mut in_time = false;
         for (start, end) in self.windows.of(time) {
             if self.panes.is_over(end, setting.watermark) {

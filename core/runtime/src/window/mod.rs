@@ -9,6 +9,8 @@ mod tests;
 
 use std::time::Duration;
 
+use tidelock::{Error, ErrorKind, Uid};
+
 pub use aggregate::{Aggregate, Fold, Merge, Window, fold};
 
 use crate::batch::Millis;
@@ -97,6 +99,13 @@ fn millis(duration: Duration) -> Millis {
 }
 
 impl<'s, K: Key, R: Exchanged> KeyedStream<'s, K, R> {
+    fn must_have_event_time(&self, uid: &Uid) {
+        if self.stream.origins.is_empty() {
+            let why = "windows need event time: give it with SourceBuilder::event_time";
+            self.stream.graph.fail(Error::new(ErrorKind::Config, "window", why).with("uid", uid));
+        }
+    }
+
     /// Gathers the records of each key in windows of a fixed length. `uid` names their state for ever.
     ///
     /// A window's result comes when the watermark reaches its end, and has the last millisecond of the
@@ -107,6 +116,7 @@ impl<'s, K: Key, R: Exchanged> KeyedStream<'s, K, R> {
         A: Aggregate<Key = K, In = R>,
     {
         let uid = self.stream.graph.uid(uid);
+        self.must_have_event_time(&uid);
         let late = self.stream.graph.inner.shared.counters.lateness(&uid);
         let panes = Panes::new(aggregate, windows.lateness);
         let logic = FixedLogic { key: self.key, windows, panes, late };
@@ -119,6 +129,7 @@ impl<'s, K: Key, R: Exchanged> KeyedStream<'s, K, R> {
         A: Merge<Key = K, In = R>,
     {
         let uid = self.stream.graph.uid(uid);
+        self.must_have_event_time(&uid);
         let late = self.stream.graph.inner.shared.counters.lateness(&uid);
         let panes = Panes::new(aggregate, session.lateness);
         let logic = SessionLogic::new(self.key, session, panes, late);

@@ -165,9 +165,3 @@ fn fire<A: Aggregate>(
     pane.revision += 1;
     pane.fired = true;
 }
-
-/// The error of a stream without event time.
-pub(super) fn no_event_time() -> Error {
-    let why = "windows need event time: give it with SourceBuilder::event_time";
-    Error::new(ErrorKind::Config, "window", why)
-}

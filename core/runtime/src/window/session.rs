@@ -6,7 +6,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tidelock::Result;
 
-use super::panes::{Pane, Panes, no_event_time};
+use super::panes::{Pane, Panes};
 use super::{Merge, Session};
 use crate::batch::Millis;
 use crate::counters::Counter;
@@ -79,7 +79,7 @@ impl<A: Merge> Logic for SessionLogic<A> {
     type Side = A::In;
 
     fn apply(&mut self, record: A::In, setting: &mut Setting<A::Out, A::In>) -> Result<()> {
-        let time = setting.time.ok_or_else(no_event_time)?;
+        let time = setting.time.expect("invariant: a stream with windows has event time");
         let key = (self.key)(&record);
         let alone = (time, time.saturating_add(self.session.gap));
         let touching = self.touching(&key, alone.0, alone.1);
