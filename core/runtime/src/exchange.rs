@@ -22,6 +22,7 @@ use timely::progress::operate::FrontierInterest;
 use crate::batch::Batch;
 use crate::budget::Credit;
 use crate::meeting::Meeting;
+use crate::proof::{self, Proof};
 use crate::records::Records;
 use crate::stop::Place;
 use crate::stream::Stream;
@@ -50,6 +51,8 @@ impl<R: Exchanged> Stream<'_, R> {
         let (mut output, routed) = builder.new_output();
         let place = Place { uid: after.clone(), operator };
         let stop = std::sync::Arc::clone(&graph.inner.shared.stop);
+        // Between the workers of one process records move as they are.
+        let mut proof = graph.inner.shared.post.as_ref().map(|_| Proof::new());
         builder.build(move |_| {
             move |_| {
                 let mut output = output.activate();
@@ -57,7 +60,9 @@ impl<R: Exchanged> Stream<'_, R> {
                     input.for_each(|capability, batch| {
                         let mut batch = std::mem::take(batch);
                         batch.sender = worker;
-                        match split(batch, workers as usize, &mut worker_of) {
+                        let (records, _) = batch.records.parts();
+                        let proven = proof.as_mut().map_or(Ok(()), |proof| prove(records, proof));
+                        match proven.and_then(|()| split(batch, workers as usize, &mut worker_of)) {
                             Ok(parts) => {
                                 for mut part in parts {
                                     output.give(&capability, &mut part);
@@ -91,6 +96,11 @@ impl<R: Exchanged> Stream<'_, R> {
         });
         Self { inner, graph, origins: origins.exchanged(), after }
     }
+}
+
+/// Proves that records survive the way to another process, as far as their turn has come.
+fn prove<R: Exchanged>(records: &[R], proof: &mut Proof) -> Result<()> {
+    records.iter().filter(|_| proof.is_due()).try_for_each(proof::of_record)
 }
 
 /// One part for each worker. Marks go to all, after the records.

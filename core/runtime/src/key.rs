@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::Result;
+
+use crate::proof;
 
 /// How many key groups there are. Stored with the state: it bounds the number of workers for ever.
 pub(crate) const KEY_GROUPS: u16 = 128;
@@ -43,11 +45,8 @@ impl postcard::ser_flavors::Flavor for Hashing {
 
 /// The group of a key.
 pub(crate) fn group_of<K: Serialize>(key: &K) -> Result<u16> {
-    let hash = postcard::serialize_with_flavor(key, Hashing(fnv::FnvHasher::default())).map_err(|error| {
-        Error::new(ErrorKind::Bug, "hash key", "a key cannot be stored")
-            .with("type", std::any::type_name::<K>())
-            .because(error)
-    })?;
+    let hash = postcard::serialize_with_flavor(key, Hashing(fnv::FnvHasher::default()))
+        .map_err(|error| proof::cannot_write(proof::Use::Store, std::any::type_name::<K>(), error))?;
     // FNV mixes upwards: the high half decides with the low one.
     Ok(u16::try_from((hash ^ (hash >> 32)) % u64::from(KEY_GROUPS)).unwrap_or_default())
 }

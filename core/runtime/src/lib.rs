@@ -17,6 +17,7 @@ mod lookup;
 mod marks;
 mod meeting;
 mod outbox;
+mod proof;
 mod records;
 mod restarts;
 mod shared;

@@ -12,9 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
 use tidelock::{Error, ErrorKind, JobId, Result, Uid};
-use tidelock_runtime::{Job, Restarts, State, Workers};
+use tidelock_runtime::{Job, Restarts, State, Stream, Workers};
 use tokio::time::Instant;
 
 use lines::{LinesSink, Numbers};
@@ -55,9 +56,9 @@ async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers)
     let source = Arc::new(numbers);
     let sink = Arc::new(LinesSink::new(directory.join("rows"), Uid::new("rows")?));
     let ended = job.run(workers, move |graph| {
-        graph
-            .source("numbers", &source)
-            .stream()
+        let numbers = graph.source("numbers", &source).stream();
+        let numbers = if fail_at == TAGGED { through_tags(numbers) } else { numbers };
+        numbers
             .try_map(move |(split, number): (u64, u64)| match split {
                 0 if number == fail_at => Err(Error::new(ErrorKind::Data, "parse", "number is cursed")),
                 _ => Ok((split, number)),
@@ -72,6 +73,27 @@ async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers)
             .sink("rows", &sink);
     });
     Ok(format!("{:?}", ended.await?.closed))
+}
+
+/// Where the job is to fail at this number, its records go to other processes in a form that cannot be read there.
+const TAGGED: u64 = u64::MAX - 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum Tagged {
+    Number { split: u64, number: u64 },
+}
+
+fn through_tags(numbers: Stream<'_, (u64, u64)>) -> Stream<'_, (u64, u64)> {
+    let tagged = numbers.map(|(split, number)| Tagged::Number { split, number });
+    tagged.key_by(|Tagged::Number { split, .. }| *split).stateful(
+        "tagged",
+        |_, count: &mut State<u64>, Tagged::Number { split, number }, context| {
+            *count.get_or_insert(0) += 1;
+            context.emit((split, number));
+            Ok(())
+        },
+    )
 }
 
 /// The processes of one job.
@@ -221,6 +243,19 @@ fn when_one_fails_both_end_with_its_error() {
         assert!(processes.wait(process, SOON).0);
     }
     assert_exactly_once(directory.path(), LENGTH);
+}
+
+/// In one process such records go from worker to worker as they are; found where they would leave it.
+#[test]
+fn records_that_other_processes_could_not_read_are_refused_at_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut processes = Processes::start(directory.path(), TAGGED);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        let named = ["send to another process", "Tagged", "#[serde(tag)]", "uid=numbers"];
+        assert!(!well && named.iter().all(|word| said.contains(word)), "{said}");
+    }
+    assert!(rows(directory.path()).is_empty());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::state::State;
 use super::{KeyOf, KeyedStream};
 use crate::batch::Millis;
 use crate::key::{Key, group_of};
-use crate::state::{StoredValue, Table, Touch, decode, entries};
+use crate::state::{Form, StoredValue, Table, Touch, decode, entries};
 use crate::stream::Stream;
 
 /// An operator that keeps state for each key.
@@ -292,7 +292,7 @@ impl<'s, K: Key, R: 'static> KeyedStream<'s, K, R> {
         P: KeyedOperator<Key = K, In = R>,
     {
         let uid = self.stream.graph.uid(uid);
-        let table = Table::new(P::STATE_VERSION, group_of as GroupOf<K>);
+        let table = Table::new(Form::of::<P::State>(P::STATE_VERSION), group_of as GroupOf<K>);
         let logic = Keyed { operator, key: self.key, table, due: BTreeMap::new() };
         add(self.stream, uid, "process", logic).0
     }

@@ -218,7 +218,7 @@ mod tests {
     use tidelock::{Attempt, Generation, JobId};
 
     use super::super::segment::{Encoder, decode, entries, merge_all};
-    use super::super::{Table, Touch};
+    use super::super::{Form, Table, Touch};
     use super::*;
     use crate::book::Start;
     use crate::key::group_of;
@@ -260,7 +260,7 @@ mod tests {
             let (news_end, mut news) = mpsc::channel(64);
             tokio::spawn(outbox.forward(news_end));
             tokio::spawn(keeper.run(to_keep));
-            let mut table = Table::new(1, group_of as fn(&u32) -> Result<u16>);
+            let mut table = Table::new(Form::of::<Vec<u8>>(1), group_of as fn(&u32) -> Result<u16>);
             let mut model: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
             let (mut snapshot, mut longest) = (Snapshot::default(), 0);
             for epoch in 1..300 {

@@ -16,4 +16,4 @@ pub(crate) use restore::restore;
 #[cfg(test)]
 pub(crate) use segment::merge_all;
 pub(crate) use segment::{StoredValue, decode, entries};
-pub(crate) use table::{Table, Touch};
+pub(crate) use table::{Form, Table, Touch};

@@ -17,6 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidelock::{Error, ErrorKind, Result};
 
+use crate::proof;
+
 /// The version of the form above.
 const VERSION: u8 = 1;
 
@@ -31,13 +33,19 @@ pub(crate) struct StoredValue<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Reads a key or a value.
+/// Reads a key or a value, which must be all that there is: bytes that are left over were meant for another
+/// type, and what was read of it is not what was stored.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    postcard::from_bytes(bytes).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, "restore", "stored state does not have the form that its version says")
-            .with("type", std::any::type_name::<T>())
-            .because(error)
-    })
+    let other_form = || {
+        let why = "stored state does not have the form that its version says: was its type changed without \
+                   another version?";
+        Error::new(ErrorKind::Corrupt, "restore", why).with("type", std::any::type_name::<T>())
+    };
+    match postcard::take_from_bytes(bytes) {
+        Ok((read, [])) => Ok(read),
+        Ok((_, rest)) => Err(other_form().with("bytes_left", rest.len())),
+        Err(error) => Err(other_form().because(error)),
+    }
 }
 
 /// One entry of a segment.
@@ -51,6 +59,14 @@ pub(crate) struct Entry<'a> {
     raw: &'a [u8],
 }
 
+/// What was pushed, as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed<'a> {
+    pub(crate) key: &'a [u8],
+    /// Nothing where the key was removed.
+    pub(crate) value: &'a [u8],
+}
+
 /// Writes a segment.
 #[derive(Debug)]
 pub(crate) struct Encoder {
@@ -62,37 +78,39 @@ impl Encoder {
         Self { bytes: vec![VERSION] }
     }
 
-    /// A key with its value; without one it was removed.
+    /// A key with its value; without one it was removed. Returns what is stored for both.
     pub(crate) fn push<K: Serialize, V: Serialize>(
         &mut self,
         group: u16,
         key: &K,
         value: Option<(u16, &V)>,
-    ) -> Result<()> {
+    ) -> Result<Pushed<'_>> {
         self.bytes.push(if value.is_some() { VALUE } else { REMOVED });
         self.bytes.extend_from_slice(&group.to_le_bytes());
         if let Some((version, _)) = value {
             self.bytes.extend_from_slice(&version.to_le_bytes());
         }
-        self.push_sized(key)?;
-        if let Some((_, value)) = value {
-            self.push_sized(value)?;
-        }
-        Ok(())
+        let key = self.push_sized(key)?;
+        let value = match value {
+            Some((_, value)) => self.push_sized(value)?,
+            None => 0..0,
+        };
+        Ok(Pushed { key: &self.bytes[key], value: &self.bytes[value] })
     }
 
-    fn push_sized<T: Serialize>(&mut self, value: &T) -> Result<()> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
+    fn push_sized<T: Serialize>(&mut self, value: &T) -> Result<Range<usize>> {
+        let start = self.bytes.len() + size_of::<u32>();
+        self.bytes.extend_from_slice(&[0; size_of::<u32>()]);
         let sink = std::mem::take(&mut self.bytes);
-        let refuse =
-            |why: &str| Error::new(ErrorKind::Bug, "store", why).with("type", std::any::type_name::<T>());
+        let named = std::any::type_name::<T>();
         self.bytes = postcard::to_extend(value, sink)
-            .map_err(|error| refuse("a key or a value cannot be stored").because(error))?;
-        let length = u32::try_from(self.bytes.len() - start - 4);
-        let length = length.map_err(|_| refuse("a key or a value of 4 GiB or more cannot be stored"))?;
-        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        Ok(())
+            .map_err(|error| proof::cannot_write(proof::Use::Store, named, error))?;
+        let length = u32::try_from(self.bytes.len() - start).map_err(|_| {
+            let why = "a key or a value of 4 GiB or more cannot be stored";
+            Error::new(ErrorKind::Data, "store", why).with("type", named)
+        })?;
+        self.bytes[start - size_of::<u32>()..start].copy_from_slice(&length.to_le_bytes());
+        Ok(start..self.bytes.len())
     }
 
     /// The segment; `None` where nothing was pushed.
@@ -236,6 +254,15 @@ mod tests {
             let read = entries(&cut).and_then(|entries| entries.collect::<Result<Vec<_>>>());
             assert_eq!(read.is_ok(), length == 1 || length == boundary, "cut at {length}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_left_over_are_refused() {
+        let stored = postcard::to_allocvec(&(3_u64, 220_u64, 28_u64)).unwrap();
+        assert_eq!(decode::<(u64, u64, u64)>(&stored).unwrap(), (3, 220, 28));
+        let error = decode::<(u64, u64)>(&stored).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("bytes_left=1"), "{error}");
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tidelock::Result;
 
 use super::segment::Encoder;
 use crate::key::Key;
+use crate::proof::Proof;
 
 /// Values by key. `N` tells the key group of a key.
 #[derive(Debug)]
@@ -18,8 +20,26 @@ pub(crate) struct Table<K, V, N> {
     /// between.
     changed: Vec<K>,
     group_of: N,
-    /// The version of the values.
-    version: u16,
+    form: Form,
+    /// That keys and values can be restored.
+    key_proof: Proof,
+    value_proof: Proof,
+}
+
+/// How values are stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// The version of their type.
+    pub(crate) version: u16,
+    /// The user's type, without what this crate puts around it.
+    pub(crate) named: &'static str,
+}
+
+impl Form {
+    /// The form of a user's type.
+    pub(crate) fn of<S>(version: u16) -> Self {
+        Self { version, named: std::any::type_name::<S>() }
+    }
 }
 
 #[derive(Debug)]
@@ -39,9 +59,10 @@ pub(crate) enum Touch {
     Removed,
 }
 
-impl<K: Key, V: Serialize, N: Fn(&K) -> Result<u16>> Table<K, V, N> {
-    pub(crate) fn new(version: u16, group_of: N) -> Self {
-        Self { slots: HashMap::default(), changed: Vec::new(), group_of, version }
+impl<K: Key, V: Serialize + DeserializeOwned, N: Fn(&K) -> Result<u16>> Table<K, V, N> {
+    pub(crate) fn new(form: Form, group_of: N) -> Self {
+        let (slots, changed) = (HashMap::default(), Vec::new());
+        Self { slots, changed, group_of, form, key_proof: Proof::new(), value_proof: Proof::new() }
     }
 
     /// Puts a restored value: it is no change.
@@ -82,7 +103,7 @@ impl<K: Key, V: Serialize, N: Fn(&K) -> Result<u16>> Table<K, V, N> {
         self.slots.contains_key(key).then(|| self.with(key, work))
     }
 
-    /// The changes since the last freeze, as a segment.
+    /// The changes since the last freeze, as a segment. Refuses what could not be restored.
     pub(crate) fn freeze(&mut self) -> Result<Option<Bytes>> {
         let mut encoder = Encoder::new();
         for key in std::mem::take(&mut self.changed) {
@@ -90,11 +111,15 @@ impl<K: Key, V: Serialize, N: Fn(&K) -> Result<u16>> Table<K, V, N> {
             match self.slots.get_mut(&key) {
                 Some(slot) if slot.changed => {
                     slot.changed = false;
-                    encoder.push(group, &key, Some((self.version, &slot.value)))?;
+                    let pushed = encoder.push(group, &key, Some((self.form.version, &slot.value)))?;
+                    self.key_proof.of_key(&key, pushed.key)?;
+                    self.value_proof.of_value(&slot.value, pushed.value, self.form.named)?;
                 }
                 // Listed twice, and written already.
                 Some(_) => {}
-                None => encoder.push::<K, V>(group, &key, None)?,
+                None => {
+                    encoder.push::<K, V>(group, &key, None)?;
+                }
             }
         }
         Ok(encoder.finish())
@@ -125,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_freeze_has_what_changed_and_nothing_else() {
-        let mut table = Values::new(1, group_of);
+        let mut table = Values::new(Form::of::<u64>(1), group_of);
         table.restore(7, 70);
         let add = |value: &mut u64| {
             *value += 1;
@@ -143,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_removed_key_is_written_as_removed_and_may_come_back() {
-        let mut table = Values::new(1, group_of);
+        let mut table = Values::new(Form::of::<u64>(1), group_of);
         let set = |to| {
             move |value: &mut u64| {
                 *value = to;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tidelock::*;
 
 use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
@@ -121,6 +122,55 @@ async fn state_goes_on_under_another_number_of_workers() {
         let expected: Vec<u64> = (0..counts.len() as u64).map(|index| index % 10 + 1).collect();
         assert_eq!(counts, expected, "key {key}");
     }
+}
+
+/// A state whose middle field is written and never read.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Total {
+    count: u64,
+    #[serde(skip_deserializing)]
+    latest: u64,
+    sum: u64,
+}
+
+/// A restore would read another sum: no snapshot is promised with such a state in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn state_that_could_not_be_restored_ends_the_job_before_its_first_snapshot() {
+    let source = Arc::new(MemorySource::default());
+    let (job_source, sink) = (Arc::clone(&source), MemorySink::new());
+    let mut fake = Fake::start(1, move |graph| {
+        graph
+            .source("in", &job_source)
+            .stream()
+            .key_by(|event| event.split.clone())
+            .stateful("total", |_, state: &mut State<Total>, event, context| {
+                let total = state.get_or_insert_default();
+                (total.count, total.latest, total.sum) =
+                    (total.count + 1, event.number, total.sum + event.number);
+                context.emit(total.sum);
+                Ok(())
+            })
+            .sink("out", &sink);
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    source.release("a", 8, false);
+    fake.read("in", 8).await;
+    fake.barrier(1).await;
+    let reported = loop {
+        match fake.next().await {
+            host::News::Report(report) => break Some(report),
+            host::News::Failed { .. } => break None,
+            _ => {}
+        }
+    };
+    assert!(reported.is_none(), "{reported:?}");
+    let error = fake.ended().await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+    let said = error.to_string();
+    assert!(["uid=total", "Total", "skip_deserializing"].iter().all(|word| said.contains(word)), "{said}");
 }
 
 /// Emits the number of events of a key in each hundred milliseconds, by timer.

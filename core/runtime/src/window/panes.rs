@@ -11,7 +11,7 @@ use super::{Aggregate, Window};
 use crate::batch::Millis;
 use crate::key::group_of;
 use crate::keyed::Emit;
-use crate::state::{StoredValue, Table, Touch, decode, entries};
+use crate::state::{Form, StoredValue, Table, Touch, decode, entries};
 
 /// A window of a key: the key and the window's start.
 pub(super) type PaneKey<K> = (K, Millis);
@@ -52,7 +52,7 @@ pub(super) struct Panes<A: Aggregate> {
 
 impl<A: Aggregate> Panes<A> {
     pub(super) fn new(aggregate: A, lateness: Millis) -> Self {
-        let table = Table::new(A::STATE_VERSION, group_of_key as GroupOf<A::Key>);
+        let table = Table::new(Form::of::<A::Accumulator>(A::STATE_VERSION), group_of_key as GroupOf<A::Key>);
         Self { aggregate, table, due: BTreeMap::new(), lateness }
     }
 
