@@ -70,9 +70,9 @@ pub(crate) struct Marks {
 
 impl Marks {
     /// Waits for every lane. `restored` is the watermark of the snapshot.
-    pub(crate) fn new(lanes: impl Iterator<Item = Lane>, restored: Option<Millis>) -> Self {
+    pub(crate) fn new(lanes: impl Iterator<Item = Lane>, restored: Millis) -> Self {
         let lanes = lanes.map(|lane| (lane, Mark::At(Millis::MIN))).collect();
-        Self { lanes, watermark: restored.unwrap_or(Millis::MIN) }
+        Self { lanes, watermark: restored }
     }
 
     /// What a lane says. Returns the watermark if it moved.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_least_lane_decides_idle_ones_do_not_and_time_never_goes_back() {
         let origins = Origins::of(0).exchanged().joined(Origins::of(1));
-        let mut marks = Marks::new(origins.lanes(1, 2), None);
+        let mut marks = Marks::new(origins.lanes(1, 2), Millis::MIN);
         assert_eq!(marks.tell(Lane(0), Mark::At(10)), None);
         assert_eq!(marks.tell(Lane(1), Mark::At(20)), None);
         // Lane 2 belongs to the other worker and is not waited for; lane 3 is.
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_restored_watermark_is_the_floor() {
-        let mut marks = Marks::new(Origins::of(0).lanes(0, 1), Some(100));
+        let mut marks = Marks::new(Origins::of(0).lanes(0, 1), 100);
         assert_eq!(marks.tell(Lane(0), Mark::At(99)), None);
         assert_eq!(marks.tell(Lane(0), Mark::At(101)), Some(101));
     }

@@ -21,7 +21,7 @@ use crate::book::Book;
 use crate::graph::{Graph, Time};
 use crate::marks::{Marks, Origins, lane_of};
 use crate::shared::Shared;
-use crate::state::{Frozen, Keeper, restore};
+use crate::state::{Floors, Frozen, Keeper, restore};
 use crate::stop::Place;
 use crate::stream::Stream;
 
@@ -54,9 +54,22 @@ pub(crate) trait Logic: 'static {
 pub(crate) struct Setting<O, S> {
     /// The event time of the record; `None` where the stream has none.
     pub(crate) time: Option<Millis>,
+    /// No record before this time is expected for any key; some keys may be ahead: see
+    /// [`Setting::watermark_of`].
     pub(crate) watermark: Millis,
+    pub(crate) floors: Floors,
     pub(crate) out: Emit<O>,
     pub(crate) side: Emit<S>,
+}
+
+impl<O, S> Setting<O, S> {
+    /// The watermark of a key: that of the operator, or what its group had reached when it was restored.
+    pub(crate) fn watermark_of(&self, group: impl FnOnce() -> Result<u16>) -> Result<Millis> {
+        if !self.floors.is_ahead(self.watermark) {
+            return Ok(self.watermark);
+        }
+        Ok(self.floors.of_group(group()?).max(self.watermark))
+    }
 }
 
 /// What the operator gets once the attempt has begun. It takes it, so that the bytes of the restored state do
@@ -65,7 +78,7 @@ pub(crate) struct Setting<O, S> {
 struct Loaded {
     epoch: Epoch,
     entries: Option<Bytes>,
-    watermark: Option<Millis>,
+    floors: Floors,
 }
 
 /// Where it is left for it.
@@ -109,7 +122,7 @@ impl<L: Logic> Driver<L> {
     ) -> Self {
         let emit_to = || Arc::clone(&shared.budget);
         let (out, side) = (Emit::new(emit_to()), Emit::new(emit_to()));
-        let setting = Setting { time: None, watermark: Millis::MIN, out, side };
+        let setting = Setting { time: None, watermark: Millis::MIN, floors: Floors::default(), out, side };
         let (running, capability, side_capability) = (None, None, None);
         Self {
             logic,
@@ -137,8 +150,9 @@ impl<L: Logic> Driver<L> {
             self.logic.load(entries)?;
         }
         let (worker, workers) = self.worker;
-        let marks = Marks::new(self.origins.lanes(worker, workers), loaded.watermark);
+        let marks = Marks::new(self.origins.lanes(worker, workers), loaded.floors.least());
         self.setting.watermark = marks.watermark();
+        self.setting.floors = loaded.floors;
         for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
             capability.downgrade(&loaded.epoch.0);
         }
@@ -198,8 +212,9 @@ impl<L: Logic> Driver<L> {
         let epoch = running.aligner.open();
         let watermark = self.setting.watermark;
         let moved = std::mem::replace(&mut running.stored_watermark, watermark) != watermark;
+        self.setting.floors.raise_all(watermark);
         let delta = self.logic.freeze()?;
-        let frozen = Frozen { epoch, delta, watermark: moved.then_some(watermark) };
+        let frozen = Frozen { epoch, delta, watermarks: moved.then(|| self.setting.floors.clone()) };
         self.frozen.try_send(frozen).map_err(|_| {
             Error::new(ErrorKind::Other, "freeze", "too many epochs wait for their state to be stored")
         })?;
@@ -299,10 +314,10 @@ async fn open(
     let none = std::collections::BTreeMap::new();
     let parts = opening.operators.get(&uid).unwrap_or(&none);
     let mut restored = restore(&shared.log, attempt, parts, worker, workers).await?;
-    let (entries, watermark) = (restored.entries.take(), restored.watermark);
+    let (entries, floors) = (restored.entries.take(), restored.floors.clone());
     let keeper = Keeper::new(uid.clone(), shared.log.clone(), attempt, (worker, workers), book, restored);
     shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
     *loaded.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some(Loaded { epoch: opening.epoch, entries, watermark });
+        Some(Loaded { epoch: opening.epoch, entries, floors });
     Ok(())
 }

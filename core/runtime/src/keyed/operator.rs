@@ -172,11 +172,12 @@ impl<P: KeyedOperator> Keyed<P> {
         call: Call<P::In>,
         setting: &mut Setting<P::Out, std::convert::Infallible>,
     ) -> Result<()> {
+        let watermark = setting.watermark_of(|| group_of(key))?;
         let (operator, due) = (&mut self.operator, &mut self.due);
         self.table.with(key, |slot| {
             let mut timers = Timers { set: std::mem::take(&mut slot.timers), ..Timers::default() };
             let mut state = State::new(slot.state.take());
-            let (time, watermark) = (setting.time, setting.watermark);
+            let time = setting.time;
             let mut context = Context { time, watermark, timers: &mut timers, out: &mut setting.out };
             let result = match call {
                 Call::Record(record) => operator.on_record(key, &mut state, record, &mut context),

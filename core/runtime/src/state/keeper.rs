@@ -10,15 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture};
-use serde_json::value::to_raw_value;
 use tidelock::host::{Change, PartChange};
 use tidelock::log::Log;
-use tidelock::{Epoch, Error, ErrorKind, Position, Result, Segment, Uid};
+use tidelock::{Epoch, Position, Result, Segment, Uid};
 use tokio::sync::mpsc;
 
-use super::restore::{Restored, WATERMARK, blocking, part_name};
+use super::floors::Floors;
+use super::restore::{Restored, blocking, part_name, store_watermarks};
 use super::segment::merge;
-use crate::batch::Millis;
 use crate::book::{Book, Part};
 use crate::key::groups_of;
 
@@ -37,8 +36,8 @@ pub(crate) struct Frozen {
     pub(crate) epoch: Epoch,
     /// The keys that changed; nothing where none did.
     pub(crate) delta: Option<Bytes>,
-    /// The watermark, where it moved.
-    pub(crate) watermark: Option<Millis>,
+    /// The watermarks of the worker's groups, where they moved.
+    pub(crate) watermarks: Option<Floors>,
 }
 
 /// A segment of the list.
@@ -74,7 +73,6 @@ type Merged = (Range<usize>, Result<Option<Kept>>);
 
 pub(crate) struct Keeper {
     uid: Uid,
-    worker: u32,
     groups: Range<u16>,
     log: Log,
     attempt: Position,
@@ -99,7 +97,7 @@ impl Keeper {
         let Restored { kept: list, first, .. } = restored;
         let groups = groups_of(worker, workers);
         let (rearranged, merging) = (false, None);
-        Self { uid, worker, groups, log, attempt, book, list, first, rearranged, merging }
+        Self { uid, groups, log, attempt, book, list, first, rearranged, merging }
     }
 
     /// Reports what is frozen, and merges in between, until the operator is gone.
@@ -138,12 +136,8 @@ impl Keeper {
                 changes.push(PartChange { part, change: Change::Remove });
             }
         }
-        if let (0, Some(watermark)) = (self.worker, frozen.watermark) {
-            let json = to_raw_value(&watermark).map_err(|error| {
-                Error::new(ErrorKind::Bug, "store", "a watermark cannot be stored").because(error)
-            })?;
-            let change = Change::Base(Segment::Json(json));
-            changes.push(PartChange { part: WATERMARK.to_owned(), change });
+        if let Some(floors) = frozen.watermarks {
+            changes.push(store_watermarks(&self.groups, &floors)?);
         }
         self.book.contribute(frozen.epoch, &self.uid, Part::Operator(changes));
         Ok(())
@@ -254,7 +248,8 @@ mod tests {
             let attempt =
                 Attempt { job: JobId::new("test").unwrap(), number: Position(1), generation: Generation(1) };
             book.begin(Start { attempt, epoch: Epoch(1) });
-            let restored = Restored { entries: None, watermark: None, kept: Vec::new(), first: Vec::new() };
+            let restored =
+                Restored { entries: None, floors: Floors::default(), kept: Vec::new(), first: Vec::new() };
             let keeper = Keeper::new(uid.clone(), log.clone(), Position(1), (0, 1), book, restored);
             let (frozen, to_keep) = mpsc::channel(64);
             let (news_end, mut news) = mpsc::channel(64);
@@ -279,7 +274,7 @@ mod tests {
                     }
                 }
                 let delta = table.freeze().unwrap();
-                frozen.send(Frozen { epoch: Epoch(epoch), delta, watermark: None }).await.unwrap();
+                frozen.send(Frozen { epoch: Epoch(epoch), delta, watermarks: None }).await.unwrap();
                 let Some(News::Report(report)) = news.recv().await else { panic!("no report") };
                 snapshot.apply(&[report]);
                 assert_eq!(stored(&log, &snapshot, &uid).await, model, "epoch {epoch}");

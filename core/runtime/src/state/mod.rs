@@ -6,11 +6,13 @@
 //!     └────────── load <── merge of all segments of all parts with own groups <── snapshot
 //! ```
 
+mod floors;
 mod keeper;
 mod restore;
 mod segment;
 mod table;
 
+pub(crate) use floors::Floors;
 pub(crate) use keeper::{Frozen, Keeper};
 pub(crate) use restore::restore;
 #[cfg(test)]

@@ -9,23 +9,29 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
+use serde_json::value::to_raw_value;
 use tidelock::host::{Change, PartChange};
 use tidelock::log::Log;
 use tidelock::{Error, ErrorKind, Position, Result, Segment};
 
+use super::floors::{Floors, Stretch};
 use super::keeper::{Kept, store};
 use super::segment::merge;
 use crate::batch::Millis;
 use crate::key::{KEY_GROUPS, groups_of};
 
-/// The part that holds the operator's watermark. All workers have the same one when an epoch closes.
-pub(super) const WATERMARK: &str = "watermark";
+/// The part that held one watermark for all groups, before each worker stored its own.
+const ONE_WATERMARK: &str = "watermark";
+
+/// What the name of a part begins with that holds the watermarks of some groups: their range follows.
+const WATERMARKS: &str = "watermarks/";
 
 #[derive(Debug)]
 pub(crate) struct Restored {
     /// Everything in the worker's groups, each key once.
     pub(crate) entries: Option<Bytes>,
-    pub(crate) watermark: Option<Millis>,
+    /// How far each of the worker's groups was.
+    pub(crate) floors: Floors,
     /// The segments that the worker's part consists of.
     pub(super) kept: Vec<Kept>,
     /// What the first report must change before anything else.
@@ -35,6 +41,19 @@ pub(crate) struct Restored {
 /// The name of the part that holds these groups.
 pub(super) fn part_name(groups: &Range<u16>) -> String {
     format!("{}-{}/{KEY_GROUPS}", groups.start, groups.end.saturating_sub(1))
+}
+
+/// The name of the part that holds the watermarks of these groups.
+pub(super) fn watermarks_name(groups: &Range<u16>) -> String {
+    format!("{WATERMARKS}{}", part_name(groups))
+}
+
+/// Replaces the stored watermarks of these groups.
+pub(super) fn store_watermarks(groups: &Range<u16>, floors: &Floors) -> Result<PartChange> {
+    let json = to_raw_value(&floors.stretches()).map_err(|error| {
+        Error::new(ErrorKind::Bug, "store", "a watermark cannot be stored").because(error)
+    })?;
+    Ok(PartChange { part: watermarks_name(groups), change: Change::Base(Segment::Json(json)) })
 }
 
 /// The groups that a part holds.
@@ -66,11 +85,12 @@ pub(crate) async fn restore(
 ) -> Result<Restored> {
     let groups = groups_of(worker, workers);
     let own = part_name(&groups);
-    let mut restored = Restored { entries: None, watermark: None, kept: Vec::new(), first: Vec::new() };
+    let floors = Floors::of(&groups);
+    let mut restored = Restored { entries: None, floors, kept: Vec::new(), first: Vec::new() };
     let mut segments = Vec::new();
     for (name, stored) in parts {
-        if name == WATERMARK {
-            restored.watermark = Some(read_watermark(log, stored).await?);
+        if let Some(stretches) = read_watermarks(log, name, stored).await? {
+            restored.floors.raise(&stretches);
             continue;
         }
         let held = parse_part(name)?;
@@ -92,20 +112,36 @@ pub(crate) async fn restore(
         restored.first.push(PartChange { part: own, change: Change::Base(segment.clone()) });
         restored.kept = vec![Kept::of(segment)];
     }
+    if !parts.contains_key(&watermarks_name(&groups)) && restored.floors.is_ahead(Millis::MIN) {
+        restored.first.push(store_watermarks(&groups, &restored.floors)?);
+    }
     if worker == 0 {
+        let ranges = (0..workers).map(|worker| groups_of(worker, workers));
         let current: BTreeSet<String> =
-            (0..workers).map(|worker| part_name(&groups_of(worker, workers))).collect();
-        let old = parts.keys().filter(|name| *name != WATERMARK && !current.contains(*name));
+            ranges.flat_map(|groups| [part_name(&groups), watermarks_name(&groups)]).collect();
+        let old = parts.keys().filter(|name| !current.contains(*name));
         restored.first.extend(old.map(|name| PartChange { part: name.clone(), change: Change::Remove }));
     }
     Ok(restored)
 }
 
-async fn read_watermark(log: &Log, stored: &[Segment]) -> Result<Millis> {
-    let damaged = || Error::new(ErrorKind::Corrupt, "restore", "the watermark of an operator is damaged");
+/// What a part says about watermarks; `None` where it holds something else.
+async fn read_watermarks(log: &Log, name: &str, stored: &[Segment]) -> Result<Option<Vec<Stretch>>> {
+    let damaged = || {
+        let error = Error::new(ErrorKind::Corrupt, "restore", "the watermark of an operator is damaged");
+        error.with("part", name)
+    };
+    let groups = name.strip_prefix(WATERMARKS).map(parse_part).transpose()?;
+    if groups.is_none() && name != ONE_WATERMARK {
+        return Ok(None);
+    }
     let segment = stored.last().ok_or_else(damaged)?;
     let bytes = log.read_segment(segment).await?;
-    serde_json::from_slice(&bytes).map_err(|error| damaged().because(error))
+    let read = match groups {
+        Some(_) => serde_json::from_slice(&bytes),
+        None => serde_json::from_slice(&bytes).map(|one| vec![Stretch::of(0..KEY_GROUPS, one)]),
+    };
+    read.map(Some).map_err(|error| damaged().because(error))
 }
 
 /// Runs what takes long off the async threads.

@@ -2,6 +2,7 @@
 
 mod align;
 mod fake;
+mod floors;
 mod keyed;
 mod lookup;
 mod memory;

@@ -7,6 +7,7 @@ use super::panes::Panes;
 use super::{Aggregate, Fixed};
 use crate::batch::Millis;
 use crate::counters::Counter;
+use crate::key::group_of;
 use crate::keyed::{KeyOf, Logic, Setting};
 
 pub(super) struct FixedLogic<A: Aggregate> {
@@ -35,15 +36,16 @@ impl<A: Aggregate> Logic for FixedLogic<A> {
 
     fn apply(&mut self, record: A::In, setting: &mut Setting<A::Out, A::In>) -> Result<()> {
         let time = setting.time.expect("invariant: a stream with windows has event time");
+        let watermark = setting.watermark_of(|| group_of(&(self.key)(&record)))?;
         let mut in_time = false;
         for (start, end) in self.windows.of(time) {
-            if self.panes.is_over(end, setting.watermark) {
+            if self.panes.is_over(end, watermark) {
                 // Earlier windows are over as well.
                 break;
             }
             in_time = true;
             let pane = ((self.key)(&record), start);
-            self.panes.add(pane, end, &record, setting.watermark, &mut setting.out);
+            self.panes.add(pane, end, &record, watermark, &mut setting.out);
         }
         // Between two sliding windows with gaps a record may be in none: it is not late.
         if !in_time && self.windows.of(time).next().is_some() {

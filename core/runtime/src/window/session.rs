@@ -10,6 +10,7 @@ use super::panes::{Pane, Panes};
 use super::{Merge, Session};
 use crate::batch::Millis;
 use crate::counters::Counter;
+use crate::key::group_of;
 use crate::keyed::{KeyOf, Logic, Setting};
 use crate::state::Touch;
 
@@ -81,12 +82,13 @@ impl<A: Merge> Logic for SessionLogic<A> {
     fn apply(&mut self, record: A::In, setting: &mut Setting<A::Out, A::In>) -> Result<()> {
         let time = setting.time.expect("invariant: a stream with windows has event time");
         let key = (self.key)(&record);
+        let watermark = setting.watermark_of(|| group_of(&key))?;
         let alone = (time, time.saturating_add(self.session.gap));
         let touching = self.touching(&key, alone.0, alone.1);
         let start =
             touching.iter().map(|(start, _)| *start).min().map_or(alone.0, |start| start.min(alone.0));
         let end = touching.iter().map(|(_, end)| *end).max().map_or(alone.1, |end| end.max(alone.1));
-        if self.panes.is_over(end, setting.watermark) {
+        if self.panes.is_over(end, watermark) {
             self.late.add(1);
             setting.side.push(record, Some(time));
             return Ok(());
@@ -104,7 +106,7 @@ impl<A: Merge> Logic for SessionLogic<A> {
         if reopened == Some(true) {
             self.panes.look_at(end, pane_key.clone());
         }
-        self.panes.add(pane_key, end, &record, setting.watermark, &mut setting.out);
+        self.panes.add(pane_key, end, &record, watermark, &mut setting.out);
         Ok(())
     }
 

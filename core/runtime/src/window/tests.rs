@@ -15,7 +15,7 @@ use super::*;
 use crate::budget::Budget;
 use crate::counters::Counter;
 use crate::keyed::{Emit, Logic, Setting};
-use crate::state::merge_all;
+use crate::state::{Floors, merge_all};
 
 /// A record: its key, its number, its time.
 type Record = (u8, u32, Millis);
@@ -54,6 +54,7 @@ fn setting() -> Setting<Row, Record> {
     Setting {
         time: None,
         watermark: Millis::MIN,
+        floors: Floors::default(),
         out: Emit::new(std::sync::Arc::clone(&budget)),
         side: Emit::new(budget),
     }
