@@ -20,6 +20,7 @@ use crate::dispatch::{Built, Dispatch};
 use crate::lookup::Desks;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
+use crate::slice::Slicing;
 use crate::stop::Stop;
 use crate::tasks::Tasks;
 use crate::worker::{self, Build};
@@ -36,6 +37,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Setup<F> {
     pub(crate) workers: Workers,
     pub(crate) bytes_in_flight_max: u64,
+    pub(crate) slicing: Slicing,
     pub(crate) counters: Arc<Counters>,
     pub(crate) job: JobId,
     pub(crate) log: Log,
@@ -120,6 +122,7 @@ pub(crate) async fn run<F: Build>(
     let shared = Arc::new(Shared {
         tasks: Tasks::new(Handle::current(), Arc::clone(&stop)),
         budget: Budget::new(setup.bytes_in_flight_max),
+        slicing: setup.slicing,
         outbox: Outbox::new(Arc::clone(&stop)),
         counters: Arc::clone(&setup.counters),
         log: setup.log.clone(),

@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::handle::Handle;
 use crate::restarts::Restarts;
 use crate::signals::Signals;
+use crate::slice::Slicing;
 use crate::workers::Workers;
 
 /// Bytes that sources may have handed over and nothing has taken yet. A barrier has to wait for them: a sink
@@ -122,6 +123,7 @@ impl Job {
         let setup = Setup {
             workers,
             bytes_in_flight_max,
+            slicing: Slicing::default(),
             counters: handle.shared_counters(),
             job: config.job.clone(),
             log: core.log().clone(),

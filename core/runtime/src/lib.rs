@@ -23,6 +23,7 @@ mod restarts;
 mod shared;
 mod signals;
 mod sink;
+mod slice;
 mod source;
 mod state;
 mod stop;

@@ -11,6 +11,7 @@ use crate::cluster::Post;
 use crate::counters::Counters;
 use crate::lookup::Desks;
 use crate::outbox::Outbox;
+use crate::slice::Slicing;
 use crate::stop::Stop;
 use crate::tasks::Tasks;
 
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Arc<Stop>,
     pub(crate) tasks: Tasks,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) slicing: Slicing,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,

@@ -1,7 +1,18 @@
 //! The operator around every kind of keyed state: alignment, watermarks, freezing and restoring. What
 //! happens to a record is up to its [`Logic`].
+//!
+//! ```text
+//!   load ──> apply records ──> fire what a mark made due ──> ... ──> barrier passes ──> freeze ──┐
+//!              ^  the early ones first                                                           │
+//!              └─────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Loading, firing and freezing go in slices. Until one of them is done nothing of the input is applied, no mark
+//! goes out, and no barrier passes: what is half-way is not seen.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -16,12 +27,13 @@ use tokio::sync::mpsc;
 
 use super::emit::Emit;
 use crate::align::Aligner;
-use crate::batch::{Batch, Lane, Millis};
+use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::book::Book;
 use crate::graph::{Graph, Time};
 use crate::marks::{Marks, Origins, lane_of};
 use crate::shared::Shared;
-use crate::state::{Floors, Frozen, Keeper, restore};
+use crate::slice::Slice;
+use crate::state::{Entries, Entry, Floors, Frozen, Keeper, StoredValue, restore};
 use crate::stop::Place;
 use crate::stream::Stream;
 
@@ -40,14 +52,14 @@ pub(crate) trait Logic: 'static {
     /// Takes a record.
     fn apply(&mut self, record: Self::In, setting: &mut Setting<Self::Out, Self::Side>) -> Result<()>;
 
-    /// The watermark moved: fires what is due.
-    fn advance(&mut self, setting: &mut Setting<Self::Out, Self::Side>) -> Result<()>;
+    /// The watermark moved: fires what is due. Called until it is ready; nothing else happens in between.
+    fn fire(&mut self, setting: &mut Setting<Self::Out, Self::Side>, slice: &mut Slice) -> Result<Poll<()>>;
 
-    /// What changed since the last freeze.
-    fn freeze(&mut self) -> Result<Option<Bytes>>;
+    /// What changed since the last freeze. Called until it is ready; nothing else happens in between.
+    fn freeze(&mut self, slice: &mut Slice) -> Result<Poll<Option<Bytes>>>;
 
-    /// Takes restored entries, before anything else.
-    fn load(&mut self, entries: &Bytes) -> Result<()>;
+    /// Takes a restored key with its value, before anything else.
+    fn load(&mut self, key: &[u8], value: StoredValue<'_>) -> Result<()>;
 }
 
 /// Where and when a record is applied or time moves on.
@@ -94,6 +106,7 @@ struct Driver<L: Logic> {
     origins: Origins,
     worker: (u32, u32),
     loaded: Arc<LoadedPlace>,
+    loading: Option<Loading>,
     /// Begins with the attempt.
     running: Option<Running<L::In>>,
     frozen: mpsc::Sender<Frozen>,
@@ -108,6 +121,29 @@ struct Running<R> {
     stored_watermark: Millis,
     /// The barrier is through, and the epoch is not frozen yet.
     is_passed: bool,
+    todo: Todo<R>,
+}
+
+/// Restored state on its way into memory.
+struct Loading {
+    epoch: Epoch,
+    entries: Option<Entries>,
+    floors: Floors,
+}
+
+/// What came of the open epoch and is not done yet, in this order.
+struct Todo<R> {
+    /// The watermark moved, and what is due has not all fired.
+    fires: bool,
+    /// The marks of the batch whose records were applied.
+    marks: std::vec::IntoIter<(Lane, Mark)>,
+    batches: VecDeque<Batch<R>>,
+}
+
+impl<R> Default for Todo<R> {
+    fn default() -> Self {
+        Self { fires: false, marks: Vec::new().into_iter(), batches: VecDeque::new() }
+    }
 }
 
 impl<L: Logic> Driver<L> {
@@ -123,7 +159,7 @@ impl<L: Logic> Driver<L> {
         let emit_to = || Arc::clone(&shared.budget);
         let (out, side) = (Emit::new(emit_to()), Emit::new(emit_to()));
         let setting = Setting { time: None, watermark: Millis::MIN, floors: Floors::default(), out, side };
-        let (running, capability, side_capability) = (None, None, None);
+        let (loading, running, capability, side_capability) = (None, None, None, None);
         Self {
             logic,
             shared,
@@ -132,6 +168,7 @@ impl<L: Logic> Driver<L> {
             origins,
             worker,
             loaded,
+            loading,
             running,
             frozen,
             capability,
@@ -139,53 +176,85 @@ impl<L: Logic> Driver<L> {
         }
     }
 
-    /// Begins once the state is loaded; nothing arrives before.
-    fn begin(&mut self) -> Result<()> {
+    /// Begins once the state is loaded.
+    fn begin(&mut self, slice: &mut Slice) -> Result<Poll<()>> {
         if self.running.is_some() {
-            return Ok(());
+            return Ok(Poll::Ready(()));
         }
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(loaded) = loaded else { return Ok(()) };
-        if let Some(entries) = &loaded.entries {
-            self.logic.load(entries)?;
+        if self.loading.is_none() {
+            let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Nothing flows before it is there.
+            let Some(Loaded { epoch, entries, floors }) = loaded else { return Ok(Poll::Ready(())) };
+            let entries = entries.map(Entries::of).transpose()?;
+            self.loading = Some(Loading { epoch, entries, floors });
         }
-        let (worker, workers) = self.worker;
-        let marks = Marks::new(self.origins.lanes(worker, workers), loaded.floors.least());
-        self.setting.watermark = marks.watermark();
-        self.setting.floors = loaded.floors;
-        for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
-            capability.downgrade(&loaded.epoch.0);
-        }
-        let stored_watermark = marks.watermark();
-        let aligner = self.shared.aligner(loaded.epoch);
-        self.running = Some(Running { aligner, marks, stored_watermark, is_passed: false });
-        Ok(())
-    }
-
-    fn take(&mut self, epoch: Epoch, batch: Batch<L::In>) -> Result<()> {
-        let running = self.running.as_mut().expect("invariant: nothing flows before the attempt began");
-        match running.aligner.offer(epoch, batch) {
-            Some(batch) => self.apply(batch),
-            None => Ok(()),
-        }
-    }
-
-    fn apply(&mut self, batch: Batch<L::In>) -> Result<()> {
-        let Batch { records, marks, .. } = batch;
-        for (record, time) in records {
-            self.setting.time = time;
-            self.logic.apply(record, &mut self.setting)?;
-        }
-        for (lane, mark) in marks {
-            let running = self.running.as_mut().expect("invariant: the operator runs");
-            if let Some(watermark) = running.marks.tell(lane, mark) {
-                self.setting.watermark = watermark;
-                self.logic.advance(&mut self.setting)?;
-                self.setting.out.mark(self.lane, watermark);
-                self.setting.side.mark(self.lane, watermark);
+        let Some(mut loading) = self.loading.take() else { return Ok(Poll::Ready(())) };
+        if let Some(entries) = &mut loading.entries {
+            let logic = &mut self.logic;
+            let mut load = |entry: Entry<'_>| match entry.value {
+                Some(value) => logic.load(entry.key, value),
+                None => Ok(()),
+            };
+            while entries.next(&mut load)? {
+                if slice.step() {
+                    self.loading = Some(loading);
+                    return Ok(Poll::Pending);
+                }
             }
         }
-        Ok(())
+        self.start(loading.epoch, loading.floors);
+        Ok(Poll::Ready(()))
+    }
+
+    fn start(&mut self, epoch: Epoch, floors: Floors) {
+        let (worker, workers) = self.worker;
+        let marks = Marks::new(self.origins.lanes(worker, workers), floors.least());
+        self.setting.watermark = marks.watermark();
+        self.setting.floors = floors;
+        for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
+            capability.downgrade(&epoch.0);
+        }
+        let stored_watermark = marks.watermark();
+        let aligner = self.shared.aligner(epoch);
+        self.running =
+            Some(Running { aligner, marks, stored_watermark, is_passed: false, todo: Todo::default() });
+    }
+
+    /// Takes what is of the open epoch; keeps what came early.
+    fn take(&mut self, epoch: Epoch, batch: Batch<L::In>) {
+        let running = self.running.as_mut().expect("invariant: nothing flows before the attempt began");
+        running.todo.batches.extend(running.aligner.offer(epoch, batch));
+    }
+
+    /// Does what came, in its order, until the slice is over.
+    fn work(&mut self, slice: &mut Slice) -> Result<Poll<()>> {
+        let Some(Running { marks, todo, .. }) = &mut self.running else { return Ok(Poll::Ready(())) };
+        loop {
+            if todo.fires {
+                if self.logic.fire(&mut self.setting, slice)?.is_pending() {
+                    return Ok(Poll::Pending);
+                }
+                todo.fires = false;
+                self.setting.out.mark(self.lane, self.setting.watermark);
+                self.setting.side.mark(self.lane, self.setting.watermark);
+            } else if let Some((lane, mark)) = todo.marks.next() {
+                if let Some(watermark) = marks.tell(lane, mark) {
+                    self.setting.watermark = watermark;
+                    todo.fires = true;
+                }
+            } else if slice.is_over() && !todo.batches.is_empty() {
+                return Ok(Poll::Pending);
+            } else if let Some(Batch { records, marks, .. }) = todo.batches.pop_front() {
+                todo.marks = marks.into_iter();
+                for (record, time) in records {
+                    self.setting.time = time;
+                    self.logic.apply(record, &mut self.setting)?;
+                    slice.step();
+                }
+            } else {
+                return Ok(Poll::Ready(()));
+            }
+        }
     }
 
     /// Lets the barrier pass where everything of the open epoch has arrived, and says whether it did. What is
@@ -204,24 +273,22 @@ impl<L: Logic> Driver<L> {
     }
 
     /// Freezes an epoch that the barrier has passed. Comes before any record is applied.
-    fn close(&mut self) -> Result<()> {
-        let Some(running) = &mut self.running else { return Ok(()) };
-        if !std::mem::take(&mut running.is_passed) {
-            return Ok(());
-        }
+    fn close(&mut self, slice: &mut Slice) -> Result<Poll<()>> {
+        let Some(running) = self.running.as_mut().filter(|running| running.is_passed) else {
+            return Ok(Poll::Ready(()));
+        };
+        let Poll::Ready(delta) = self.logic.freeze(slice)? else { return Ok(Poll::Pending) };
+        running.is_passed = false;
         let epoch = running.aligner.open();
         let watermark = self.setting.watermark;
         let moved = std::mem::replace(&mut running.stored_watermark, watermark) != watermark;
         self.setting.floors.raise_all(watermark);
-        let delta = self.logic.freeze()?;
         let frozen = Frozen { epoch, delta, watermarks: moved.then(|| self.setting.floors.clone()) };
         self.frozen.try_send(frozen).map_err(|_| {
             Error::new(ErrorKind::Other, "freeze", "too many epochs wait for their state to be stored")
         })?;
-        for batch in running.aligner.advance() {
-            self.apply(batch)?;
-        }
-        Ok(())
+        running.todo.batches = running.aligner.advance();
+        Ok(Poll::Ready(()))
     }
 
     fn send(&mut self, outputs: &mut Outputs<L>) {
@@ -266,17 +333,20 @@ pub(crate) fn add<'s, L: Logic>(
         driver.capability = capabilities.pop();
         move |frontiers: &[MutableAntichain<Time>]| {
             let result = place.run(|| {
-                driver.begin()?;
-                driver.close()?;
-                let mut result = Ok(());
-                input.for_each(|capability, batch| {
-                    if let (Ok(()), Some(time)) = (&result, capability.least()) {
-                        result = driver.take(Epoch(*time), std::mem::take(batch));
-                    }
-                });
-                result?;
+                let mut slice = driver.shared.slicing.begin();
+                let mut done = driver.begin(&mut slice)?.is_ready()
+                    && driver.close(&mut slice)?.is_ready()
+                    && driver.work(&mut slice)?.is_ready();
+                if done {
+                    input.for_each(|capability, batch| {
+                        if let Some(time) = capability.least() {
+                            driver.take(Epoch(*time), std::mem::take(batch));
+                        }
+                    });
+                    done = driver.work(&mut slice)?.is_ready();
+                }
                 driver.send(&mut outputs);
-                if driver.pass_on(&frontiers[0]) {
+                if !done || driver.pass_on(&frontiers[0]) {
                     activator.activate();
                 }
                 Ok(())

@@ -5,6 +5,7 @@ mod driver;
 mod emit;
 mod operator;
 mod state;
+mod timers;
 
 use std::fmt;
 use std::rc::Rc;

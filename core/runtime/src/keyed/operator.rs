@@ -1,8 +1,7 @@
 //! A user's own operator with state for each key, and timers.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound;
+use std::task::Poll;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -12,10 +11,12 @@ use tidelock::{Error, ErrorKind, Result};
 use super::driver::{Logic, Setting, add};
 use super::emit::Emit;
 use super::state::State;
+use super::timers::{Due, Firing, Timers};
 use super::{KeyOf, KeyedStream};
 use crate::batch::Millis;
 use crate::key::{Key, group_of};
-use crate::state::{Form, StoredValue, Table, Touch, decode, entries};
+use crate::slice::Slice;
+use crate::state::{Form, StoredValue, Table, Touch, decode};
 use crate::stream::Stream;
 
 /// An operator that keeps state for each key.
@@ -108,29 +109,13 @@ impl<O: 'static> Context<'_, O> {
     /// often it is set. A time that is already reached is due when the watermark moves the next time;
     /// what is set while timers fire at the end of input is not due any more.
     pub fn set_timer(&mut self, at: i64) {
-        if let Err(place) = self.timers.set.binary_search(&at) {
-            self.timers.set.insert(place, at);
-            self.timers.added.push(at);
-            self.timers.changed = true;
-        }
+        self.timers.set(at);
     }
 
     /// Forgets a timer of this key.
     pub fn clear_timer(&mut self, at: i64) {
-        if let Ok(place) = self.timers.set.binary_search(&at) {
-            self.timers.set.remove(place);
-            self.timers.changed = true;
-        }
+        self.timers.clear(at);
     }
-}
-
-/// The timers of one key, in order.
-#[derive(Debug, Default)]
-struct Timers {
-    set: Vec<Millis>,
-    /// Those that were not set before.
-    added: Vec<Millis>,
-    changed: bool,
 }
 
 /// What is stored for a key. The timers come first: they can be read where the state is of an older
@@ -155,8 +140,8 @@ struct Keyed<P: KeyedOperator> {
     operator: P,
     key: KeyOf<P::In, P::Key>,
     table: KeyTable<P::Key, P::State>,
-    /// Which keys have a timer when. A timer that was cleared stays here until it is due.
-    due: BTreeMap<Millis, Vec<P::Key>>,
+    due: Due<P::Key>,
+    firing: Option<Firing<P::Key>>,
 }
 
 /// What a function is called for.
@@ -175,7 +160,7 @@ impl<P: KeyedOperator> Keyed<P> {
         let watermark = setting.watermark_of(|| group_of(key))?;
         let (operator, due) = (&mut self.operator, &mut self.due);
         self.table.with(key, |slot| {
-            let mut timers = Timers { set: std::mem::take(&mut slot.timers), ..Timers::default() };
+            let mut timers = Timers::new(std::mem::take(&mut slot.timers));
             let mut state = State::new(slot.state.take());
             let time = setting.time;
             let mut context = Context { time, watermark, timers: &mut timers, out: &mut setting.out };
@@ -186,16 +171,14 @@ impl<P: KeyedOperator> Keyed<P> {
                     operator.on_timer(key, &mut state, at, &mut context)
                 }
             };
-            for at in timers.added {
-                due.entry(at).or_default().push(key.clone());
-            }
+            let (set, moved) = timers.note(key, due);
             let (value, changed) = state.into_parts();
-            let touch = match (value.is_none() && timers.set.is_empty(), changed || timers.changed) {
+            let touch = match (value.is_none() && set.is_empty(), changed || moved) {
                 (true, _) => Touch::Removed,
                 (false, true) => Touch::Changed,
                 (false, false) => Touch::Read,
             };
-            (slot.state, slot.timers) = (value, timers.set);
+            (slot.state, slot.timers) = (value, set);
             (result, touch)
         })
     }
@@ -211,58 +194,44 @@ impl<P: KeyedOperator> Logic for Keyed<P> {
         self.call(&key, Call::Record(record), setting)
     }
 
-    fn advance(&mut self, setting: &mut Setting<P::Out, Self::Side>) -> Result<()> {
-        if setting.watermark == Millis::MAX {
-            // The end of input. A timer that always sets the next one would never come to an end.
-            for (at, keys) in std::mem::take(&mut self.due) {
-                self.fire(at, keys, setting)?;
+    fn fire(&mut self, setting: &mut Setting<P::Out, Self::Side>, slice: &mut Slice) -> Result<Poll<()>> {
+        let begin = || Firing::begin(&mut self.due, setting.watermark);
+        let mut firing = self.firing.take().unwrap_or_else(begin);
+        while let Some((at, key)) = firing.next(&mut self.due) {
+            self.fire_one(at, &key, setting)?;
+            if slice.step() {
+                self.firing = Some(firing);
+                return Ok(Poll::Pending);
             }
-            return Ok(());
         }
-        // Only onwards in time: a timer that sets itself again waits for the next movement.
-        let mut after = Bound::Unbounded;
-        while let Some((at, _)) = self.due.range((after, Bound::Included(setting.watermark))).next() {
-            let at = *at;
-            let keys = self.due.remove(&at).unwrap_or_default();
-            self.fire(at, keys, setting)?;
-            after = Bound::Excluded(at);
-        }
-        Ok(())
+        Ok(Poll::Ready(()))
     }
 
-    fn freeze(&mut self) -> Result<Option<Bytes>> {
-        self.table.freeze()
+    fn freeze(&mut self, slice: &mut Slice) -> Result<Poll<Option<Bytes>>> {
+        self.table.freeze(slice)
     }
 
-    fn load(&mut self, stored: &Bytes) -> Result<()> {
-        for entry in entries(stored)? {
-            let entry = entry?;
-            let Some(value) = entry.value else { continue };
-            let key: P::Key = decode(entry.key)?;
-            let slot = self.decode(value)?;
-            for at in &slot.timers {
-                self.due.entry(*at).or_default().push(key.clone());
-            }
-            self.table.restore(key, slot);
-        }
+    fn load(&mut self, key: &[u8], value: StoredValue<'_>) -> Result<()> {
+        let key: P::Key = decode(key)?;
+        let slot = self.decode(value)?;
+        slot.timers.iter().for_each(|at| self.due.set(*at, key.clone()));
+        self.table.restore(key, slot);
         Ok(())
     }
 }
 
 impl<P: KeyedOperator> Keyed<P> {
-    fn fire(
+    fn fire_one(
         &mut self,
         at: Millis,
-        keys: Vec<P::Key>,
+        key: &P::Key,
         setting: &mut Setting<P::Out, std::convert::Infallible>,
     ) -> Result<()> {
-        for key in keys {
-            // It may have been cleared, or set again and be listed twice.
-            let is_set = |slot: &mut Slot<P::State>| (slot.timers.binary_search(&at).is_ok(), Touch::Read);
-            if self.table.with_existing(&key, is_set) == Some(true) {
-                setting.time = Some(at);
-                self.call(&key, Call::Timer(at), setting)?;
-            }
+        // Another timer of the key may have cleared it meanwhile.
+        let is_set = |slot: &mut Slot<P::State>| (slot.timers.binary_search(&at).is_ok(), Touch::Read);
+        if self.table.with_existing(key, is_set) == Some(true) {
+            setting.time = Some(at);
+            self.call(key, Call::Timer(at), setting)?;
         }
         Ok(())
     }
@@ -294,7 +263,7 @@ impl<'s, K: Key, R: 'static> KeyedStream<'s, K, R> {
     {
         let uid = self.stream.graph.uid(uid);
         let table = Table::new(Form::of::<P::State>(P::STATE_VERSION), group_of as GroupOf<K>);
-        let logic = Keyed { operator, key: self.key, table, due: BTreeMap::new() };
+        let logic = Keyed { operator, key: self.key, table, due: Due::new(), firing: None };
         add(self.stream, uid, "process", logic).0
     }
 }

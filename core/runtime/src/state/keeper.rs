@@ -204,6 +204,7 @@ fn due(sizes: &[u64]) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::task::Poll;
 
     use object_store::memory::InMemory;
     use rand::rngs::StdRng;
@@ -217,6 +218,7 @@ mod tests {
     use crate::book::Start;
     use crate::key::group_of;
     use crate::outbox::Outbox;
+    use crate::slice::Slicing;
     use crate::stop::Stop;
     use crate::testing::Snapshot;
 
@@ -273,7 +275,10 @@ mod tests {
                         });
                     }
                 }
-                let delta = table.freeze().unwrap();
+                let slice = Slicing::steps(u32::MAX).begin();
+                let Poll::Ready(delta) = table.freeze(&mut { slice }).unwrap() else {
+                    panic!("one slice is enough")
+                };
                 frozen.send(Frozen { epoch: Epoch(epoch), delta, watermarks: None }).await.unwrap();
                 let Some(News::Report(report)) = news.recv().await else { panic!("no report") };
                 snapshot.apply(&[report]);

@@ -15,7 +15,7 @@ mod table;
 pub(crate) use floors::Floors;
 pub(crate) use keeper::{Frozen, Keeper};
 pub(crate) use restore::restore;
+pub(crate) use segment::{Entries, Entry, StoredValue, decode};
 #[cfg(test)]
-pub(crate) use segment::merge_all;
-pub(crate) use segment::{StoredValue, decode, entries};
+pub(crate) use segment::{entries, merge_all};
 pub(crate) use table::{Form, Table, Touch};

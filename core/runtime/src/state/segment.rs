@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidelock::{Error, ErrorKind, Result};
@@ -119,17 +119,47 @@ impl Encoder {
     }
 }
 
+/// Reads a segment, entry by entry: reading may pause behind each of them.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    rest: Bytes,
+}
+
+impl Entries {
+    pub(crate) fn of(mut segment: Bytes) -> Result<Self> {
+        check_version(&segment)?;
+        segment.advance(1);
+        Ok(Self { rest: segment })
+    }
+
+    /// Calls `take` with the next entry; `false` where there is none.
+    pub(crate) fn next(&mut self, take: impl FnOnce(Entry<'_>) -> Result<()>) -> Result<bool> {
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        let mut left = &self.rest[..];
+        let entry = take_entry(&mut left)?;
+        let length = entry.raw.len();
+        take(entry)?;
+        self.rest.advance(length);
+        Ok(true)
+    }
+}
+
+fn check_version(segment: &[u8]) -> Result<()> {
+    let version = segment.first().ok_or_else(damaged)?;
+    if *version != VERSION {
+        let why =
+            "this build does not know this form of keyed state; use the build that wrote it, or a newer one";
+        return Err(Error::new(ErrorKind::Corrupt, "restore", why).with("version", version));
+    }
+    Ok(())
+}
+
 /// The entries of a segment, in their order.
 pub(crate) fn entries(segment: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_>>>> {
-    let Some((version, mut rest)) = segment.split_first() else { return Err(damaged()) };
-    if *version != VERSION {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            "restore",
-            "this build does not know this form of keyed state; use the build that wrote it, or a newer one",
-        )
-        .with("version", version));
-    }
+    check_version(segment)?;
+    let mut rest = &segment[1..];
     Ok(std::iter::from_fn(move || {
         (!rest.is_empty()).then(|| {
             let entry = take_entry(&mut rest);

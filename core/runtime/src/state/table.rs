@@ -1,6 +1,7 @@
 //! The keyed state of one worker in memory, and which keys changed since the last barrier.
 
 use std::collections::HashMap;
+use std::task::Poll;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -11,6 +12,7 @@ use tidelock::Result;
 use super::segment::Encoder;
 use crate::key::Key;
 use crate::proof::Proof;
+use crate::slice::Slice;
 
 /// Values by key. `N` tells the key group of a key.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Table<K, V, N> {
     /// The keys that changed since the last freeze. A key may be listed twice where it was removed in
     /// between.
     changed: Vec<K>,
+    /// A freeze that is under way, and the keys that it still has to write.
+    freezing: Option<(Encoder, std::vec::IntoIter<K>)>,
     group_of: N,
     form: Form,
     /// That keys and values can be restored.
@@ -61,8 +65,9 @@ pub(crate) enum Touch {
 
 impl<K: Key, V: Serialize + DeserializeOwned, N: Fn(&K) -> Result<u16>> Table<K, V, N> {
     pub(crate) fn new(form: Form, group_of: N) -> Self {
-        let (slots, changed) = (HashMap::default(), Vec::new());
-        Self { slots, changed, group_of, form, key_proof: Proof::new(), value_proof: Proof::new() }
+        let (slots, changed, freezing) = (HashMap::default(), Vec::new(), None);
+        let (key_proof, value_proof) = (Proof::new(), Proof::new());
+        Self { slots, changed, freezing, group_of, form, key_proof, value_proof }
     }
 
     /// Puts a restored value: it is no change.
@@ -103,10 +108,12 @@ impl<K: Key, V: Serialize + DeserializeOwned, N: Fn(&K) -> Result<u16>> Table<K,
         self.slots.contains_key(key).then(|| self.with(key, work))
     }
 
-    /// The changes since the last freeze, as a segment. Refuses what could not be restored.
-    pub(crate) fn freeze(&mut self) -> Result<Option<Bytes>> {
-        let mut encoder = Encoder::new();
-        for key in std::mem::take(&mut self.changed) {
+    /// The changes since the last freeze, as a segment. Refuses what could not be restored. Nothing may change
+    /// until it is ready.
+    pub(crate) fn freeze(&mut self, slice: &mut Slice) -> Result<Poll<Option<Bytes>>> {
+        let begin = || (Encoder::new(), std::mem::take(&mut self.changed).into_iter());
+        let (mut encoder, mut keys) = self.freezing.take().unwrap_or_else(begin);
+        for key in keys.by_ref() {
             let group = (self.group_of)(&key)?;
             match self.slots.get_mut(&key) {
                 Some(slot) if slot.changed => {
@@ -121,8 +128,12 @@ impl<K: Key, V: Serialize + DeserializeOwned, N: Fn(&K) -> Result<u16>> Table<K,
                     encoder.push::<K, V>(group, &key, None)?;
                 }
             }
+            if slice.step() {
+                self.freezing = Some((encoder, keys));
+                return Ok(Poll::Pending);
+            }
         }
-        Ok(encoder.finish())
+        Ok(Poll::Ready(encoder.finish()))
     }
 
     #[cfg(test)]
@@ -136,11 +147,39 @@ mod tests {
     use super::super::segment::{decode, entries};
     use super::*;
     use crate::key::group_of;
+    use crate::slice::Slicing;
 
     type Values = Table<u32, u64, fn(&u32) -> Result<u16>>;
 
+    /// What a freeze in slices of so many steps gives, and how many slices it took.
+    fn frozen_in(table: &mut Values, steps: u32) -> (Option<Bytes>, usize) {
+        for slices in 1.. {
+            if let Poll::Ready(segment) = table.freeze(&mut Slicing::steps(steps).begin()).unwrap() {
+                return (segment, slices);
+            }
+        }
+        unreachable!("it ends")
+    }
+
+    #[test]
+    fn a_freeze_in_slices_gives_what_one_at_once_gives() {
+        let mut table = Values::new(Form::of::<u64>(1), group_of);
+        let change = |table: &mut Values| {
+            for key in 0..100 {
+                table.with(&key, |value| (*value = u64::from(key) * 10, Touch::Changed));
+            }
+        };
+        change(&mut table);
+        let (at_once, slices) = frozen_in(&mut table, u32::MAX);
+        assert!(at_once.is_some());
+        assert_eq!(slices, 1);
+        change(&mut table);
+        assert_eq!(frozen_in(&mut table, 10), (at_once, 11));
+        assert_eq!(frozen_in(&mut table, 10), (None, 1));
+    }
+
     fn frozen(table: &mut Values) -> Vec<(u32, Option<u64>)> {
-        let Some(segment) = table.freeze().unwrap() else { return Vec::new() };
+        let Some(segment) = frozen_in(table, u32::MAX).0 else { return Vec::new() };
         let read = entries(&segment).unwrap().map(|entry| {
             let entry = entry.unwrap();
             (decode(entry.key).unwrap(), entry.value.map(|value| decode(value.bytes).unwrap()))

@@ -9,6 +9,7 @@ use tidelock::*;
 
 use super::keyed::{Tally, tallies};
 use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
+use crate::slice::Slicing;
 
 /// Stops a worker until it is opened.
 #[derive(Default)]
@@ -103,7 +104,7 @@ async fn the_test_above_catches_an_operator_that_takes_records_as_they_arrive() 
     assert!(evidence.contains("counted") || evidence.contains("written"), "{evidence}");
 }
 
-/// Random stalls everywhere, three workers, a small budget, many epochs at once: every snapshot holds
+/// Random stalls everywhere, three workers, a small budget, small slices, many epochs at once: every snapshot holds
 /// exactly what its positions say.
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_hold_what_their_positions_say_through_random_stalls() {
@@ -111,7 +112,8 @@ async fn snapshots_hold_what_their_positions_say_through_random_stalls() {
         println!("seed {seed}");
         let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Event>::new());
         let job_source = Arc::clone(&source);
-        let twist = Twist { bytes_in_flight_max: 4_000, ..Twist::default() };
+        let slicing = Slicing::steps(3);
+        let twist = Twist { bytes_in_flight_max: 4_000, slicing, ..Twist::default() };
         let mut fake = Fake::start_with(3, twist, move |graph| {
             let mut before = StdRng::seed_from_u64(seed * 10 + u64::from(graph.worker()));
             let mut after = StdRng::seed_from_u64(seed * 10 + 5 + u64::from(graph.worker()));

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::attempt::{self, Setup};
 use crate::counters::Counters;
+use crate::slice::Slicing;
 use crate::{Graph, Workers};
 
 /// A test that waits longer than this hangs: nothing is timed by it.
@@ -33,6 +34,7 @@ pub(crate) struct Fake {
 /// What a test may want otherwise.
 pub(crate) struct Twist {
     pub(crate) bytes_in_flight_max: u64,
+    pub(crate) slicing: Slicing,
     /// The double that takes records as they arrive.
     pub(crate) apply_on_arrival: bool,
     pub(crate) log: Log,
@@ -41,7 +43,8 @@ pub(crate) struct Twist {
 impl Default for Twist {
     fn default() -> Self {
         let log = Log::on(Arc::new(InMemory::new()), "log".into());
-        Self { bytes_in_flight_max: 1 << 20, apply_on_arrival: false, log }
+        let slicing = Slicing::default();
+        Self { bytes_in_flight_max: 1 << 20, slicing, apply_on_arrival: false, log }
     }
 }
 
@@ -67,6 +70,7 @@ impl Fake {
         let setup = Setup {
             workers: Workers::threads(workers),
             bytes_in_flight_max: twist.bytes_in_flight_max,
+            slicing: twist.slicing,
             apply_on_arrival: twist.apply_on_arrival,
             counters: Arc::clone(&counters),
             job: JobId::new("test").unwrap(),

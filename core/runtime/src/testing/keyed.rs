@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::*;
 
 use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
+use crate::slice::Slicing;
 use crate::state::{decode, entries};
 use crate::{Context, KeyedOperator, State};
 
@@ -86,7 +87,9 @@ async fn state_goes_on_under_another_number_of_workers() {
     let mut epoch = 1;
     for workers in [2, 1, 3, 3, 1] {
         let (job_source, sink) = (Arc::clone(&source), MemorySink::new());
-        let twist = Twist { log: log.clone(), ..Twist::default() };
+        // Slices of a few steps: state that is half loaded, fired or frozen must not be seen.
+        let slicing = Slicing::steps(workers as u32 * 2);
+        let twist = Twist { log: log.clone(), slicing, ..Twist::default() };
         let mut fake = Fake::start_with(workers, twist, move |graph| {
             graph
                 .source("in", &job_source)
@@ -219,7 +222,8 @@ async fn timers_follow_the_slowest_split_and_survive_a_restore() {
         [(2, [("a", 500), ("b", 35)]), (1, [("a", 500), ("b", 70)]), (3, [("a", 500), ("b", 600)])]
     {
         let (job_source, sink) = (Arc::clone(&source), MemorySink::new());
-        let mut fake = Fake::start(workers, move |graph| {
+        let twist = Twist { slicing: Slicing::steps(workers as u32), ..Twist::default() };
+        let mut fake = Fake::start_with(workers, twist, move |graph| {
             graph
                 .source("in", &job_source)
                 .event_time(|event| event.time)

@@ -6,6 +6,7 @@ mod floors;
 mod keyed;
 mod lookup;
 mod memory;
+mod slices;
 mod snapshot;
 mod tests;
 mod ways;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tidelock::host::Order;
 use tidelock::*;
 
-use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
+use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
+use crate::slice::Slicing;
 use crate::{Tumbling, Window, fold};
 
 type Row = (String, i64, u64);
@@ -23,7 +24,8 @@ async fn every_window_has_one_result_across_restores_and_the_end_of_input_closes
     for (workers, a, b, ended) in [(2, 805, 33, false), (3, 805, 444, false), (1, 1_003, 1_001, true)] {
         let (job_source, sink, late_sink) =
             (Arc::clone(&source), MemorySink::new(), MemorySink::<Event>::new());
-        let mut fake = Fake::start(workers, move |graph| {
+        let twist = Twist { slicing: Slicing::steps(workers as u32), ..Twist::default() };
+        let mut fake = Fake::start_with(workers, twist, move |graph| {
             let (counts, late) = graph
                 .source("in", &job_source)
                 .event_time(|event| event.time)

@@ -1,5 +1,7 @@
 //! Tumbling and sliding windows.
 
+use std::task::Poll;
+
 use bytes::Bytes;
 use tidelock::Result;
 
@@ -9,6 +11,8 @@ use crate::batch::Millis;
 use crate::counters::Counter;
 use crate::key::group_of;
 use crate::keyed::{KeyOf, Logic, Setting};
+use crate::slice::Slice;
+use crate::state::StoredValue;
 
 pub(super) struct FixedLogic<A: Aggregate> {
     pub(super) key: KeyOf<A::In, A::Key>,
@@ -55,17 +59,18 @@ impl<A: Aggregate> Logic for FixedLogic<A> {
         Ok(())
     }
 
-    fn advance(&mut self, setting: &mut Setting<A::Out, A::In>) -> Result<()> {
-        self.panes.advance(setting.watermark, &mut setting.out);
-        Ok(())
+    fn fire(&mut self, setting: &mut Setting<A::Out, A::In>, slice: &mut Slice) -> Result<Poll<()>> {
+        // Nothing else is kept of a window.
+        let mut gone = Vec::new();
+        Ok(self.panes.fire(setting.watermark, &mut setting.out, slice, &mut gone))
     }
 
-    fn freeze(&mut self) -> Result<Option<Bytes>> {
-        self.panes.table.freeze()
+    fn freeze(&mut self, slice: &mut Slice) -> Result<Poll<Option<Bytes>>> {
+        self.panes.table.freeze(slice)
     }
 
-    fn load(&mut self, entries: &Bytes) -> Result<()> {
-        self.panes.load(entries).map(drop)
+    fn load(&mut self, key: &[u8], value: StoredValue<'_>) -> Result<()> {
+        self.panes.load(key, value).map(drop)
     }
 }
 

@@ -2,8 +2,8 @@
 //! checkpoint writes the windows that changed and no others.
 
 use std::collections::BTreeMap;
+use std::task::Poll;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Result};
 
@@ -11,7 +11,8 @@ use super::{Aggregate, Window};
 use crate::batch::Millis;
 use crate::key::group_of;
 use crate::keyed::Emit;
-use crate::state::{Form, StoredValue, Table, Touch, decode, entries};
+use crate::slice::Slice;
+use crate::state::{Form, StoredValue, Table, Touch, decode};
 
 /// A window of a key: the key and the window's start.
 pub(super) type PaneKey<K> = (K, Millis);
@@ -47,13 +48,15 @@ pub(super) struct Panes<A: Aggregate> {
     pub(super) table: PaneTable<A::Key, A::Accumulator>,
     /// When to look at a pane: at its end, and when its lateness is over.
     due: BTreeMap<Millis, Vec<PaneKey<A::Key>>>,
+    /// Those that are due and were not looked at yet.
+    firing: std::vec::IntoIter<PaneKey<A::Key>>,
     pub(super) lateness: Millis,
 }
 
 impl<A: Aggregate> Panes<A> {
     pub(super) fn new(aggregate: A, lateness: Millis) -> Self {
         let table = Table::new(Form::of::<A::Accumulator>(A::STATE_VERSION), group_of_key as GroupOf<A::Key>);
-        Self { aggregate, table, due: BTreeMap::new(), lateness }
+        Self { aggregate, table, due: BTreeMap::new(), firing: Vec::new().into_iter(), lateness }
     }
 
     /// Whether a window with this end takes no records any more.
@@ -92,53 +95,66 @@ impl<A: Aggregate> Panes<A> {
         }
     }
 
-    /// Fires and removes what is due. Returns the panes that are gone.
-    pub(super) fn advance(&mut self, watermark: Millis, out: &mut Emit<A::Out>) -> Vec<PaneKey<A::Key>> {
-        let mut gone = Vec::new();
-        while let Some(entry) = self.due.first_entry()
-            && *entry.key() <= watermark
-        {
-            for pane_key in entry.remove() {
-                let (aggregate, lateness) = (&mut self.aggregate, self.lateness);
-                let look_again = self.table.with_existing(&pane_key, |pane| {
-                    if pane.end > watermark {
-                        // A session that went on.
-                        return (Some(pane.end), Touch::Read);
-                    }
-                    let fires = !pane.fired;
-                    if fires {
-                        fire(aggregate, &pane_key, pane, out);
-                    }
-                    let over = pane.end.saturating_add(lateness);
-                    match (over <= watermark, fires) {
-                        (true, _) => (None, Touch::Removed),
-                        (false, true) => (Some(over), Touch::Changed),
-                        (false, false) => (Some(over), Touch::Read),
-                    }
-                });
-                match look_again {
-                    Some(Some(at)) => self.look_at(at, pane_key),
-                    Some(None) | None => gone.push(pane_key),
+    /// Fires and removes what is due, until the slice is over. Adds the panes that are gone to `gone`.
+    pub(super) fn fire(
+        &mut self,
+        watermark: Millis,
+        out: &mut Emit<A::Out>,
+        slice: &mut Slice,
+        gone: &mut Vec<PaneKey<A::Key>>,
+    ) -> Poll<()> {
+        loop {
+            while let Some(pane_key) = self.firing.next() {
+                match self.fire_one(&pane_key, watermark, out) {
+                    Some(again) => self.look_at(again, pane_key),
+                    None => gone.push(pane_key),
+                }
+                if slice.step() {
+                    return Poll::Pending;
                 }
             }
+            match self.due.first_entry() {
+                Some(entry) if *entry.key() <= watermark => self.firing = entry.remove().into_iter(),
+                _ => return Poll::Ready(()),
+            }
         }
-        gone
     }
 
-    /// Takes restored entries. Returns the panes.
-    pub(super) fn load(&mut self, stored: &Bytes) -> Result<Vec<PaneKey<A::Key>>> {
-        let mut panes = Vec::new();
-        for entry in entries(stored)? {
-            let entry = entry?;
-            let Some(value) = entry.value else { continue };
-            let pane_key: PaneKey<A::Key> = decode(entry.key)?;
-            let pane = self.decode(value)?;
-            let at = if pane.fired { pane.end.saturating_add(self.lateness) } else { pane.end };
-            self.look_at(at, pane_key.clone());
-            self.table.restore(pane_key.clone(), pane);
-            panes.push(pane_key);
-        }
-        Ok(panes)
+    /// Fires and removes a pane if it is due. Returns when to look at it again; `None` where it is gone.
+    fn fire_one(
+        &mut self,
+        pane_key: &PaneKey<A::Key>,
+        watermark: Millis,
+        out: &mut Emit<A::Out>,
+    ) -> Option<Millis> {
+        let (aggregate, lateness) = (&mut self.aggregate, self.lateness);
+        let look_again = self.table.with_existing(pane_key, |pane| {
+            if pane.end > watermark {
+                // A session that went on.
+                return (Some(pane.end), Touch::Read);
+            }
+            let fires = !pane.fired;
+            if fires {
+                fire(aggregate, pane_key, pane, out);
+            }
+            let over = pane.end.saturating_add(lateness);
+            match (over <= watermark, fires) {
+                (true, _) => (None, Touch::Removed),
+                (false, true) => (Some(over), Touch::Changed),
+                (false, false) => (Some(over), Touch::Read),
+            }
+        });
+        look_again.flatten()
+    }
+
+    /// Takes a restored pane. Returns its key.
+    pub(super) fn load(&mut self, key: &[u8], value: StoredValue<'_>) -> Result<PaneKey<A::Key>> {
+        let pane_key: PaneKey<A::Key> = decode(key)?;
+        let pane = self.decode(value)?;
+        let at = if pane.fired { pane.end.saturating_add(self.lateness) } else { pane.end };
+        self.look_at(at, pane_key.clone());
+        self.table.restore(pane_key.clone(), pane);
+        Ok(pane_key)
     }
 
     fn decode(&self, value: StoredValue<'_>) -> Result<Pane<A::Accumulator>> {

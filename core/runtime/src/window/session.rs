@@ -1,6 +1,7 @@
 //! Session windows.
 
 use std::collections::HashMap;
+use std::task::Poll;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -12,7 +13,8 @@ use crate::batch::Millis;
 use crate::counters::Counter;
 use crate::key::group_of;
 use crate::keyed::{KeyOf, Logic, Setting};
-use crate::state::Touch;
+use crate::slice::Slice;
+use crate::state::{StoredValue, Touch};
 
 pub(super) struct SessionLogic<A: Merge> {
     key: KeyOf<A::In, A::Key>,
@@ -110,24 +112,25 @@ impl<A: Merge> Logic for SessionLogic<A> {
         Ok(())
     }
 
-    fn advance(&mut self, setting: &mut Setting<A::Out, A::In>) -> Result<()> {
-        for (key, start) in self.panes.advance(setting.watermark, &mut setting.out) {
+    fn fire(&mut self, setting: &mut Setting<A::Out, A::In>, slice: &mut Slice) -> Result<Poll<()>> {
+        let mut gone = Vec::new();
+        let fired = self.panes.fire(setting.watermark, &mut setting.out, slice, &mut gone);
+        for (key, start) in gone {
             let exists = self.panes.table.with_existing(&(key.clone(), start), |_| ((), Touch::Read));
             if exists.is_none() {
                 self.forget(&key, start);
             }
         }
-        Ok(())
+        Ok(fired)
     }
 
-    fn freeze(&mut self) -> Result<Option<Bytes>> {
-        self.panes.table.freeze()
+    fn freeze(&mut self, slice: &mut Slice) -> Result<Poll<Option<Bytes>>> {
+        self.panes.table.freeze(slice)
     }
 
-    fn load(&mut self, entries: &Bytes) -> Result<()> {
-        for (key, start) in self.panes.load(entries)? {
-            self.starts.entry(key).or_default().push(start);
-        }
+    fn load(&mut self, key: &[u8], value: StoredValue<'_>) -> Result<()> {
+        let (key, start) = self.panes.load(key, value)?;
+        self.starts.entry(key).or_default().push(start);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use super::*;
 use crate::budget::Budget;
 use crate::counters::Counter;
 use crate::keyed::{Emit, Logic, Setting};
-use crate::state::{Floors, merge_all};
+use crate::slice::{Slice, Slicing};
+use crate::state::{Floors, entries, merge_all};
 
 /// A record: its key, its number, its time.
 type Record = (u8, u32, Millis);
@@ -88,12 +90,24 @@ fn steps(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// Runs the steps, with a fresh operator after each restore. Returns the results and the late records.
+/// Repeats what goes in slices until it is done.
+fn finish<T>(steps: u32, mut slice: impl FnMut(&mut Slice) -> Poll<T>) -> T {
+    loop {
+        if let Poll::Ready(done) = slice(&mut Slicing::steps(steps).begin()) {
+            return done;
+        }
+    }
+}
+
+/// Runs the steps, with a fresh operator after each restore. Returns the results and the late records. Firing and
+/// freezing go in slices of every length: that must not matter.
 fn run<L>(make: impl Fn() -> L, steps: &[Step]) -> (Vec<Row>, Vec<Record>)
 where
     L: Logic<In = Record, Out = Row, Side = Record>,
 {
     let (mut logic, mut setting, mut stored) = (make(), setting(), Vec::<Bytes>::new());
+    let mut lengths = (1..6).cycle();
+    let mut length = || lengths.next().unwrap_or(1);
     for step in steps {
         match step {
             Step::Record(record) => {
@@ -102,18 +116,21 @@ where
             }
             Step::Watermark(watermark) => {
                 setting.watermark = *watermark;
-                logic.advance(&mut setting).unwrap();
+                finish(length(), |slice| logic.fire(&mut setting, slice).unwrap());
             }
             Step::Restore => {
-                stored.extend(logic.freeze().unwrap());
+                stored.extend(finish(length(), |slice| logic.freeze(slice).unwrap()));
                 logic = make();
                 if let Some(whole) = merge_all(&stored).unwrap() {
-                    logic.load(&whole).unwrap();
+                    for entry in entries(&whole).unwrap() {
+                        let entry = entry.unwrap();
+                        logic.load(entry.key, entry.value.unwrap()).unwrap();
+                    }
                 }
             }
         }
     }
-    stored.extend(logic.freeze().unwrap());
+    stored.extend(finish(length(), |slice| logic.freeze(slice).unwrap()));
     assert!(merge_all(&stored).unwrap().is_none(), "at the end of time no window is open");
     (setting.out.take_all(), setting.side.take_all())
 }
