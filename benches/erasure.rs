@@ -13,9 +13,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use tidelock::{
-    Attempt, Batch, CommitPermit, Committed, Discovery, DynReader, DynWriter, Epoch, Generation, JobId,
-    Known, Pending, Position, Prepared, Result, Sink, SinkData, SinkWriter, Source, SourceData, Split,
-    SplitId, SplitReader, Stored, Versioned, WriterId, unknown_version,
+    Batch, CommitPermit, Committed, Discovery, DynReader, DynWriter, Epoch, Generation, JobId, Known,
+    Pending, Position, Prepared, Result, Sink, SinkAttempt, SinkData, SinkWriter, Source, SourceData, Split,
+    SplitId, SplitReader, Stored, Uid, Versioned, WriterId, unknown_version,
 };
 
 /// Records in a batch: alone, a small batch, and as many as a fast source gives.
@@ -93,11 +93,11 @@ impl Sink for Summing {
     type Committable = ();
     type Writer = SummingWriter;
 
-    async fn recover(&self, _attempt: &Attempt, _pending: &[Pending<()>]) -> Result<()> {
+    async fn recover(&self, _attempt: &SinkAttempt, _pending: &[Pending<()>]) -> Result<()> {
         Ok(())
     }
 
-    async fn open(&self, _attempt: &Attempt, _writer: WriterId) -> Result<SummingWriter> {
+    async fn open(&self, _attempt: &SinkAttempt, _writer: WriterId) -> Result<SummingWriter> {
         Ok(SummingWriter::default())
     }
 
@@ -151,7 +151,8 @@ fn source(criterion: &mut Criterion) {
 
 fn sink(criterion: &mut Criterion) {
     let job = JobId::new("erasure").expect("invariant: a legal name");
-    let attempt = Attempt { job, number: Position(1), generation: Generation(1) };
+    let uid = Uid::new("sums").expect("invariant: a legal name");
+    let attempt = SinkAttempt { job, uid, number: Position(1), generation: Generation(1) };
     let mut group = criterion.benchmark_group("sink");
     for size in BATCH_SIZES {
         group.throughput(Throughput::Elements(size as u64));

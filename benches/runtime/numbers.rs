@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
 use tidelock::log::Log;
 use tidelock::{
-    Attempt, Batch, CommitPermit, Committed, Discovery, Epoch, JobId, Known, Pending, Prepared, Result, Sink,
-    SinkWriter, Source, Split, SplitId, SplitReader, Versioned, WriterId, unknown_version,
+    Batch, CommitPermit, Committed, Discovery, Epoch, JobId, Known, Pending, Prepared, Result, Sink,
+    SinkAttempt, SinkWriter, Source, Split, SplitId, SplitReader, Versioned, WriterId, unknown_version,
 };
 use tidelock_runtime::Job;
 use tokio::sync::watch;
@@ -167,11 +167,11 @@ impl<R: Send + 'static> Sink for Count<R> {
     type Committable = ();
     type Writer = Writer<R>;
 
-    async fn recover(&self, _: &Attempt, _: &[Pending<()>]) -> Result<()> {
+    async fn recover(&self, _: &SinkAttempt, _: &[Pending<()>]) -> Result<()> {
         Ok(())
     }
 
-    async fn open(&self, _: &Attempt, _: WriterId) -> Result<Writer<R>> {
+    async fn open(&self, _: &SinkAttempt, _: WriterId) -> Result<Writer<R>> {
         Ok(self.writer())
     }
 

@@ -46,7 +46,7 @@ async fn main() -> Result<()> {
     reading.glob = "flights*.csv".into();
     let source = Arc::new(FilesSource::<Flight>::new(reading)?);
     let writing = FilesSinkConfig::new(output, SinkFormat::JsonLines);
-    let sink = Arc::new(FilesSink::<Flight>::new(sink_uid.clone(), writing)?);
+    let sink = Arc::new(FilesSink::<Flight>::new(writing)?);
 
     let mut config = JobConfig::new("csv-to-jsonl".parse()?, checkpoints);
     config.settings.interval = Duration::from_millis(10);
@@ -120,7 +120,8 @@ impl Host<'_> {
     async fn obey(&mut self, order: Order) -> Result<()> {
         match order {
             Order::Open(opening) => {
-                self.writer = Some(self.sink.open(&opening.attempt, WriterId(0)).await?);
+                self.writer =
+                    Some(self.sink.open(&opening.attempt.of_sink(&self.sink_uid), WriterId(0)).await?);
                 self.attempt = opening.attempt.number;
                 self.tell(News::Opened).await;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use tidelock::{Attempt, CommitPermit, Committed, Error, ErrorKind, Pending, Result, Sink, Uid, WriterId};
+use tidelock::{CommitPermit, Committed, Error, ErrorKind, Pending, Result, Sink, SinkAttempt, WriterId};
 
 use crate::committable::FileCommittable;
 use crate::config::FilesSinkConfig;
@@ -17,7 +17,6 @@ use crate::writer::{BucketOf, FileWriter};
 /// Writes records of type `T` to the files of a folder: see the [crate's page](crate) for what it
 /// guarantees.
 pub struct FilesSink<T> {
-    uid: Uid,
     config: Arc<FilesSinkConfig>,
     target: Target,
     bucket_of: Option<Arc<BucketOf<T>>>,
@@ -25,24 +24,21 @@ pub struct FilesSink<T> {
 
 impl<T> fmt::Debug for FilesSink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FilesSink")
-            .field("uid", &self.uid)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("FilesSink").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 impl<T> FilesSink<T> {
-    /// A sink with these settings, by the uid that it has in the job. Does no I/O.
+    /// A sink with these settings. Does no I/O.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] naming the setting that is wrong.
-    pub fn new(uid: Uid, config: FilesSinkConfig) -> Result<Self> {
+    pub fn new(config: FilesSinkConfig) -> Result<Self> {
         config.validate()?;
         // Columns of Parquet that cannot be are found now, not with the first record.
         Encoder::new(&config.format)?;
         let target = Target::new(&config)?;
-        Ok(Self { uid, config: Arc::new(config), target, bucket_of: None })
+        Ok(Self { config: Arc::new(config), target, bucket_of: None })
     }
 
     /// Writes each record into a folder of its own below the sink's folder: `bucket_of` writes the name
@@ -54,7 +50,7 @@ impl<T> FilesSink<T> {
     /// # struct Row { origin: String }
     /// # fn main() -> tidelock::Result<()> {
     /// let config = FilesSinkConfig::new("out", SinkFormat::JsonLines);
-    /// let sink = FilesSink::new("rows".parse()?, config)?.with_bucket(|row: &Row, name| name.push_str(&row.origin));
+    /// let sink = FilesSink::new(config)?.with_bucket(|row: &Row, name| name.push_str(&row.origin));
     /// # Ok(()) }
     /// ```
     #[must_use]
@@ -70,12 +66,12 @@ impl<T: Serialize + Send + 'static> Sink for FilesSink<T> {
     type Committable = FileCommittable;
     type Writer = FileWriter<T>;
 
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<FileCommittable>]) -> Result<()> {
-        self.target.recover(&self.uid, attempt, pending).await
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<FileCommittable>]) -> Result<()> {
+        self.target.recover(attempt, pending).await
     }
 
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<FileWriter<T>> {
-        let name = attempt.target_name(&self.uid, writer);
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<FileWriter<T>> {
+        let name = attempt.target_name(writer);
         names::check_length(&name, self.config.format.extension())?;
         self.target.open(&name).await?;
         Ok(FileWriter::new(self.target.clone(), name, Arc::clone(&self.config), self.bucket_of.clone()))
@@ -86,17 +82,16 @@ impl<T: Serialize + Send + 'static> Sink for FilesSink<T> {
         permit: &CommitPermit,
         committables: Vec<Pending<FileCommittable>>,
     ) -> Result<Committed> {
-        // I1: a permit is for one sink and for what its entry covers.
-        let beyond = committables.iter().find(|pending| pending.epoch > permit.epoch());
-        if *permit.uid() != self.uid || beyond.is_some() {
+        // I1: a permit is for what its entry covers.
+        if let Some(beyond) = committables.iter().find(|pending| pending.epoch > permit.epoch()) {
             return Err(Error::new(
                 ErrorKind::Bug,
                 "commit files",
                 "the permit is not for these committables",
             )
-            .with("permit_uid", permit.uid())
+            .with("uid", permit.uid())
             .with("permit_epoch", permit.epoch())
-            .with("uid", &self.uid));
+            .with("epoch", beyond.epoch));
         }
         self.target.commit(committables).await?;
         Ok(Committed::default())

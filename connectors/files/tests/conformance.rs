@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tidelock::{Result, TargetName, Uid};
+use tidelock::{Result, TargetName};
 use tidelock_files::{FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat};
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::{
@@ -34,8 +34,8 @@ impl LocalFolder {
 impl SinkHarness for LocalFolder {
     type Sink = FilesSink<Row>;
 
-    async fn sink(&self, uid: &Uid) -> Result<FilesSink<Row>> {
-        FilesSink::new(uid.clone(), FilesSinkConfig::new(self.location(), SinkFormat::JsonLines))
+    async fn sink(&self) -> Result<FilesSink<Row>> {
+        FilesSink::new(FilesSinkConfig::new(self.location(), SinkFormat::JsonLines))
     }
 
     fn record(&self, row: &Row) -> Row {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Row, attempt, first_run, permit, prepare, row, start, uid, visible, visible_ids};
+use common::{Row, attempt, first_run, permit, prepare, row, start, visible, visible_ids};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -61,8 +61,7 @@ impl Snapshot {
 }
 
 fn sink(folder: &Path) -> FilesSink<Row> {
-    FilesSink::new(uid(), FilesSinkConfig::new(folder.join("out").to_str().unwrap(), SinkFormat::JsonLines))
-        .unwrap()
+    FilesSink::new(FilesSinkConfig::new(folder.join("out").to_str().unwrap(), SinkFormat::JsonLines)).unwrap()
 }
 
 /// A whole job in one loop: it copies rows from `in` to `out`, a batch an epoch. Does nothing unless it

@@ -5,7 +5,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Row, permit, prepare, row, start, uid, visible};
+use common::{Row, permit, prepare, row, start, visible};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ async fn parquet_files_hold_every_record_and_roll_by_size() {
     let folder = TempDir::new().unwrap();
     let mut config = FilesSinkConfig::new(folder.path().to_str().unwrap(), SinkFormat::Parquet(columns));
     config.file_bytes_max = 400_000;
-    let sink = FilesSink::new(uid(), config).unwrap();
+    let sink = FilesSink::new(config).unwrap();
     let mut writer = start(&sink, 1).await;
     let rows: Vec<Row> = (0..100_000).map(row).collect();
     for (epoch, rows) in [(1, &rows[..99_999]), (2, &rows[99_999..])] {
@@ -45,6 +45,6 @@ async fn parquet_files_hold_every_record_and_roll_by_size() {
 fn columns_that_cannot_be_are_refused_before_any_io() {
     let config =
         FilesSinkConfig::new("out", SinkFormat::Parquet(json!([{"name": "id", "data_type": "Nonsense"}])));
-    let error = FilesSink::<Row>::new(uid(), config).unwrap_err();
+    let error = FilesSink::<Row>::new(config).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }

@@ -20,7 +20,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use tidelock::{Epoch, ErrorKind, Known, Pending, Result, Retry, Sink, Source, SplitReader, TargetName, Uid};
+use tidelock::{Epoch, ErrorKind, Known, Pending, Result, Retry, Sink, Source, SplitReader, TargetName};
 use tidelock_files::{
     FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, OnBadRecord, SinkFormat, SourceFormat,
     Staged, StoreOptions,
@@ -144,8 +144,8 @@ impl S3 {
 impl SinkHarness for S3 {
     type Sink = FilesSink<Row>;
 
-    async fn sink(&self, uid: &Uid) -> Result<FilesSink<Row>> {
-        FilesSink::new(uid.clone(), self.sink_config())
+    async fn sink(&self) -> Result<FilesSink<Row>> {
+        FilesSink::new(self.sink_config())
     }
 
     fn record(&self, row: &Row) -> Row {
@@ -225,7 +225,7 @@ conformance::source!(boot);
 
 /// A sink of the rows that the tests of this crate share, started as attempt 1.
 async fn start(s3: &S3) -> (FilesSink<common::Row>, <FilesSink<common::Row> as Sink>::Writer) {
-    let sink = FilesSink::new(common::uid(), s3.sink_config()).unwrap();
+    let sink = FilesSink::new(s3.sink_config()).unwrap();
     let writer = common::start(&sink, 1).await;
     (sink, writer)
 }
@@ -235,7 +235,7 @@ async fn a_file_of_several_parts_becomes_visible_whole() {
     let Some(s3) = boot().await.unwrap() else { return };
     let mut config = s3.sink_config();
     config.upload_part_bytes = 5 << 20;
-    let sink = FilesSink::new(common::uid(), config).unwrap();
+    let sink = FilesSink::new(config).unwrap();
     let mut writer = common::start(&sink, 1).await;
     let count = 250_000;
     let pending = common::prepare(&mut writer, 1, 1, (0..count).map(common::row).collect()).await.unwrap();
@@ -280,7 +280,7 @@ async fn an_upload_says_when_the_bucket_throws_it_away() {
     let Some(s3) = boot().await.unwrap() else { return };
     let mut config = s3.sink_config();
     config.upload_expires_after_ms = Some(3_600_000);
-    let sink = FilesSink::new(common::uid(), config).unwrap();
+    let sink = FilesSink::new(config).unwrap();
     let mut writer = common::start(&sink, 1).await;
     writer.write(&mut vec![common::row(1)]).await.unwrap();
     let prepared = writer.prepare(Epoch(1)).await.unwrap();

@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Parser;
 use tidelock::job::{JobConfig, StartFrom};
 use tidelock::log::{Closed, RequestId};
-use tidelock::{Error, ErrorKind, JobId, Result, Uid};
+use tidelock::{Error, ErrorKind, JobId, Result};
 use tidelock_kafka::{
     Guarantee, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Properties, Stop,
     Subscription,
@@ -118,7 +118,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let source = Arc::new(KafkaSource::connect(source).await?);
     let guarantee = if arguments.at_least_once { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce };
     let sink = KafkaSinkConfig::new(properties).with_guarantee(guarantee);
-    let sink = Arc::new(KafkaSink::connect(Uid::new("copied")?, sink).await?);
+    let sink = Arc::new(KafkaSink::connect(sink).await?);
 
     let to: Arc<str> = to.into();
     let handle = job.handle();

@@ -93,7 +93,7 @@ impl fmt::Display for SlotName {
 
 #[cfg(test)]
 mod tests {
-    use tidelock::{Attempt, Generation, JobId, Position, Stored, Uid};
+    use tidelock::{Generation, JobId, Position, SinkAttempt, Stored, Uid};
 
     use super::*;
 
@@ -111,14 +111,14 @@ mod tests {
 
     #[test]
     fn leftovers_are_those_of_older_attempts_of_exactly_this_job_and_sink() {
-        let uid = Uid::new("out").expect("a uid");
-        let attempt = Attempt {
+        let attempt = SinkAttempt {
             job: JobId::new("a").expect("a job id"),
+            uid: Uid::new("out").expect("a uid"),
             number: Position(5),
             generation: Generation(1),
         };
         let is_leftover =
-            |id: &str| SlotName::parse(id).is_some_and(|name| name.target.is_leftover_for(&attempt, &uid));
+            |id: &str| SlotName::parse(id).is_some_and(|name| name.target.is_leftover_for(&attempt));
         assert!(is_leftover("a.out.4.0.0"));
         assert!(!is_leftover("a.out.5.0.0"), "our own");
         assert!(!is_leftover("a.out.6.0.0"), "a newer attempt's");

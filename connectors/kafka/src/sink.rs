@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use rdkafka::ClientConfig;
 use tidelock::{
-    Attempt, CommitPermit, Committed, Error, ErrorKind, Pending, Result, Retry, Sink, Uid, WriterId,
+    CommitPermit, Committed, Error, ErrorKind, Pending, Result, Retry, Sink, SinkAttempt, WriterId,
 };
 
 use crate::client::{Examined, Transactions};
@@ -61,7 +61,6 @@ pub struct KafkaSink {
 
 /// What sink and writers share.
 pub(crate) struct Target {
-    pub(crate) uid: Uid,
     pub(crate) config: KafkaSinkConfig,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) cluster_id: String,
@@ -73,7 +72,7 @@ pub(crate) struct Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("uid", &self.uid).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Target").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +84,7 @@ impl KafkaSink {
     /// # Errors
     /// [`ErrorKind::Config`] or [`ErrorKind::Auth`] with what is wrong; [`ErrorKind::Unavailable`] where no
     /// broker answers.
-    pub async fn connect(uid: Uid, config: KafkaSinkConfig) -> Result<Self> {
+    pub async fn connect(config: KafkaSinkConfig) -> Result<Self> {
         config.validate()?;
         let cluster = Cluster::new(&config.properties)?;
         let failed = |fault: Fault| fault.into_error("connect to Kafka");
@@ -100,7 +99,7 @@ impl KafkaSink {
         };
         let cluster = Arc::new(cluster);
         let (sweeper, attempt) = (Sweeper::default(), AtomicU64::new(0));
-        let target = Target { uid, config, cluster, cluster_id, timeout_ms, sweeper, attempt };
+        let target = Target { config, cluster, cluster_id, timeout_ms, sweeper, attempt };
         Ok(Self { target: Arc::new(target) })
     }
 
@@ -252,7 +251,7 @@ impl Sink for KafkaSink {
     type Committable = KafkaCommittable;
     type Writer = KafkaWriter;
 
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<KafkaCommittable>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<KafkaCommittable>]) -> Result<()> {
         self.target.attempt.store(attempt.number.0, Ordering::Relaxed);
         if self.target.config.guarantee == Guarantee::AtLeastOnce && pending.is_empty() {
             return Ok(());
@@ -260,8 +259,8 @@ impl Sink for KafkaSink {
         // Leftovers first, also where we halt afterwards: a halted job pins its readers with nothing
         // but what its snapshot lists.
         self.check_rights(attempt).await?;
-        let Target { cluster, uid, timeout_ms, sweeper, .. } = &*self.target;
-        sweeper.sweep(cluster, uid, attempt, pending, *timeout_ms).await?;
+        let Target { cluster, timeout_ms, sweeper, .. } = &*self.target;
+        sweeper.sweep(cluster, attempt, pending, *timeout_ms).await?;
         let looks: Vec<_> = pending.iter().map(|one| self.look(&one.committable)).collect();
         let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         // I7: one that is lost stops all, before anything is committed.
@@ -274,14 +273,14 @@ impl Sink for KafkaSink {
         Ok(())
     }
 
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<KafkaWriter> {
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<KafkaWriter> {
         let target = Arc::clone(&self.target);
         target.attempt.store(attempt.number.0, Ordering::Relaxed);
         let config = target.producer_config();
         let mode = match target.config.guarantee {
             Guarantee::AtLeastOnce => Mode::AtLeastOnce(Box::new(Librdkafka::start(Arc::new(config)).await?)),
             Guarantee::ExactlyOnce => {
-                let name = attempt.target_name(&target.uid, writer);
+                let name = attempt.target_name(writer);
                 let cluster = Arc::clone(&target.cluster);
                 let mut slots = Slots::new(name, cluster, config, target.config.slots_max);
                 slots.make_ready(target.config.slots_ready).await?;
@@ -316,7 +315,7 @@ impl Sink for KafkaSink {
 impl KafkaSink {
     /// Looks again and again for what older attempts begin, until the sink is dropped or runs another
     /// attempt. What fails here fails again, and loudly, where something depends on it.
-    fn keep_sweeping(&self, attempt: Attempt) {
+    fn keep_sweeping(&self, attempt: SinkAttempt) {
         let target = Arc::downgrade(&self.target);
         tokio::spawn(async move {
             loop {
@@ -325,8 +324,8 @@ impl KafkaSink {
                 if target.attempt.load(Ordering::Relaxed) != attempt.number.0 {
                     return;
                 }
-                let Target { cluster, uid, timeout_ms, sweeper, .. } = &*target;
-                if let Err(error) = sweeper.sweep_again(cluster, uid, &attempt, *timeout_ms).await {
+                let Target { cluster, timeout_ms, sweeper, .. } = &*target;
+                if let Err(error) = sweeper.sweep_again(cluster, &attempt, *timeout_ms).await {
                     tracing::warn!(%error, "what older attempts began may hide what is committed");
                 }
             }
@@ -335,8 +334,8 @@ impl KafkaSink {
 
     /// Without the right to describe our ids they would be missing in lists of transactions, and
     /// leftovers with them: found out before anything depends on it.
-    async fn check_rights(&self, attempt: &Attempt) -> Result<()> {
-        let target = attempt.target_name(&self.target.uid, WriterId(0));
+    async fn check_rights(&self, attempt: &SinkAttempt) -> Result<()> {
+        let target = attempt.target_name(WriterId(0));
         let id = SlotName { target, slot: 0 }.to_string();
         let described = self.target.cluster.describe_transaction(&id).await;
         described.map(drop).map_err(|fault| {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use futures::{TryStreamExt, stream};
-use tidelock::{Attempt, Pending, Result, Uid};
+use tidelock::{Pending, Result, SinkAttempt};
 
 use crate::committable::{KafkaCommittable, SlotName};
 use crate::control::cluster::{AT_ONCE, Cluster};
@@ -67,8 +67,7 @@ impl Sweeper {
     pub(crate) async fn sweep(
         &self,
         cluster: &Cluster,
-        uid: &Uid,
-        attempt: &Attempt,
+        attempt: &SinkAttempt,
         pending: &[Pending<KafkaCommittable>],
         timeout_ms: i32,
     ) -> Result<()> {
@@ -77,7 +76,7 @@ impl Sweeper {
             pending.find(|one| one.transactional_id == id)
         };
         self.lock().listed = pending.iter().map(|one| one.committable.transactional_id.clone()).collect();
-        let leftovers = leftovers(cluster, uid, attempt, false).await?;
+        let leftovers = leftovers(cluster, attempt, false).await?;
         let leftovers = leftovers.into_iter().map(|one| one.transactional_id);
         let leftovers: Vec<String> = leftovers.filter(|id| !self.lock().fenced.contains(id)).collect();
         stream::iter(leftovers.into_iter().map(Ok))
@@ -101,11 +100,10 @@ impl Sweeper {
     pub(crate) async fn sweep_again(
         &self,
         cluster: &Cluster,
-        uid: &Uid,
-        attempt: &Attempt,
+        attempt: &SinkAttempt,
         timeout_ms: i32,
     ) -> Result<()> {
-        for one in leftovers(cluster, uid, attempt, true).await? {
+        for one in leftovers(cluster, attempt, true).await? {
             let id = one.transactional_id;
             // The filter saves work; what is open we see for ourselves.
             if one.state == TransactionState::Ongoing && !self.lock().listed.contains(&id) {
@@ -122,12 +120,12 @@ impl Sweeper {
 }
 
 /// The ids of older attempts of this sink; with `only_open` at least those with an open transaction.
-async fn leftovers(cluster: &Cluster, uid: &Uid, attempt: &Attempt, only_open: bool) -> Result<Vec<Listed>> {
-    let prefix = format!("{}.{uid}.", attempt.job);
+async fn leftovers(cluster: &Cluster, attempt: &SinkAttempt, only_open: bool) -> Result<Vec<Listed>> {
+    let prefix = format!("{}.{}.", attempt.job, attempt.uid);
     let mut ids = cluster.list_transactions(Some(&prefix), only_open).await.map_err(failed)?;
     // The prefix saves work; which ids are ours is decided by their whole names.
     ids.retain(|one| {
-        SlotName::parse(&one.transactional_id).is_some_and(|name| name.target.is_leftover_for(attempt, uid))
+        SlotName::parse(&one.transactional_id).is_some_and(|name| name.target.is_leftover_for(attempt))
     });
     Ok(ids)
 }

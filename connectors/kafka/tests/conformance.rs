@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidelock::{Result, TargetName, Uid};
+use tidelock::{Result, TargetName};
 use tidelock_kafka::{
     KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Start,
     Subscription, TransactionState, Transactions,
@@ -17,8 +17,8 @@ use tidelock_testkit::harness::{
 };
 use tidelock_testkit::oracle::Input;
 
-/// A topic of its own. Transactional ids are the cluster's, and the suite uses the same names in every
-/// check: so each harness adds a suffix of its own to the uid, and takes it off again.
+/// A topic of its own. Transactional ids are the cluster's, so the suite gives the uids of each harness a
+/// suffix of their own.
 struct Target {
     brokers: String,
     topic: String,
@@ -54,9 +54,8 @@ impl Target {
 impl SinkHarness for Target {
     type Sink = KafkaSink;
 
-    async fn sink(&self, uid: &Uid) -> Result<KafkaSink> {
-        let uid = Uid::new(format!("{uid}{}", self.suffix))?;
-        KafkaSink::connect(uid, KafkaSinkConfig::new(support::properties(&self.brokers))).await
+    async fn sink(&self) -> Result<KafkaSink> {
+        KafkaSink::connect(KafkaSinkConfig::new(support::properties(&self.brokers))).await
     }
 
     fn record(&self, row: &Row) -> ProducerRecord {
@@ -84,7 +83,7 @@ impl SinkHarness for Target {
     }
 
     fn facets(&self) -> SinkFacets<'_> {
-        SinkFacets::new(Shape::Log).with_expiry(self).with_leftovers(self)
+        SinkFacets::new(Shape::Log).with_expiry(self).with_leftovers(self).with_uid_suffix(&self.suffix)
     }
 }
 
@@ -103,12 +102,7 @@ impl Expiry for Target {
 impl Leftovers for Target {
     async fn leftovers(&self) -> Result<Vec<TargetName>> {
         let open = self.open_here().await?;
-        let name = |id: &String| {
-            let name = TargetName::parse(id.rsplit_once('.')?.0)?;
-            let uid = Uid::new(name.uid.as_str().strip_suffix(&self.suffix)?).ok()?;
-            Some(TargetName { uid, ..name })
-        };
-        Ok(open.iter().filter_map(name).collect())
+        Ok(open.iter().filter_map(|id| TargetName::parse(id.rsplit_once('.')?.0)).collect())
     }
 }
 

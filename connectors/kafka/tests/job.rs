@@ -44,7 +44,7 @@ impl Trial {
 
     async fn sink(&self) -> Arc<KafkaSink> {
         let config = KafkaSinkConfig::new(support::properties(&self.brokers));
-        Arc::new(KafkaSink::connect(support::uid("out"), config).await.expect("connected"))
+        Arc::new(KafkaSink::connect(config).await.expect("connected"))
     }
 
     async fn open(&self) -> Job {

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::wire::{Named, Resource, Right, Rule, add_rules};
-use support::{attempt, forgotten, pending, permit, uid};
+use support::{attempt, forgotten, pending, permit};
 use tidelock::{Epoch, ErrorKind, Known, Retry, Sink, SinkWriter, Source, SplitReader, WriterId};
 use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{
@@ -41,7 +41,7 @@ fn rule(kafka: &Kafka, allowed: bool, resource: (Resource, Named, &str), rights:
 }
 
 async fn sink(kafka: &Kafka) -> KafkaSink {
-    KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties(kafka))).await.expect("connected")
+    KafkaSink::connect(KafkaSinkConfig::new(properties(kafka))).await.expect("connected")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{attempt, pending, permit, uid};
+use support::{attempt, pending, permit};
 use tidelock::{Epoch, ErrorKind, Known, Sink, SinkWriter, Source, SplitReader, WriterId};
 use tidelock_containers::{Kafka, KafkaOptions, Secured};
 use tidelock_kafka::{
@@ -34,7 +34,7 @@ async fn what_one_process_prepares_another_commits_and_a_third_reads_over_a_secu
         let topic = support::fresh_topic(&kafka.brokers(), 1).await;
         let old = attempt(&support::fresh("secure"), 1);
         let config = || KafkaSinkConfig::new(properties.clone());
-        let sink = KafkaSink::connect(uid("out"), config()).await.expect(way);
+        let sink = KafkaSink::connect(config()).await.expect(way);
         let mut writer = sink.open(&old, WriterId(0)).await.expect("open");
         let mut records =
             vec![ProducerRecord::new(topic.as_str(), "1"), ProducerRecord::new(topic.as_str(), "2")];
@@ -43,7 +43,7 @@ async fn what_one_process_prepares_another_commits_and_a_third_reads_over_a_secu
         drop((writer, sink));
 
         let listed = vec![pending(&old, 1, committable)];
-        let fresh = KafkaSink::connect(uid("out"), config()).await.expect("connected");
+        let fresh = KafkaSink::connect(config()).await.expect("connected");
         fresh.recover(&attempt(old.job.as_str(), 2), &listed).await.expect("recovered");
         fresh.commit(&permit(1), listed).await.expect("committed");
 

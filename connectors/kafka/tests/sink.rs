@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{attempt, forgotten, pending, permit, uid};
+use support::{attempt, forgotten, pending, permit};
 use tidelock::{Epoch, ErrorKind, Retry, Sink, SinkWriter, WriterId};
 use tidelock_containers::Kafka;
 use tidelock_kafka::{
@@ -19,7 +19,7 @@ async fn sink(brokers: &str) -> KafkaSink {
 }
 
 async fn sink_with(properties: Properties) -> KafkaSink {
-    KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect("connected")
+    KafkaSink::connect(KafkaSinkConfig::new(properties)).await.expect("connected")
 }
 
 fn records(topic: &str, values: impl IntoIterator<Item = u64>) -> Vec<ProducerRecord> {
@@ -129,7 +129,7 @@ async fn a_fresh_identity_after_reinit_raises_the_producer_epoch() {
     let sink = sink(&brokers).await;
     let mut config = KafkaSinkConfig::new(support::properties(&brokers));
     (config.slots_max, config.slots_ready) = (2, 1);
-    let narrow = KafkaSink::connect(uid("out"), config).await.expect("connected");
+    let narrow = KafkaSink::connect(config).await.expect("connected");
     let mut writer = narrow.open(&attempt, WriterId(0)).await.expect("open");
     let mut first = Vec::new();
     for epoch in 1..=2 {
@@ -319,7 +319,7 @@ async fn an_epoch_that_was_aborted_in_its_middle_is_not_prepared() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // Whom an operator sees at the partition, while the epoch goes on.
-    let id = format!("{}.0", running.target_name(&uid("out"), WriterId(0)));
+    let id = format!("{}.0", running.target_name(WriterId(0)));
     let transactions = Transactions::connect(&support::properties(&brokers)).await.expect("connected");
     let seen = transactions.describe(&id).await.expect("an answer").expect("known");
     support::wire::abort_in_partition(&brokers, (seen.producer_id, seen.producer_epoch), &topic, 0);
@@ -428,7 +428,7 @@ async fn keys_go_where_javas_default_partitioner_sends_them() {
     ];
     let topic = support::fresh_topic(&brokers, 7).await;
     let config = KafkaSinkConfig::new(support::properties(&brokers)).with_guarantee(Guarantee::AtLeastOnce);
-    let sink = KafkaSink::connect(uid("out"), config).await.expect("connected");
+    let sink = KafkaSink::connect(config).await.expect("connected");
     let mut writer = sink.open(&attempt("placement", 1), WriterId(0)).await.expect("open");
     let mut written: Vec<_> =
         table.iter().map(|(key, _)| ProducerRecord::new(topic.as_str(), "v").with_key(*key)).collect();
@@ -485,7 +485,7 @@ async fn a_record_that_is_too_large_follows_the_policy() {
     ] {
         let mut config = KafkaSinkConfig::new(support::properties(&brokers));
         config.on_too_large = policy;
-        let sink = KafkaSink::connect(uid("out"), config).await.expect("connected");
+        let sink = KafkaSink::connect(config).await.expect("connected");
         let attempt = attempt(&support::fresh("large"), 1);
         let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");
         let mut written = vec![
@@ -511,6 +511,6 @@ async fn a_record_that_is_too_large_follows_the_policy() {
 async fn a_timeout_above_what_the_brokers_allow_and_a_wrong_address_are_refused_at_start() {
     let brokers = support::brokers().await;
     let properties = support::properties(&brokers).with("sasl.kerberos.keytab", "x");
-    let error = KafkaSink::connect(uid("out"), KafkaSinkConfig::new(properties)).await.expect_err("refused");
+    let error = KafkaSink::connect(KafkaSinkConfig::new(properties)).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
 }

@@ -44,7 +44,7 @@ impl Trial {
     async fn sink(&self) -> KafkaSink {
         let mut config = KafkaSinkConfig::new(support::properties(&self.brokers));
         (config.slots_max, config.slots_ready) = (2, 1);
-        KafkaSink::connect(uid("out"), config).await.expect("connected")
+        KafkaSink::connect(config).await.expect("connected")
     }
 
     async fn writer(&self, number: u64, writer: u32) -> KafkaWriter {

@@ -63,8 +63,10 @@ impl Attempts {
     /// # Errors
     /// The same error, where trying again does not help, was tried often enough, or is not wanted.
     pub(crate) async fn after(&mut self, error: Error, handle: &Handle) -> Result<()> {
-        // A newer attempt owns the job, or a person must look: another attempt would be wrong.
-        if error.kind() == ErrorKind::Fenced || error.retry() == Retry::Halt {
+        // A newer attempt owns the job, or a person must look: another attempt would be wrong. A defect and
+        // a wrong setting meet the same end in every attempt, whatever their errors advise.
+        let kinds = [ErrorKind::Fenced, ErrorKind::Bug, ErrorKind::Config];
+        if kinds.contains(&error.kind()) || error.retry() == Retry::Halt {
             return Err(error);
         }
         if self.began.elapsed() >= self.restarts.good_after {

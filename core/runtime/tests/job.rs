@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tidelock::job::{JobConfig, Settings};
 use tidelock::log::{Closed, Log};
-use tidelock::{Discovery, ErrorKind, JobId, Known, Result, Source, Uid};
+use tidelock::{Discovery, Error, ErrorKind, JobId, Known, Result, Retry, Source, Uid};
 use tidelock_runtime::{Job, Restarts, Tumbling, Window, Workers, fold};
 use tidelock_testkit::doubles::{Feed, MemorySink, MemorySource, Target};
 use tidelock_testkit::harness::Row;
@@ -60,6 +60,11 @@ fn restarts() -> Restarts {
     }
 }
 
+/// A failure that the next attempt may not have.
+fn passing(number: u64) -> Error {
+    Error::new(ErrorKind::Unavailable, "test", format!("failure {number}"))
+}
+
 /// Rows by key, with the places of each in the order in which they became visible.
 fn by_split(rows: &[Row]) -> BTreeMap<String, Vec<u64>> {
     let mut splits: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -82,7 +87,7 @@ async fn exactly_once_through_failures(workers: usize, seed: u64) {
     }
     let total: usize = expected.values().map(Vec::len).sum();
     let source = Arc::new(Bounded(MemorySource::new(feed)));
-    let sink = Arc::new(MemorySink::new(target.clone(), Uid::new("out").unwrap()));
+    let sink = Arc::new(MemorySink::new(target.clone()));
     // Fails again and again, each time after a random number of records.
     let until_failure = Arc::new(AtomicU64::new(rng.random_range(50..1_500)));
     let failures = Arc::new(AtomicU64::new(0));
@@ -95,15 +100,15 @@ async fn exactly_once_through_failures(workers: usize, seed: u64) {
             graph
                 .source("in", &source)
                 .stream()
-                .inspect(move |_| {
+                .try_map(move |input| {
                     if fuse.fetch_sub(1, Ordering::SeqCst) == 1 {
                         let failure = failures.fetch_add(1, Ordering::SeqCst);
                         let next = fuses.get(usize::try_from(failure).unwrap()).copied();
                         fuse.store(next.unwrap_or(u64::MAX), Ordering::SeqCst);
-                        panic!("failure {failure}");
+                        return Err(passing(failure));
                     }
+                    Ok(Row::new(input.split, input.place))
                 })
-                .map(|input| Row::new(input.split, input.place))
                 .sink("out", &sink);
         })
         .await
@@ -144,7 +149,7 @@ async fn windows_are_exact_through_failures(workers: usize, bytes_in_flight_max:
         }
     }
     let source = Arc::new(Bounded(MemorySource::new(feed)));
-    let sink = Arc::new(MemorySink::new(target.clone(), Uid::new("rows").unwrap()));
+    let sink = Arc::new(MemorySink::new(target.clone()));
     let failures = Arc::new(AtomicU64::new(8));
     let seen = Arc::new(AtomicU64::new(0));
     let fuse: Vec<u64> = (0..8).map(|_| rng.random_range(100..3_000)).collect();
@@ -157,22 +162,21 @@ async fn windows_are_exact_through_failures(workers: usize, bytes_in_flight_max:
             .source("in", &source)
             .event_time(|input| i64::try_from(input.place).unwrap())
             .stream()
+            .try_map(move |input| {
+                let nth = failures.load(Ordering::SeqCst);
+                if nth > 0 && seen.fetch_add(1, Ordering::SeqCst) == fuse[usize::try_from(nth).unwrap() - 1] {
+                    seen.store(0, Ordering::SeqCst);
+                    failures.fetch_sub(1, Ordering::SeqCst);
+                    return Err(passing(nth));
+                }
+                Ok(input)
+            })
             .key_by(|input| input.place % 7)
             .window(
                 "hundreds",
                 Tumbling::of(Duration::from_millis(100)),
                 fold(
-                    move |count: &mut u64, _: &Input| {
-                        *count += 1;
-                        let nth = failures.load(Ordering::SeqCst);
-                        if nth > 0
-                            && seen.fetch_add(1, Ordering::SeqCst) == fuse[usize::try_from(nth).unwrap() - 1]
-                        {
-                            seen.store(0, Ordering::SeqCst);
-                            failures.fetch_sub(1, Ordering::SeqCst);
-                            panic!("{nth} more to come");
-                        }
-                    },
+                    |count: &mut u64, _: &Input| *count += 1,
                     |key: &u64, window: Window, count: &u64| {
                         Row::new(format!("{key}-{}", window.start), *count)
                     },
@@ -210,7 +214,7 @@ async fn a_stopped_job_goes_on_where_it_stopped_with_other_workers() {
     for workers in [1, 2, 1] {
         let until = feed_more(&feed);
         let source = Arc::new(MemorySource::new(feed.clone()));
-        let sink = Arc::new(MemorySink::new(target.clone(), Uid::new("out").unwrap()));
+        let sink = Arc::new(MemorySink::new(target.clone()));
         let job = Job::open_on(config(), log.clone()).await.unwrap();
         assert_eq!(job.restored().is_some(), until > 1_000);
         let handle = job.handle();
@@ -246,13 +250,67 @@ async fn a_failure_that_restarting_does_not_help_ends_the_run() {
     let source = Arc::new(MemorySource::new(feed));
     let job = Job::open_on(config(), log()).await.unwrap().restarts(restarts());
     let error = job.run(Workers::threads(2), move |graph| {
-        graph.source("in", &source).stream().try_map(|_| -> Result<()> {
-            Err(tidelock::Error::new(ErrorKind::Data, "parse", "line 7 is damaged"))
-        });
+        graph
+            .source("in", &source)
+            .stream()
+            .try_map(|_| -> Result<()> { Err(Error::new(ErrorKind::Data, "parse", "line 7 is damaged")) });
     });
     let error = error.await.unwrap_err();
     assert!(error.to_string().contains("line 7 is damaged"), "{error}");
     assert!(error.to_string().contains("uid=in"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_function_ends_the_run_with_uid_and_cause_and_is_never_tried_again() {
+    let feed = Feed::new();
+    feed.append("a", 0..100);
+    let source = Arc::new(MemorySource::new(feed));
+    let job = Job::open_on(config(), log()).await.unwrap().restarts(restarts());
+    let attempts = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&attempts);
+    let error = job.run(Workers::threads(1), move |graph| {
+        attempts.fetch_add(1, Ordering::SeqCst);
+        graph.source("in", &source).stream().inspect(|_| panic!("a defect"));
+    });
+    let error = error.await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Bug, Retry::Halt));
+    assert!(error.to_string().contains("a defect") && error.to_string().contains("uid=in"), "{error}");
+    assert_eq!(counted.load(Ordering::SeqCst), 1, "it was tried again");
+}
+
+/// Whatever a connector advises: a wrong setting does not mend itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_setting_is_never_tried_again_whatever_its_error_advises() {
+    let feed = Feed::new();
+    feed.append("a", 0..100);
+    let source = Arc::new(MemorySource::new(feed));
+    let job = Job::open_on(config(), log()).await.unwrap().restarts(restarts());
+    let attempts = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&attempts);
+    let ended = job.run(Workers::threads(1), move |graph| {
+        attempts.fetch_add(1, Ordering::SeqCst);
+        graph.source("in", &source).stream().try_map(|_| -> Result<()> {
+            Err(Error::new(ErrorKind::Config, "test", "wrong").with_retry(Retry::Restart))
+        });
+    });
+    assert_eq!(ended.await.unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(counted.load(Ordering::SeqCst), 1, "it was tried again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sink_in_two_places_of_a_graph_is_refused_before_anything_is_claimed() {
+    let (source, log) = (Arc::new(MemorySource::new(Feed::new())), log());
+    let sink = Arc::new(MemorySink::new(Target::new()));
+    let job = Job::open_on(config(), log.clone()).await.unwrap();
+    let refused = job.run(Workers::threads(2), move |graph| {
+        let rows = graph.source("in", &source).stream().map(|input| Row::new(input.split, input.place));
+        rows.clone().sink("rows", &sink);
+        rows.sink("again", &sink);
+    });
+    let error = refused.await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+    assert!(error.to_string().contains("again") && error.to_string().contains("rows"), "{error}");
+    assert!(log.newest().await.unwrap().is_none(), "the job was claimed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,13 +335,13 @@ async fn a_stop_between_two_attempts_ends_the_run_with_the_error_of_the_last() {
     let patient = Restarts { wait_max: Duration::from_secs(3_600), ..patient };
     let job = Job::open_on(config(), log()).await.unwrap().restarts(patient);
     let handle = job.handle();
-    let panicked = Arc::new(AtomicU64::new(0));
-    let seen = Arc::clone(&panicked);
+    let failed = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&failed);
     let running = job.run(Workers::threads(1), move |graph| {
-        let panicked = Arc::clone(&panicked);
-        graph.source("in", &source).stream().inspect(move |_| {
-            panicked.store(1, Ordering::SeqCst);
-            panic!("again");
+        let failed = Arc::clone(&failed);
+        graph.source("in", &source).stream().try_map(move |_| -> Result<()> {
+            failed.store(1, Ordering::SeqCst);
+            Err(passing(7))
         });
     });
     let failed = async {
@@ -293,7 +351,7 @@ async fn a_stop_between_two_attempts_ends_the_run_with_the_error_of_the_last() {
         handle.stop(None).await.unwrap();
     };
     let (ended, ()) = tokio::join!(running, failed);
-    assert!(ended.unwrap_err().to_string().contains("again"));
+    assert!(ended.unwrap_err().to_string().contains("failure 7"));
 }
 
 /// The older one fails of what the newer one did to it, before it appends anything that the log would refuse.
@@ -311,7 +369,7 @@ async fn an_attempt_that_fails_below_a_newer_one_says_that_it_is_fenced_and_does
         let swept = Arc::clone(&seen);
         graph.source("in", &source).stream().try_map(move |input| match swept.load(Ordering::SeqCst) {
             0 => Ok(input),
-            _ => Err(tidelock::Error::new(ErrorKind::NotFound, "write", "the file was swept")),
+            _ => Err(Error::new(ErrorKind::NotFound, "write", "the file was swept")),
         });
     }));
     while older_handle.records_read().values().sum::<u64>() < 10 {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
-use tidelock::{Error, ErrorKind, JobId, Result, Uid};
+use tidelock::{Error, ErrorKind, JobId, Result};
 use tidelock_runtime::{Job, Restarts, State, Stream, Workers};
 use tokio::time::Instant;
 
@@ -54,7 +54,7 @@ async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers)
         println!("restored: {}", restored.id.epoch);
     }
     let source = Arc::new(numbers);
-    let sink = Arc::new(LinesSink::new(directory.join("rows"), Uid::new("rows")?));
+    let sink = Arc::new(LinesSink::new(directory.join("rows")));
     let ended = job.run(workers, move |graph| {
         let numbers = graph.source("numbers", &source).stream();
         let numbers = if fail_at == TAGGED { through_tags(numbers) } else { numbers };

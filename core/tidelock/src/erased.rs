@@ -8,8 +8,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    Attempt, CommitPermit, Committed, Discovery, Epoch, Known, Pending, Prepared, Result, Sink, SinkWriter,
-    Source, Split, SplitId, SplitReader, Stored, WriterId,
+    CommitPermit, Committed, Discovery, Epoch, Known, Pending, Prepared, Result, Sink, SinkAttempt,
+    SinkWriter, Source, Split, SplitId, SplitReader, Stored, WriterId,
 };
 
 /// A split as stored state, with its name.
@@ -57,7 +57,7 @@ impl<S: Source> SourceControl for S {
 #[async_trait]
 pub trait SinkControl: Send + Sync + 'static {
     /// See [`Sink::recover`].
-    async fn recover(&self, attempt: &Attempt, pending: Vec<Pending<Stored>>) -> Result<()>;
+    async fn recover(&self, attempt: &SinkAttempt, pending: Vec<Pending<Stored>>) -> Result<()>;
 
     /// See [`Sink::commit`].
     async fn commit(&self, permit: &CommitPermit, committables: Vec<Pending<Stored>>) -> Result<Committed>;
@@ -75,7 +75,7 @@ fn decode_pending<S: Sink>(pending: Vec<Pending<Stored>>) -> Result<Vec<Pending<
 
 #[async_trait]
 impl<S: Sink> SinkControl for S {
-    async fn recover(&self, attempt: &Attempt, pending: Vec<Pending<Stored>>) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: Vec<Pending<Stored>>) -> Result<()> {
         Sink::recover(self, attempt, &decode_pending::<S>(pending)?).await
     }
 
@@ -134,12 +134,12 @@ impl<T: SplitReader> DynReader<T::Record> for Reader<T> {
 #[async_trait]
 pub trait SinkData<R>: SinkControl {
     /// See [`Sink::open`].
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<Box<dyn DynWriter<R>>>;
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<Box<dyn DynWriter<R>>>;
 }
 
 #[async_trait]
 impl<S: Sink> SinkData<S::Record> for S {
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<Box<dyn DynWriter<S::Record>>> {
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<Box<dyn DynWriter<S::Record>>> {
         Ok(Box::new(Writer(Sink::open(self, attempt, writer).await?)))
     }
 }

@@ -77,13 +77,15 @@ struct Inner {
 
 impl Error {
     /// A new error. Its retry advice follows from the kind until [`Error::with_retry`] says otherwise:
-    /// what a person must mend (configuration, rights, damaged or expired data, fencing) halts,
+    /// what a person must mend (configuration, rights, damaged or expired data, a defect, fencing) halts,
     /// everything else restarts.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
         use ErrorKind as K;
         let retry = match kind {
-            K::Config | K::Auth | K::NotFound | K::Fenced | K::Corrupt | K::Expired | K::Data => Retry::Halt,
-            K::RateLimited | K::Conflict | K::Unavailable | K::Bug | K::Other => Retry::Restart,
+            K::Config | K::Auth | K::NotFound | K::Fenced | K::Corrupt | K::Expired | K::Data | K::Bug => {
+                Retry::Halt
+            }
+            K::RateLimited | K::Conflict | K::Unavailable | K::Other => Retry::Restart,
         };
         Self {
             inner: Box::new(Inner {

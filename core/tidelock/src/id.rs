@@ -159,10 +159,32 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// One sink of the graph in this attempt.
+    pub fn of_sink(&self, uid: &Uid) -> SinkAttempt {
+        let Self { job, number, generation } = self;
+        SinkAttempt { job: job.clone(), uid: uid.clone(), number: *number, generation: *generation }
+    }
+}
+
+/// One sink in one attempt: whoever makes names in a target. The graph says the uid, and it reaches the
+/// sink with every call: a sink has none of its own that could be another one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SinkAttempt {
+    /// The job.
+    pub job: JobId,
+    /// The sink within the job.
+    pub uid: Uid,
+    /// The attempt: the position of its claim. Greater is newer.
+    pub number: Position,
+    /// The generation of the lineage that the attempt continues.
+    pub generation: Generation,
+}
+
+impl SinkAttempt {
     /// The name that a writer uses in a target: `job.uid.attempt.writer`, unique for ever and readable
     /// by [`TargetName::parse`].
-    pub fn target_name(&self, uid: &Uid, writer: WriterId) -> TargetName {
-        TargetName { job: self.job.clone(), uid: uid.clone(), attempt: self.number, writer }
+    pub fn target_name(&self, writer: WriterId) -> TargetName {
+        TargetName { job: self.job.clone(), uid: self.uid.clone(), attempt: self.number, writer }
     }
 }
 
@@ -201,8 +223,8 @@ impl TargetName {
     }
 
     /// Whether an older attempt of the same job and sink made it: only then may `attempt` abort it.
-    pub fn is_leftover_for(&self, attempt: &Attempt, uid: &Uid) -> bool {
-        self.job == attempt.job && self.uid == *uid && self.attempt < attempt.number
+    pub fn is_leftover_for(&self, attempt: &SinkAttempt) -> bool {
+        self.job == attempt.job && self.uid == attempt.uid && self.attempt < attempt.number
     }
 }
 

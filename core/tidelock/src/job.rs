@@ -316,6 +316,23 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Refuses a graph in which one sink stands in two places.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming both uids.
+    pub fn check(&self) -> Result<()> {
+        let mut seen: BTreeMap<*const (), &Uid> = BTreeMap::new();
+        for (uid, sink) in &self.sinks {
+            if let Some(first) = seen.insert(Arc::as_ptr(sink).cast(), uid) {
+                let why = "one sink stands in two places of the graph: make a sink for each uid";
+                return Err(Error::new(ErrorKind::Config, "build graph", why)
+                    .with("uid", first)
+                    .with("other_uid", uid));
+            }
+        }
+        Ok(())
+    }
+
     /// Every uid of the graph.
     pub fn uids(&self) -> GraphUids {
         GraphUids {

@@ -76,7 +76,9 @@ pub mod write_ahead;
 pub use erased::{DynReader, DynWriter, SinkControl, SinkData, SourceControl, SourceData, StoredSplit};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use host::SplitState;
-pub use id::{Attempt, DELIMITER, Epoch, Generation, JobId, Position, TargetName, Uid, WriterId};
+pub use id::{
+    Attempt, DELIMITER, Epoch, Generation, JobId, Position, SinkAttempt, TargetName, Uid, WriterId,
+};
 pub use log::{CommitPermit, Segment};
 pub use lookup::Lookup;
 pub use sink::{Committable, Committed, Pending, Prepared, Sink, SinkWriter};

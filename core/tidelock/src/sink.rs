@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Attempt, CommitPermit, Epoch, Position, Result, Versioned, WriterId};
+use crate::{CommitPermit, Epoch, Position, Result, SinkAttempt, Versioned, WriterId};
 
 /// The durable, self-contained description of prepared data: data, never a live handle, so that a
 /// fresh process can commit it.
@@ -72,6 +72,10 @@ pub struct Committed {
 }
 
 /// A system that records are written to in two phases.
+///
+/// A sink is made without a uid: `recover` and `open` get it with the attempt, `commit` with its permit.
+/// It stands in one place of a graph. A graph that has the same object under two uids is refused, because
+/// what the object keeps of its attempt would be that of two sinks.
 #[async_trait]
 pub trait Sink: Send + Sync + 'static {
     /// What the sink takes.
@@ -94,17 +98,17 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// # Crash
     /// A part of the leftovers is aborted; the next attempt aborts the rest.
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<Self::Committable>]) -> Result<()>;
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<Self::Committable>]) -> Result<()>;
 
     /// Opens a writer. Called after everything pending was committed, for each writer once.
     ///
     /// # Contract
     /// - MUST use an identity of its own in the target, named by
-    ///   [`Attempt::target_name`](crate::Attempt::target_name).
+    ///   [`SinkAttempt::target_name`](crate::SinkAttempt::target_name).
     ///
     /// # Crash
     /// Leaves at most an identity without data.
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<Self::Writer>;
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<Self::Writer>;
 
     /// Makes prepared data visible. Called in the order of epochs, for every completed epoch, also
     /// with nothing to commit.

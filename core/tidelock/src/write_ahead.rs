@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    Attempt, CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Generation, JobId, Pending,
-    Prepared, Result, Retry, Sink, SinkWriter, Uid, Versioned, WriterId, from_json, unknown_version,
+    CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Generation, JobId, Pending, Prepared,
+    Result, Retry, Sink, SinkAttempt, SinkWriter, Uid, Versioned, WriterId, from_json, unknown_version,
 };
 
 /// The version with which an epoch is applied. Ordered by generation, then by epoch.
@@ -119,36 +119,32 @@ impl Default for WriteAheadConfig {
 /// A sink for targets without transactions: see the module.
 pub struct WriteAhead<A> {
     target: Arc<A>,
-    uid: Uid,
     config: WriteAheadConfig,
 }
 
 impl<A> fmt::Debug for WriteAhead<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteAhead")
-            .field("uid", &self.uid)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("WriteAhead").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
 impl<A: Apply> WriteAhead<A> {
-    /// A sink with this uid that writes to `target`.
+    /// A sink that writes to `target`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] where the bound is zero.
-    pub fn new(uid: Uid, target: A, config: WriteAheadConfig) -> Result<Self> {
+    pub fn new(target: A, config: WriteAheadConfig) -> Result<Self> {
         if config.epoch_bytes_max == 0 {
             return Err(Error::new(ErrorKind::Config, "configure", "an epoch must have room for a record")
                 .with("setting", "epoch_bytes_max"));
         }
-        Ok(Self { target: Arc::new(target), uid, config })
+        Ok(Self { target: Arc::new(target), config })
     }
 
     /// Refuses a target that holds writes of a newer history: whatever this attempt applies would change
     /// nothing, silently.
-    async fn check_generation(&self, attempt: &Attempt) -> Result<()> {
-        let newest = self.target.newest(&attempt.job, &self.uid).await?;
+    async fn check_generation(&self, attempt: &SinkAttempt) -> Result<()> {
+        let newest = self.target.newest(&attempt.job, &attempt.uid).await?;
         match newest {
             Some(newest) if newest.generation > attempt.generation => Err(Error::new(
                 ErrorKind::Conflict,
@@ -159,7 +155,7 @@ impl<A: Apply> WriteAhead<A> {
                  past the one in the target",
             )
             .with_retry(Retry::Halt)
-            .with("uid", &self.uid)
+            .with("uid", &attempt.uid)
             .with("generation", attempt.generation)
             .with("newest_in_target", newest)),
             _ => Ok(()),
@@ -218,7 +214,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
 
     /// Nothing of an older attempt is in the target, so there is nothing to abort, and what is pending
     /// cannot be gone. That its records can be read is found out before any of them is applied.
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
         self.check_generation(attempt).await?;
         for pending in pending {
             pending.committable.decode::<A::Record>()?;
@@ -226,7 +222,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
         Ok(())
     }
 
-    async fn open(&self, attempt: &Attempt, _writer: WriterId) -> Result<WriteAheadWriter<A::Record>> {
+    async fn open(&self, attempt: &SinkAttempt, _writer: WriterId) -> Result<WriteAheadWriter<A::Record>> {
         Ok(WriteAheadWriter {
             job: attempt.job.clone(),
             generation: attempt.generation,
@@ -240,7 +236,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
     /// would take the second writer's records for old ones.
     async fn commit(
         &self,
-        _permit: &CommitPermit,
+        permit: &CommitPermit,
         mut committables: Vec<Pending<WriteAheadCommittable>>,
     ) -> Result<Committed> {
         committables.sort_by_key(|pending| pending.writer);
@@ -251,7 +247,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
             epochs.entry((version, committable.job)).or_default().extend(records);
         }
         for ((version, job), records) in epochs {
-            self.target.apply(Writes { job, uid: self.uid.clone(), version, records }).await?;
+            self.target.apply(Writes { job, uid: permit.uid().clone(), version, records }).await?;
         }
         Ok(Committed::default())
     }
@@ -382,12 +378,13 @@ mod tests {
         Uid::new("out").unwrap()
     }
 
-    fn attempt(generation: u64) -> Attempt {
-        Attempt { job: JobId::new("job").unwrap(), number: Position(1), generation: Generation(generation) }
+    fn attempt(generation: u64) -> SinkAttempt {
+        let job = JobId::new("job").unwrap();
+        SinkAttempt { job, uid: uid(), number: Position(1), generation: Generation(generation) }
     }
 
     fn sink(target: Recorder) -> WriteAhead<Recorder> {
-        WriteAhead::new(uid(), target, WriteAheadConfig { epoch_bytes_max: 100 }).unwrap()
+        WriteAhead::new(target, WriteAheadConfig { epoch_bytes_max: 100 }).unwrap()
     }
 
     fn words(words: &[&str]) -> Vec<Word> {
@@ -449,7 +446,7 @@ mod tests {
         let error = writer.write(&mut words(&["0123456789"; 20])).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
         assert!(error.to_string().contains("shorten the checkpoint interval"), "{error}");
-        let none = WriteAhead::new(uid(), Recorder::default(), WriteAheadConfig { epoch_bytes_max: 0 });
+        let none = WriteAhead::new(Recorder::default(), WriteAheadConfig { epoch_bytes_max: 0 });
         assert_eq!(none.unwrap_err().kind(), ErrorKind::Config);
     }
 

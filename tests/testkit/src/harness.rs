@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tidelock::{Result, Sink, Source, TargetName, Uid};
+use tidelock::{Result, Sink, Source, TargetName};
 
 use crate::oracle::Input;
 
@@ -66,9 +66,9 @@ pub trait SinkHarness: Send + Sync + 'static {
     /// The sink under test.
     type Sink: Sink;
 
-    /// Makes the sink with this uid as a fresh process would: connected to this harness's target, and
-    /// sharing nothing else with any sink that was made before.
-    async fn sink(&self, uid: &Uid) -> Result<Self::Sink>;
+    /// Makes the sink as a fresh process would: connected to this harness's target, and sharing nothing
+    /// else with any sink that was made before.
+    async fn sink(&self) -> Result<Self::Sink>;
 
     /// The record that writes `row`.
     fn record(&self, row: &Row) -> <Self::Sink as Sink>::Record;
@@ -105,12 +105,15 @@ pub struct SinkFacets<'h> {
     pub expiry: Option<&'h dyn Expiry>,
     /// The target can tell who left something in it that is not committed.
     pub leftovers: Option<&'h dyn Leftovers>,
+    /// What the uids of this harness's sinks end with, where names are not the target's own but those of a
+    /// system that several harnesses share.
+    pub uid_suffix: Option<&'h str>,
 }
 
 impl<'h> SinkFacets<'h> {
     /// A target of this shape without any facet.
     pub fn new(shape: Shape) -> Self {
-        Self { shape, expiry: None, leftovers: None }
+        Self { shape, expiry: None, leftovers: None, uid_suffix: None }
     }
 
     /// Adds a way to let prepared data expire.
@@ -126,6 +129,13 @@ impl<'h> SinkFacets<'h> {
         self.leftovers = Some(leftovers);
         self
     }
+
+    /// Sets what the uids of this harness's sinks end with: `-` and letters or digits, at most 32.
+    #[must_use]
+    pub fn with_uid_suffix(mut self, suffix: &'h str) -> Self {
+        self.uid_suffix = Some(suffix);
+        self
+    }
 }
 
 impl std::fmt::Debug for SinkFacets<'_> {
@@ -134,6 +144,7 @@ impl std::fmt::Debug for SinkFacets<'_> {
             .field("shape", &self.shape)
             .field("expiry", &self.expiry.is_some())
             .field("leftovers", &self.leftovers.is_some())
+            .field("uid_suffix", &self.uid_suffix)
             .finish()
     }
 }

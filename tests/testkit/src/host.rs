@@ -181,7 +181,7 @@ impl<I: Send + 'static, O: Clone + Send + 'static> Task<I, O> {
     ) -> Result<Self, Failure> {
         let mut outlets = Vec::new();
         for (uid, sink) in &pipeline.sinks {
-            let writer = sink.open(&opening.attempt, WriterId(number)).await;
+            let writer = sink.open(&opening.attempt.of_sink(uid), WriterId(number)).await;
             let writer = writer.map_err(|error| (Some(uid.clone()), error))?;
             outlets.push(Outlet { uid: uid.clone(), writer, waiting: Vec::new() });
         }

@@ -125,9 +125,9 @@ impl Harness {
 impl SinkHarness for Harness {
     type Sink = WriteAhead<Target>;
 
-    async fn sink(&self, uid: &Uid) -> Result<WriteAhead<Target>> {
+    async fn sink(&self) -> Result<WriteAhead<Target>> {
         let target = Target { kind: self.kind, state: Arc::clone(&self.state) };
-        WriteAhead::new(uid.clone(), target, WriteAheadConfig::default())
+        WriteAhead::new(target, WriteAheadConfig::default())
     }
 
     fn record(&self, row: &Row) -> Write {

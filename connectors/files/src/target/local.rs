@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use tidelock::{Attempt, Error, ErrorKind, Result, TargetName, Uid};
+use tidelock::{Error, ErrorKind, Result, SinkAttempt, TargetName};
 
 use super::{Fate, Finished, PendingFile, lost, not_ours};
 use crate::blocking::blocking;
@@ -37,12 +37,11 @@ impl LocalTarget {
         Self { root }
     }
 
-    pub(crate) async fn recover(&self, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
-        let (root, uid, attempt, pending) =
-            (self.root.clone(), uid.clone(), attempt.clone(), pending.to_vec());
+    pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
+        let (root, attempt, pending) = (self.root.clone(), attempt.clone(), pending.to_vec());
         blocking("recover files", move || {
             create_folders(&root, names::HIDDEN)?;
-            sweep(&root, &uid, &attempt, &pending)?;
+            sweep(&root, &attempt, &pending)?;
             pending.iter().try_for_each(|file| look(&root, file, Depth::Content).map(drop))
         })
         .await
@@ -117,7 +116,7 @@ impl LocalFile {
 
 /// Removes what older attempts of this job and sink left and nothing pending needs. Names are read
 /// whole: what is not ours, or newer, is not touched.
-fn sweep(root: &Path, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
+fn sweep(root: &Path, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
     const OPERATION: &str = "remove leftovers";
     let needed: HashSet<PathBuf> = pending
         .iter()
@@ -129,9 +128,7 @@ fn sweep(root: &Path, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> 
     let hidden = root.join(names::HIDDEN);
     for folder in entries(OPERATION, &hidden)? {
         let name = folder.file_name().and_then(|name| TargetName::parse(name.to_str()?));
-        let older =
-            |name: &TargetName| name.job == attempt.job && name.uid == *uid && name.attempt < attempt.number;
-        if !name.is_some_and(|name| older(&name)) {
+        if !name.is_some_and(|name| name.is_leftover_for(attempt)) {
             continue;
         }
         let (kept, leftovers): (Vec<_>, Vec<_>) =

@@ -9,7 +9,7 @@
 mod local;
 mod store;
 
-use tidelock::{Attempt, Error, ErrorKind, Pending, Result, Retry, TargetName, Uid};
+use tidelock::{Error, ErrorKind, Pending, Result, Retry, SinkAttempt, TargetName};
 
 use crate::committable::{FileCommittable, Staged};
 use crate::config::FilesSinkConfig;
@@ -41,10 +41,10 @@ impl Target {
     }
 
     /// See [`Sink::recover`](tidelock::Sink::recover).
-    pub(crate) async fn recover(&self, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
+    pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
         match self {
-            Self::Local(local) => local.recover(uid, attempt, pending).await,
-            Self::Store(store) => store.recover(uid, attempt, pending).await,
+            Self::Local(local) => local.recover(attempt, pending).await,
+            Self::Store(store) => store.recover(attempt, pending).await,
         }
     }
 

@@ -24,7 +24,7 @@ use object_store::multipart::PartId;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
-use tidelock::{Attempt, Error, ErrorKind, Result, TargetName, Uid};
+use tidelock::{Error, ErrorKind, Result, SinkAttempt, TargetName};
 use tokio::time::Instant;
 
 use super::{Fate, Finished, PendingFile, lost, not_ours};
@@ -84,8 +84,8 @@ impl StoreTarget {
         Ok(finished)
     }
 
-    pub(crate) async fn recover(&self, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
-        self.sweep(uid, attempt, pending).await?;
+    pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
+        self.sweep(attempt, pending).await?;
         for files in pending.chunks(REQUESTS_MAX) {
             try_join_all(files.iter().map(|file| self.probe(file))).await?;
         }
@@ -112,7 +112,7 @@ impl StoreTarget {
 
     /// Aborts what older attempts of this job and sink left and nothing pending needs. Names are read
     /// whole: what is not ours, or newer, is not touched.
-    async fn sweep(&self, uid: &Uid, attempt: &Attempt, pending: &[PendingFile]) -> Result<()> {
+    async fn sweep(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
         let needed: HashSet<&str> = pending
             .iter()
             .filter_map(|file| match &file.committable.staged {
@@ -131,10 +131,8 @@ impl StoreTarget {
             else {
                 continue;
             };
-            let older = |name: TargetName| {
-                name.job == attempt.job && name.uid == *uid && name.attempt < attempt.number
-            };
-            if TargetName::parse(writer).is_some_and(older) && !needed.contains(&*journal) {
+            let older = TargetName::parse(writer).is_some_and(|name| name.is_leftover_for(attempt));
+            if older && !needed.contains(&*journal) {
                 self.abort(&journal).await?;
             }
         }

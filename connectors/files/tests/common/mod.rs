@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidelock::{
-    Attempt, CommitPermit, Epoch, Generation, JobId, Known, Pending, Position, Result, Sink, SinkWriter,
+    CommitPermit, Epoch, Generation, JobId, Known, Pending, Position, Result, Sink, SinkAttempt, SinkWriter,
     Source, SplitReader, Uid, WriterId,
 };
 use tidelock_files::{FileCommittable, FileSplit, FilesSink, FilesSource};
@@ -27,12 +27,13 @@ pub(crate) fn row(id: u64) -> Row {
     Row { id, name: name.into(), delay: (!id.is_multiple_of(3)).then_some(id as f64 / 2.0) }
 }
 
-pub(crate) fn attempt(number: u64) -> Attempt {
+pub(crate) fn attempt(number: u64) -> SinkAttempt {
     attempt_of("orders", number)
 }
 
-pub(crate) fn attempt_of(job: &str, number: u64) -> Attempt {
-    Attempt { job: JobId::new(job).unwrap(), number: Position(number), generation: Generation(1) }
+pub(crate) fn attempt_of(job: &str, number: u64) -> SinkAttempt {
+    let job = JobId::new(job).unwrap();
+    SinkAttempt { job, uid: uid(), number: Position(number), generation: Generation(1) }
 }
 
 pub(crate) fn uid() -> Uid {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
 use tidelock::{
-    Attempt, CommitPermit, Committed, Epoch, ErrorKind, JobId, Pending, Prepared, Result, Sink, SinkWriter,
-    Uid, WriterId,
+    CommitPermit, Committed, Epoch, ErrorKind, JobId, Pending, Prepared, Result, Sink, SinkAttempt,
+    SinkWriter, WriterId,
 };
 use tidelock_kafka::{
     KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaWriter,
@@ -67,7 +67,7 @@ async fn run(defect: Defect, arguments: &[String]) -> Result<()> {
     let job = Job::open(config).await?;
     let topics = Subscription::Topics(vec![wanted("--from").to_owned()]);
     let source = Arc::new(KafkaSource::connect(KafkaSourceConfig::new(properties.clone(), topics)).await?);
-    let inner = KafkaSink::connect(Uid::new("copied")?, KafkaSinkConfig::new(properties)).await?;
+    let inner = KafkaSink::connect(KafkaSinkConfig::new(properties)).await?;
     let sink = Arc::new(Broken { inner: Arc::new(inner), defect, attempt: AtomicU64::new(0) });
     let to: Arc<str> = wanted("--to").into();
     let graph = move |graph: &tidelock_runtime::Graph<'_>| {
@@ -91,7 +91,7 @@ struct BrokenWriter {
     inner: KafkaWriter,
     sink: Arc<KafkaSink>,
     defect: Defect,
-    attempt: Attempt,
+    attempt: SinkAttempt,
     writer: WriterId,
 }
 
@@ -101,7 +101,7 @@ impl Sink for Broken {
     type Committable = KafkaCommittable;
     type Writer = BrokenWriter;
 
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<KafkaCommittable>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<KafkaCommittable>]) -> Result<()> {
         self.attempt.store(attempt.number.0, Ordering::SeqCst);
         match self.defect {
             Defect::ForgetsPending => self.inner.recover(attempt, &[]).await,
@@ -112,7 +112,7 @@ impl Sink for Broken {
         }
     }
 
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<BrokenWriter> {
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<BrokenWriter> {
         let inner = self.inner.open(attempt, writer).await?;
         let (sink, defect, attempt) = (Arc::clone(&self.inner), self.defect, attempt.clone());
         Ok(BrokenWriter { inner, sink, defect, attempt, writer })
@@ -156,7 +156,7 @@ impl SinkWriter for BrokenWriter {
         let prepared = self.inner.prepare(epoch).await?;
         if self.defect == Defect::CommitsBeforeDurable {
             let permit =
-                CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(Uid::new("copied")?, epoch);
+                CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(self.attempt.uid.clone(), epoch);
             let pending = prepared.iter().map(|one| Pending {
                 epoch,
                 attempt: self.attempt.number,

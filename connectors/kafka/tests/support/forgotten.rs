@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use tidelock::{Attempt, Epoch, Pending, Result, Sink, SinkWriter, WriterId};
+use tidelock::{Epoch, Pending, Result, Sink, SinkAttempt, SinkWriter, WriterId};
 use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{KafkaCommittable, KafkaSink, ProducerRecord, TransactionState, Transactions};
 use tokio::task::JoinHandle;
 
-use super::{
-    address_of, coordinator, create_topic_with_one_replica, leaders, pending, permit, properties, uid,
-};
+use super::{address_of, coordinator, create_topic_with_one_replica, leaders, pending, permit, properties};
 
 /// So many records are in the transaction.
 pub(crate) const RECORDS: u64 = 10;
@@ -33,14 +31,14 @@ pub(crate) struct Forgotten {
 
 /// Prepares a transaction in a fresh topic, and commits it while the leader of its partition is paused. Returns
 /// when the leader is awake again.
-pub(crate) async fn commit(kafka: &Kafka, sink: KafkaSink, attempt: &Attempt, topic: &str) -> Forgotten {
+pub(crate) async fn commit(kafka: &Kafka, sink: KafkaSink, attempt: &SinkAttempt, topic: &str) -> Forgotten {
     let all = kafka.brokers();
     let mut writer = sink.open(attempt, WriterId(0)).await.expect("open");
 
     // A partition on a broker that does not coordinate the transaction.
     create_topic_with_one_replica(&all, topic, 3).await;
     let leaders = leaders(&all, topic);
-    let id = format!("{}.0", attempt.target_name(&uid("out"), WriterId(0)));
+    let id = format!("{}.0", attempt.target_name(WriterId(0)));
     let coordinator = coordinator(&all, &id);
     let partition = leaders.iter().position(|leader| *leader != coordinator).expect("one of three");
     let record = |value: u64| {

@@ -15,7 +15,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use tidelock::{Attempt, CommitPermit, Epoch, Generation, JobId, Pending, Position, Uid, WriterId};
+use tidelock::{CommitPermit, Epoch, Generation, JobId, Pending, Position, SinkAttempt, Uid, WriterId};
 use tidelock_containers::Kafka;
 use tidelock_kafka::{KafkaCommittable, Properties};
 
@@ -290,12 +290,13 @@ pub(crate) fn uid(name: &str) -> Uid {
     Uid::new(name).expect("a uid")
 }
 
-pub(crate) fn attempt(job: &str, number: u64) -> Attempt {
-    Attempt { job: JobId::new(job).expect("a job id"), number: Position(number), generation: Generation(1) }
+pub(crate) fn attempt(job: &str, number: u64) -> SinkAttempt {
+    let job = JobId::new(job).expect("a job id");
+    SinkAttempt { job, uid: uid("out"), number: Position(number), generation: Generation(1) }
 }
 
 pub(crate) fn pending(
-    attempt: &Attempt,
+    attempt: &SinkAttempt,
     epoch: u64,
     committable: KafkaCommittable,
 ) -> Pending<KafkaCommittable> {

@@ -12,7 +12,7 @@ use object_store::memory::InMemory;
 use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
 use tidelock::log::Log;
-use tidelock::{JobId, Result, Uid};
+use tidelock::{JobId, Result};
 use tidelock_runtime::{Context, Job, KeyedOperator, State, Workers};
 use tidelock_testkit::doubles::{MemorySink, Target};
 use tidelock_testkit::harness::Row;
@@ -75,7 +75,7 @@ impl KeyedOperator for Quieten {
 async fn main() -> Result<()> {
     let target = Target::new();
     let alarms = Arc::new(Alarms::of_a_morning());
-    let rows = Arc::new(MemorySink::new(target.clone(), Uid::new("rows")?));
+    let rows = Arc::new(MemorySink::new(target.clone()));
     let log = Log::on(Arc::new(InMemory::new()), "checkpoints".into());
     let job = Job::open_on(JobConfig::new(JobId::new("alarms")?, "memory"), log).await?;
     let ended = job

@@ -95,20 +95,28 @@ async fn greet(post: &Post, hello: &Hello) -> Result<()> {
 }
 
 fn check(from: usize, own: &Hello, other: &Hello) -> Result<()> {
-    let refuse = |why: &str, own: String, other: String| {
-        let error = Error::new(ErrorKind::Config, "start", why).with_retry(tidelock::Retry::Restart);
+    let refuse = |kind, why: &str, own: String, other: String| {
+        let error = Error::new(kind, "start", why);
         Err(error.with("process", from).with("process_0", own).with("other", other))
     };
+    // Started from one build and one configuration, all agree: a restart alone does not make them.
+    let differ = ErrorKind::Config;
     if own.job != other.job {
-        return refuse("the processes run different jobs", own.job.to_string(), other.job.to_string());
+        return refuse(
+            differ,
+            "the processes run different jobs",
+            own.job.to_string(),
+            other.job.to_string(),
+        );
     }
     if own.uids != other.uids {
         let (own, other) = (format!("{:?}", own.uids), format!("{:?}", other.uids));
-        return refuse("the processes built different graphs", own, other);
+        return refuse(differ, "the processes built different graphs", own, other);
     }
     if own.restored != other.restored {
         let (own, other) = (format!("{:?}", own.restored), format!("{:?}", other.restored));
-        return refuse("the processes see different snapshots: start all of them again", own, other);
+        let why = "the processes see different snapshots: start all of them again";
+        return refuse(ErrorKind::Conflict, why, own, other);
     }
     Ok(())
 }

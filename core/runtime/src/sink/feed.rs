@@ -92,7 +92,7 @@ impl<R> SinkFeed<R> {
 
 impl<'s, R: Send + 'static> Stream<'s, R> {
     /// Writes the stream to a sink: with one writer on each worker. `uid` names its prepared writes
-    /// for ever.
+    /// for ever. A sink stands in one place of the graph: make another one for another uid.
     pub fn sink<S: Sink<Record = R>>(self, uid: &str, sink: &Arc<S>) {
         let Self { inner, graph, .. } = self;
         let uid = graph.uid(uid);
@@ -149,7 +149,7 @@ async fn open<S: Sink>(
     task: WriterTask<S::Record>,
     opening: Arc<Opening>,
 ) -> Result<()> {
-    let writer = sink.open(&opening.attempt, task.writer).await?;
+    let writer = sink.open(&opening.attempt.of_sink(&task.uid), task.writer).await?;
     shared.tasks.spawn(Some(task.uid.clone()), "write", task.run(writer));
     Ok(())
 }

@@ -181,11 +181,11 @@ impl<R: Datum> Sink for MemorySink<R> {
     type Committable = Written<R>;
     type Writer = MemoryWriter<R>;
 
-    async fn recover(&self, _: &Attempt, _: &[Pending<Written<R>>]) -> Result<()> {
+    async fn recover(&self, _: &SinkAttempt, _: &[Pending<Written<R>>]) -> Result<()> {
         Ok(())
     }
 
-    async fn open(&self, _: &Attempt, _: WriterId) -> Result<MemoryWriter<R>> {
+    async fn open(&self, _: &SinkAttempt, _: WriterId) -> Result<MemoryWriter<R>> {
         Ok(MemoryWriter { records: Vec::new(), taken: 0, places: self.places, fail: self.fail_at_write })
     }
 

@@ -74,12 +74,11 @@ impl SplitReader for RangeReader {
 /// Lines in files: hidden by a dot until they are committed by a rename.
 pub(crate) struct LinesSink {
     folder: PathBuf,
-    uid: Uid,
 }
 
 impl LinesSink {
-    pub(crate) fn new(folder: PathBuf, uid: Uid) -> Self {
-        Self { folder, uid }
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
     }
 }
 
@@ -116,7 +115,7 @@ impl Sink for LinesSink {
     type Committable = HiddenFile;
     type Writer = LinesWriter;
 
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<HiddenFile>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<HiddenFile>]) -> Result<()> {
         std::fs::create_dir_all(&self.folder).map_err(io)?;
         for file in std::fs::read_dir(&self.folder).map_err(io)? {
             let path = file.map_err(io)?.path();
@@ -124,8 +123,7 @@ impl Sink for LinesSink {
             let Some((target, epoch)) = name.strip_prefix('.').and_then(|name| name.rsplit_once('-')) else {
                 continue;
             };
-            let leftover =
-                TargetName::parse(target).is_some_and(|name| name.is_leftover_for(attempt, &self.uid));
+            let leftover = TargetName::parse(target).is_some_and(|name| name.is_leftover_for(attempt));
             let listed = pending.iter().any(|pending| pending.committable.0 == format!("{target}-{epoch}"));
             if leftover && !listed {
                 std::fs::remove_file(&path).map_err(io)?;
@@ -134,8 +132,8 @@ impl Sink for LinesSink {
         Ok(())
     }
 
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<LinesWriter> {
-        let name = attempt.target_name(&self.uid, writer);
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<LinesWriter> {
+        let name = attempt.target_name(writer);
         Ok(LinesWriter { folder: self.folder.clone(), name, lines: String::new() })
     }
 

@@ -90,6 +90,7 @@ impl Coordinator {
     /// # Errors
     /// Whatever ended the attempt; its [`Retry`](crate::Retry) says whether starting again helps.
     pub async fn run(self) -> Result<Ended> {
+        self.graph.check()?;
         run::Running::new(self).run().await
     }
 }

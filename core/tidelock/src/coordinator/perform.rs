@@ -80,7 +80,7 @@ impl Running {
             let states = self.bodies(&uid, listed);
             self.progress.send_modify(|progress| progress.recovered += states.len() as u64);
             let control = Arc::clone(&self.graph.sinks[&uid]);
-            let (log, attempt, seed) = (self.log.clone(), attempt.clone(), self.seed());
+            let (log, attempt, seed) = (self.log.clone(), attempt.of_sink(&uid), self.seed());
             self.work.push(Box::pin(work::recover(log, index, control, attempt, states, seed)));
         }
     }
@@ -91,9 +91,10 @@ impl Running {
         if let Some(attempt) = self.attempt.clone()
             && self.machine.is_running()
         {
-            let sinks = self.graph.sinks.values().map(Arc::clone).collect();
+            let sinks = self.graph.sinks.iter();
+            let sinks = sinks.map(|(uid, control)| (attempt.of_sink(uid), Arc::clone(control))).collect();
             let seed = self.seed();
-            self.work.push(Box::pin(work::sweep(sinks, attempt, seed)));
+            self.work.push(Box::pin(work::sweep(sinks, seed)));
         }
     }
 

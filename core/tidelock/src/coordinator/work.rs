@@ -18,8 +18,8 @@ use crate::log::{
 use crate::protocol::{SinkIndex, Token};
 use crate::retry::{Tried, retry};
 use crate::{
-    Attempt, Committed, Discovery, Epoch, Error, ErrorKind, Known, Pending, Position, Result, SinkControl,
-    SourceControl, Stored, StoredSplit, Uid,
+    Committed, Discovery, Epoch, Error, ErrorKind, Known, Pending, Position, Result, SinkAttempt,
+    SinkControl, SourceControl, Stored, StoredSplit, Uid,
 };
 
 /// A create without an answer for so long is taken as unknown, and read back.
@@ -142,7 +142,7 @@ pub(super) async fn recover(
     log: Log,
     sink: SinkIndex,
     control: Arc<dyn SinkControl>,
-    attempt: Attempt,
+    attempt: SinkAttempt,
     states: Vec<PendingState>,
     seed: u64,
 ) -> Done {
@@ -154,9 +154,9 @@ pub(super) async fn recover(
 }
 
 /// The sweep of leftovers that is repeated while the job runs (I6): nothing of theirs is pending.
-pub(super) async fn sweep(sinks: Vec<Arc<dyn SinkControl>>, attempt: Attempt, seed: u64) -> Done {
+pub(super) async fn sweep(sinks: Vec<(SinkAttempt, Arc<dyn SinkControl>)>, seed: u64) -> Done {
     let result = async {
-        for control in sinks {
+        for (attempt, control) in sinks {
             retry("sweep", seed, || control.recover(&attempt, Vec::new())).await.result?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidelock::{Result, Uid};
+use tidelock::Result;
 use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
@@ -30,6 +30,6 @@ pub(crate) fn flights(options: &Options, pace: Arc<Pace>) -> Result<Flights> {
 /// Writes rows into a folder, as lines of JSON.
 pub(crate) fn rows(out: &str) -> Result<Rows> {
     let writing = FilesSinkConfig::new(out, SinkFormat::JsonLines);
-    let sink: Arc<FilesSink<Row>> = Arc::new(FilesSink::new(Uid::new("rows")?, writing)?);
+    let sink: Arc<FilesSink<Row>> = Arc::new(FilesSink::new(writing)?);
     Ok(Box::new(move |rows| rows.sink("rows", &sink)))
 }

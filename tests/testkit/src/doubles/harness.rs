@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use tidelock::{Result, TargetName, Uid};
+use tidelock::{Result, TargetName};
 
 use super::{BATCH_RECORDS_MAX, Feed, MemorySink, MemorySource, SinkDefect, SourceDefect, Target};
 use crate::harness::{
@@ -30,10 +30,10 @@ impl MemorySinkHarness {
 impl SinkHarness for MemorySinkHarness {
     type Sink = MemorySink;
 
-    async fn sink(&self, uid: &Uid) -> Result<MemorySink> {
+    async fn sink(&self) -> Result<MemorySink> {
         Ok(match self.defect {
-            None => MemorySink::new(self.target.clone(), uid.clone()),
-            Some(defect) => MemorySink::broken(self.target.clone(), uid.clone(), defect),
+            None => MemorySink::new(self.target.clone()),
+            Some(defect) => MemorySink::broken(self.target.clone(), defect),
         })
     }
 

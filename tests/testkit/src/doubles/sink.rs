@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tidelock::{
-    Attempt, CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Pending, Position, Prepared,
-    Result, Retry, Sink, SinkWriter, TargetName, Uid, Versioned, WriterId, unknown_version,
+    CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Pending, Position, Prepared, Result,
+    Retry, Sink, SinkAttempt, SinkWriter, TargetName, Versioned, WriterId, unknown_version,
 };
 use tokio::task::yield_now;
 
@@ -47,7 +47,6 @@ impl Committable for MemoryCommittable {}
 #[derive(Debug)]
 pub struct MemorySink {
     target: Target,
-    uid: Uid,
     defect: Option<D>,
     /// What this process remembers; a correct sink never asks.
     memory: Arc<Mutex<Memory>>,
@@ -62,13 +61,13 @@ struct Memory {
 
 impl MemorySink {
     /// A correct sink.
-    pub fn new(target: Target, uid: Uid) -> Self {
-        Self { target, uid, defect: None, memory: Arc::default() }
+    pub fn new(target: Target) -> Self {
+        Self { target, defect: None, memory: Arc::default() }
     }
 
     /// A sink that is broken in one way.
-    pub fn broken(target: Target, uid: Uid, defect: D) -> Self {
-        Self { defect: Some(defect), ..Self::new(target, uid) }
+    pub fn broken(target: Target, defect: D) -> Self {
+        Self { defect: Some(defect), ..Self::new(target) }
     }
 
     fn has(&self, defect: D) -> bool {
@@ -80,8 +79,8 @@ impl MemorySink {
     }
 
     /// Whether recovery of `attempt` may abort what `owner` left.
-    fn is_leftover(&self, owner: &TargetName, attempt: &Attempt) -> bool {
-        let ours = owner.job == attempt.job && owner.uid == self.uid;
+    fn is_leftover(&self, owner: &TargetName, attempt: &SinkAttempt) -> bool {
+        let ours = owner.job == attempt.job && owner.uid == attempt.uid;
         match self.defect {
             Some(D::ComparesPrefixes) => {
                 owner.attempt < attempt.number
@@ -89,14 +88,14 @@ impl MemorySink {
             }
             Some(D::SweepsOwn) => ours && owner.attempt <= attempt.number,
             Some(D::SweepsNewer) => ours && owner.attempt != attempt.number,
-            Some(D::SweepsOwnWritersOnly) => owner.is_leftover_for(attempt, &self.uid) && owner.writer.0 == 0,
+            Some(D::SweepsOwnWritersOnly) => owner.is_leftover_for(attempt) && owner.writer.0 == 0,
             Some(D::NeverSweeps) => false,
             Some(D::SweepsOnce) if self.memory().recovered.is_some() => false,
-            _ => owner.is_leftover_for(attempt, &self.uid),
+            _ => owner.is_leftover_for(attempt),
         }
     }
 
-    fn sweep(&self, state: &mut State, attempt: &Attempt, pending: &[Pending<MemoryCommittable>]) {
+    fn sweep(&self, state: &mut State, attempt: &SinkAttempt, pending: &[Pending<MemoryCommittable>]) {
         let looked_at =
             if self.has(D::KeepsFirstPendingOnly) { &pending[..pending.len().min(1)] } else { pending };
         let listed: BTreeSet<&TransactionId> =
@@ -118,9 +117,9 @@ impl MemorySink {
     }
 
     /// Whether an older attempt of this job and sink has committed something.
-    fn is_restart(&self, state: &State, attempt: &Attempt) -> bool {
+    fn is_restart(&self, state: &State, attempt: &SinkAttempt) -> bool {
         state.transactions.iter().any(|(id, transaction)| {
-            transaction.phase == Phase::Committed && id.owner.is_leftover_for(attempt, &self.uid)
+            transaction.phase == Phase::Committed && id.owner.is_leftover_for(attempt)
         })
     }
 
@@ -241,7 +240,7 @@ impl Sink for MemorySink {
     type Committable = MemoryCommittable;
     type Writer = MemoryWriter;
 
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<MemoryCommittable>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<MemoryCommittable>]) -> Result<()> {
         yield_now().await;
         let mut state = self.target.lock();
         self.sweep(&mut state, attempt, pending);
@@ -260,10 +259,10 @@ impl Sink for MemorySink {
         Ok(())
     }
 
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<MemoryWriter> {
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<MemoryWriter> {
         yield_now().await;
         let identity = if self.has(D::SharesIdentity) { WriterId(writer.0 / 2) } else { writer };
-        let owner = attempt.target_name(&self.uid, identity);
+        let owner = attempt.target_name(identity);
         if self.has(D::OpenAbortsOthers) {
             let taken = |id: &TransactionId| {
                 let TargetName { job, uid, attempt, writer } = &id.owner;

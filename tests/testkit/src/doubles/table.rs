@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use tidelock::{
-    Attempt, CommitPermit, Committed, Epoch, Error, ErrorKind, Generation, Pending, Prepared, Result, Sink,
-    SinkWriter, Uid, WriterId,
+    CommitPermit, Committed, Epoch, Error, ErrorKind, Generation, Pending, Prepared, Result, Sink,
+    SinkAttempt, SinkWriter, WriterId,
 };
 use tokio::task::yield_now;
 
@@ -100,14 +100,14 @@ impl Sink for TableSink {
     type Committable = ();
     type Writer = TableWriter;
 
-    async fn recover(&self, _attempt: &Attempt, pending: &[Pending<()>]) -> Result<()> {
+    async fn recover(&self, _attempt: &SinkAttempt, pending: &[Pending<()>]) -> Result<()> {
         if pending.is_empty() && self.defect == Some(D::RecoveryClears) {
             self.table.lock().clear();
         }
         Ok(())
     }
 
-    async fn open(&self, attempt: &Attempt, _writer: WriterId) -> Result<TableWriter> {
+    async fn open(&self, attempt: &SinkAttempt, _writer: WriterId) -> Result<TableWriter> {
         Ok(TableWriter {
             table: self.table.clone(),
             generation: attempt.generation,
@@ -180,7 +180,7 @@ impl TableHarness {
 impl SinkHarness for TableHarness {
     type Sink = TableSink;
 
-    async fn sink(&self, _uid: &Uid) -> Result<TableSink> {
+    async fn sink(&self) -> Result<TableSink> {
         Ok(TableSink { table: self.table.clone(), defect: self.defect })
     }
 

@@ -97,7 +97,7 @@ fn pipeline(client: &Client, spec: &Spec) -> Pipeline<Record, Record> {
     }
     for TableConfig { uid, table } in &spec.tables {
         let target = TableTarget::new(client.clone(), table.clone());
-        let sink = WriteAhead::new(uid.clone(), target, WriteAheadConfig::default());
+        let sink = WriteAhead::new(target, WriteAheadConfig::default());
         sinks.insert(uid.clone(), Arc::new(sink.expect("invariant: the default configuration is valid")));
     }
     Pipeline { sources, function: Arc::new(|record| vec![record]), sinks, tasks: spec.tasks }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidelock::{
-    Attempt, CommitPermit, Committed, Epoch, Error, ErrorKind, Pending, Position, Prepared, Result, Sink,
+    CommitPermit, Committed, Epoch, Error, ErrorKind, Pending, Position, Prepared, Result, Sink, SinkAttempt,
     SinkWriter, TargetName, Uid, WriterId,
 };
 
@@ -51,7 +51,7 @@ impl TopicSink {
         self.client.world.lock().double
     }
 
-    async fn sweep(&self, attempt: &Attempt, pending: &[Pending<Transaction>]) -> Result<()> {
+    async fn sweep(&self, attempt: &SinkAttempt, pending: &[Pending<Transaction>]) -> Result<()> {
         let name = self.config.topic.clone();
         let list = move |state: &mut State| {
             topic::expire(state, &name);
@@ -61,7 +61,7 @@ impl TopicSink {
         let double = self.double();
         for leftover in open {
             let ours = leftover.made_by().is_some_and(|name| {
-                name.is_leftover_for(attempt, &self.config.uid)
+                name.is_leftover_for(attempt)
                     || (double == Some(Double::SinkSweepsNewer) && name.attempt != attempt.number)
             });
             let listed = pending.iter().any(|pending| pending.committable.is(&leftover))
@@ -108,7 +108,7 @@ impl Sink for TopicSink {
     type Committable = Transaction;
     type Writer = TopicWriter;
 
-    async fn recover(&self, attempt: &Attempt, pending: &[Pending<Transaction>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<Transaction>]) -> Result<()> {
         self.sweep(attempt, pending).await?;
         for pending in pending {
             self.look(pending).await?;
@@ -116,8 +116,8 @@ impl Sink for TopicSink {
         Ok(())
     }
 
-    async fn open(&self, attempt: &Attempt, writer: WriterId) -> Result<TopicWriter> {
-        let mut name = attempt.target_name(&self.config.uid, writer);
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<TopicWriter> {
+        let mut name = attempt.target_name(writer);
         if self.double() == Some(Double::SinkNamesWithoutAttempt) {
             name.attempt = Position(0);
         }

@@ -9,7 +9,7 @@ mod topic;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidelock::{Error, ErrorKind, Result, Uid};
+use tidelock::{Error, ErrorKind, Result};
 use tidelock_kafka::{
     KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, RecordPolicy,
     Stop, Subscription,
@@ -42,7 +42,7 @@ pub(crate) async fn flights(options: &Options, topic: &Topic, pace: Arc<Pace>) -
 
 /// Writes rows to a topic. Readers with `isolation.level=read_committed` see each once.
 pub(crate) async fn rows(topic: &Topic) -> Result<Rows> {
-    let sink = sink("rows", topic, ROWS_PARTITIONS).await?;
+    let sink = sink(topic, ROWS_PARTITIONS).await?;
     let name: Arc<str> = topic.name().into();
     Ok(Box::new(move |rows| {
         let name = Arc::clone(&name);
@@ -54,7 +54,7 @@ pub(crate) async fn rows(topic: &Topic) -> Result<Rows> {
 /// and a key is in one partition: so in each partition flights are in the order of their files.
 pub(crate) async fn load(topic: &Topic, data: &str, pace: Arc<Pace>) -> Result<Flow> {
     let flights = files::source(data, pace)?;
-    let sink = sink("loaded", topic, FLIGHTS_PARTITIONS).await?;
+    let sink = sink(topic, FLIGHTS_PARTITIONS).await?;
     let name: Arc<str> = topic.name().into();
     Ok(Box::new(move |graph| {
         let name = Arc::clone(&name);
@@ -63,9 +63,9 @@ pub(crate) async fn load(topic: &Topic, data: &str, pace: Arc<Pace>) -> Result<F
     }))
 }
 
-async fn sink(uid: &str, topic: &Topic, partitions: i32) -> Result<Arc<KafkaSink>> {
+async fn sink(topic: &Topic, partitions: i32) -> Result<Arc<KafkaSink>> {
     create::if_missing(topic, partitions).await?;
-    Ok(Arc::new(KafkaSink::connect(Uid::new(uid)?, KafkaSinkConfig::new(topic.properties())).await?))
+    Ok(Arc::new(KafkaSink::connect(KafkaSinkConfig::new(topic.properties())).await?))
 }
 
 fn record(topic: &Arc<str>, key: &str, value: &impl Serialize) -> Result<ProducerRecord> {

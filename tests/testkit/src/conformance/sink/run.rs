@@ -1,8 +1,8 @@
 //! One attempt of a job with nothing but a sink, driven step by step.
 
 use tidelock::{
-    Attempt, CommitPermit, Committed, Epoch, ErrorKind, Generation, JobId, Pending, Position, Prepared,
-    Retry, Sink, SinkWriter, Stored, Uid, WriterId,
+    CommitPermit, Committed, Epoch, ErrorKind, Generation, JobId, Pending, Position, Prepared, Retry, Sink,
+    SinkAttempt, SinkWriter, Stored, Uid, WriterId,
 };
 
 use crate::check::{CheckFailure, Checked, ensure, must, patient};
@@ -36,16 +36,20 @@ impl Owner {
         Self::new("conform", "out")
     }
 
-    fn attempt(&self, number: u64) -> Attempt {
-        Attempt { job: self.job.clone(), number: Position(number), generation: Generation(1) }
+    /// An attempt of this owner on the harness's target.
+    fn attempt<H: SinkHarness>(&self, harness: &H, number: u64) -> Checked<SinkAttempt> {
+        let suffix = harness.facets().uid_suffix.unwrap_or_default();
+        let uid = Uid::new(format!("{}{suffix}", self.uid));
+        let uid = uid.map_err(|error| CheckFailure::because("the harness's suffix makes no uid", error))?;
+        let (job, number) = (self.job.clone(), Position(number));
+        Ok(SinkAttempt { job, uid, number, generation: Generation(1) })
     }
 }
 
 /// An attempt with its sink and its writers.
 pub(super) struct Run<'h, H: SinkHarness> {
     pub(super) harness: &'h H,
-    pub(super) owner: Owner,
-    pub(super) attempt: Attempt,
+    pub(super) attempt: SinkAttempt,
     pub(super) sink: SinkOf<H>,
     writers: Vec<(WriterId, <SinkOf<H> as Sink>::Writer)>,
 }
@@ -57,9 +61,9 @@ impl<'h, H: SinkHarness> Run<'h, H> {
     }
 
     pub(super) async fn boot_as(harness: &'h H, owner: Owner, number: u64) -> Checked<Self> {
-        let sink = must("making a sink", harness.sink(&owner.uid)).await?;
-        let attempt = owner.attempt(number);
-        Ok(Self { harness, owner, attempt, sink, writers: Vec::new() })
+        let sink = must("making a sink", harness.sink()).await?;
+        let attempt = owner.attempt(harness, number)?;
+        Ok(Self { harness, attempt, sink, writers: Vec::new() })
     }
 
     /// A fresh process that recovered with nothing pending and opened `writers`.
@@ -215,8 +219,8 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         epoch: u64,
         pending: &[PendingOf<H>],
     ) -> Checked<tidelock::Result<Committed>> {
-        let permit =
-            CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(self.owner.uid.clone(), Epoch(epoch));
+        let uid = self.attempt.uid.clone();
+        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid, Epoch(epoch));
         patient("commit", self.sink.commit(&permit, pending.to_vec())).await
     }
 
