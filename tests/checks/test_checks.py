@@ -7,6 +7,7 @@ import unittest
 import house
 import links
 import oldest_rust
+import packages
 
 
 def project(pages):
@@ -41,6 +42,17 @@ class Links(unittest.TestCase):
 
     def test_a_page_of_the_docs_that_nothing_links_is_found(self):
         self.assertEqual(wrong_links({"docs/lost.md": "# Lost\n"}), ["docs/lost.md: no page links to it"])
+
+
+class Packages(unittest.TestCase):
+    GOOD = {"name": "a", "description": "d", "license": "l", "repository": "r", "readme": "README.md"}
+
+    def test_a_complete_package_passes(self):
+        self.assertEqual(list(packages.check([self.GOOD], lambda _: ["LICENSE", "README.md", "src/lib.rs"])), [])
+
+    def test_a_missing_field_and_a_missing_file_are_found(self):
+        wrong = list(packages.check([{**self.GOOD, "description": None}], lambda _: ["README.md"]))
+        self.assertEqual(wrong, ["a: its manifest has no `description`", "a: its archive has no LICENSE"])
 
 
 class House(unittest.TestCase):

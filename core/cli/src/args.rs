@@ -35,6 +35,18 @@ pub(crate) enum Command {
     Snapshots(Snapshots),
 
     Restore(Restore),
+
+    /// Prints a script that completes this command in a shell.
+    #[command(after_help = "\
+Examples:
+  source <(tidelock completions bash)                                   for this shell
+  tidelock completions bash > /etc/bash_completion.d/tidelock           for every shell
+  tidelock completions zsh > /usr/local/share/zsh/site-functions/_tidelock
+  tidelock completions fish > ~/.config/fish/completions/tidelock.fish")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +63,9 @@ Example:
     List {
         /// A log or a savepoint.
         url: String,
+        /// Print the names of the uids that have state, not their number.
+        #[arg(long)]
+        uids: bool,
     },
 
     /// Shows what is in a snapshot: split positions, operator state, pending committables.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
+use crate::place;
+use crate::print::{self, Column};
 use crate::view::{Detail, Splits};
-use crate::{place, print};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -109,5 +110,5 @@ fn print_report(report: &Report) {
     let rows = report.changes.iter().map(|change| {
         vec![change.uid.clone(), change.what.clone(), text(&change.before), text(&change.after)]
     });
-    print::table(&["UID", "WHAT", "BEFORE", "AFTER"], &[], rows.collect());
+    print::table(&["UID", "WHAT", "BEFORE", "AFTER"].map(Column::text), rows.collect());
 }

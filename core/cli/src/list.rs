@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use tidelock::log::{Entry, EntryHead, SettledBy, fences, settled_by};
-use tidelock::{Error, Position};
+use tidelock::{Error, Position, Uid};
 
 use crate::failure::{Failure, Outcome};
 use crate::place::{self, Place};
-use crate::print;
+use crate::print::{self, Column};
 use crate::view::Summary;
 
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ enum Settled {
     NoState,
 }
 
-pub(crate) async fn run(url: &str, json: bool) -> Outcome {
+pub(crate) async fn run(url: &str, uids: bool, json: bool) -> Outcome {
     let (listing, errors) = match place::open(url).await? {
         Place::Savepoint(snapshot) => {
             let summary = Summary::of(snapshot.entry());
@@ -66,7 +66,7 @@ pub(crate) async fn run(url: &str, json: bool) -> Outcome {
     if json {
         print::json(&listing)?;
     } else {
-        print_lines(&listing.entries);
+        print_lines(&listing.entries, uids);
     }
     match errors.is_empty() {
         true => Ok(()),
@@ -127,7 +127,11 @@ fn settled(entry: &Entry, entries: &BTreeMap<Position, Entry>) -> Settled {
     Settled::NotYet
 }
 
-fn print_lines(lines: &[Line]) {
+fn names(uids: &[Uid]) -> String {
+    uids.iter().map(Uid::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn print_lines(lines: &[Line], uids: bool) {
     let rows = lines.iter().map(|line| {
         let Line { summary, settled, newest, fence } = line;
         let pending = match settled {
@@ -158,14 +162,23 @@ fn print_lines(lines: &[Line]) {
             summary.attempt.to_string(),
             print::age(summary.created_at),
             print::bytes(summary.state_bytes),
-            summary.uids.len().to_string(),
+            if uids { names(&summary.uids) } else { summary.uids.len().to_string() },
             pending,
             notes.join(", "),
         ]
     });
-    print::table(
-        &["POSITION", "KIND", "EPOCH", "LINEAGE", "ATTEMPT", "AGE", "SIZE", "UIDS", "PENDING", "NOTE"],
-        &["POSITION", "EPOCH", "LINEAGE", "ATTEMPT", "AGE", "SIZE", "UIDS"],
-        rows.collect(),
-    );
+    // Who lost something looks for an epoch and whether it can be restored; the rest can wait for a wider terminal.
+    let columns = [
+        Column::number("POSITION"),
+        Column::text("KIND"),
+        Column::number("EPOCH"),
+        Column::number("LINEAGE").dispensable(2),
+        Column::number("ATTEMPT").dispensable(1),
+        Column::number("AGE"),
+        Column::number("SIZE").dispensable(3),
+        if uids { Column::text("UIDS") } else { Column::number("UIDS").dispensable(0) },
+        Column::text("PENDING"),
+        Column::text("NOTE"),
+    ];
+    print::table(&columns, rows.collect());
 }

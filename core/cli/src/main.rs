@@ -19,7 +19,7 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Args, Command, Snapshots};
 use failure::Outcome;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Outcome {
     let json = args.json;
     match args.command {
-        Command::Snapshots(Snapshots::List { url }) => list::run(&url, json).await,
+        Command::Snapshots(Snapshots::List { url, uids }) => list::run(&url, uids, json).await,
         Command::Snapshots(Snapshots::Show { url }) => show::run(&url, json).await,
         Command::Snapshots(Snapshots::Verify { url }) => verify::run(&url, json).await,
         Command::Snapshots(Snapshots::Diff { before, after }) => diff::run(&before, &after, json).await,
@@ -51,5 +51,9 @@ async fn run(args: Args) -> Outcome {
         Command::Snapshots(Snapshots::Delete { urls, yes }) => delete::run(&urls, yes, json).await,
         Command::Snapshots(Snapshots::Abandon(request)) => abandon::run(request, json).await,
         Command::Restore(request) => restore::run(request, json).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "tidelock", &mut std::io::stdout());
+            Ok(())
+        }
     }
 }

@@ -10,7 +10,7 @@ use tidelock::restore::{GraphUids, Placement, place_state};
 use crate::args::Restore;
 use crate::failure::{Failure, Outcome};
 use crate::place::{self, Place};
-use crate::print;
+use crate::print::{self, Column};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -112,5 +112,5 @@ fn print_report(report: &Report, state: &State) {
     ] {
         rows.extend(uids.iter().map(|uid| vec![uid.to_string(), role(uid), becomes.to_owned()]));
     }
-    print::table(&["UID", "STATE OF A", "WHAT BECOMES OF IT"], &[], rows);
+    print::table(&["UID", "STATE OF A", "WHAT BECOMES OF IT"].map(Column::text), rows);
 }

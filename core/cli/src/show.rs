@@ -1,8 +1,9 @@
 //! `tidelock snapshots show`
 
 use crate::failure::{Failure, Outcome};
+use crate::place;
+use crate::print::{self, Column};
 use crate::view::{Detail, Splits, print_committables};
-use crate::{place, print};
 
 pub(crate) async fn run(url: &str, json: bool) -> Outcome {
     let held = place::entry(url).await?;
@@ -73,7 +74,13 @@ fn print_sources(detail: &Detail) {
             }
         }
     }
-    print::table(&["SOURCE", "SPLIT", "POSITION", "WATERMARK (ms)"], &["WATERMARK (ms)"], rows);
+    let columns = [
+        Column::text("SOURCE"),
+        Column::text("SPLIT"),
+        Column::text("POSITION"),
+        Column::number("WATERMARK (ms)").dispensable(0),
+    ];
+    print::table(&columns, rows);
 }
 
 fn print_operators(detail: &Detail) {
@@ -93,5 +100,12 @@ fn print_operators(detail: &Detail) {
             ]);
         }
     }
-    print::table(&["OPERATOR", "PART", "SEGMENTS", "CHUNKS", "SIZE"], &["SEGMENTS", "CHUNKS", "SIZE"], rows);
+    let columns = [
+        Column::text("OPERATOR"),
+        Column::text("PART"),
+        Column::number("SEGMENTS").dispensable(0),
+        Column::number("CHUNKS").dispensable(1),
+        Column::number("SIZE"),
+    ];
+    print::table(&columns, rows);
 }

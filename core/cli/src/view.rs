@@ -8,7 +8,7 @@ use tidelock::log::{Entry, EntryKind, Log, PendingState, State};
 use tidelock::restore::read_splits;
 use tidelock::{Segment, SplitState, Uid};
 
-use crate::print;
+use crate::print::{self, Column};
 
 /// One line of a list.
 #[derive(Debug, Serialize)]
@@ -209,9 +209,12 @@ pub(crate) fn print_committables(title: &str, sinks: &BTreeMap<Uid, Vec<Committa
             ]);
         }
     }
-    print::table(
-        &["SINK", "EPOCH", "ATTEMPT", "WRITER", "COMMITTABLE"],
-        &["EPOCH", "ATTEMPT", "WRITER"],
-        rows,
-    );
+    let columns = [
+        Column::text("SINK"),
+        Column::number("EPOCH"),
+        Column::number("ATTEMPT").dispensable(1),
+        Column::number("WRITER").dispensable(0),
+        Column::text("COMMITTABLE"),
+    ];
+    print::table(&columns, rows);
 }

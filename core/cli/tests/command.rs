@@ -222,3 +222,18 @@ fn exit_codes_tell_no_from_wrong_usage_and_from_not_known() {
         world.ok(command);
     }
 }
+
+#[test]
+fn list_names_the_uids_where_asked() {
+    let world = World::new();
+    assert!(world.ok(&["snapshots", "list", &world.log, "--uids"]).contains("in count out"));
+    assert!(!world.ok(&["snapshots", "list", &world.log]).contains("in count out"));
+}
+
+#[test]
+fn completions_know_every_command() {
+    let script = World::new().ok(&["completions", "bash"]);
+    for command in ["snapshots", "abandon", "restore", "--dry-run", "completions"] {
+        assert!(script.contains(command), "{command}");
+    }
+}

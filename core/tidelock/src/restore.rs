@@ -85,6 +85,11 @@ pub fn place_state(state: &State, graph: &GraphUids, allow_dropped: &BTreeSet<Ui
     if !names(false).is_empty() {
         error = error.with("state_without_place", names(false));
     }
+    // A uid that was renamed is in both lists: whoever reads this sees which one it became.
+    if !placement.fresh.is_empty() {
+        let fresh: Vec<&str> = placement.fresh.iter().map(Uid::as_str).collect();
+        error = error.with("new_in_the_graph", fresh.join(" "));
+    }
     if !names(true).is_empty() {
         error = error.with("prepared_data_without_place", names(true));
     }
@@ -156,7 +161,7 @@ mod tests {
     fn a_uid_that_is_something_else_now_is_no_place() {
         let sinks = GraphUids { sinks: uids(&["in"]), ..GraphUids::default() };
         let error = place_state(&state(&["in"], &[]), &sinks, &uids(&[])).unwrap_err();
-        assert!(error.to_string().contains("state_without_place=in]"), "{error}");
+        assert!(error.to_string().contains("state_without_place=in, new_in_the_graph=in]"), "{error}");
         let placement = place_state(&state(&["in"], &[]), &sinks, &uids(&["in"])).unwrap();
         assert_eq!((placement.dropped, placement.fresh), (uids(&["in"]), uids(&["in"])));
     }
@@ -164,7 +169,7 @@ mod tests {
     #[test]
     fn state_without_a_place_is_named() {
         let error = place_state(&state(&["in"], &[]), &graph(&["input"]), &uids(&[])).unwrap_err();
-        assert!(error.to_string().contains("state_without_place=in]"), "{error}");
+        assert!(error.to_string().contains("state_without_place=in, new_in_the_graph=input]"), "{error}");
     }
 
     #[test]

@@ -110,6 +110,17 @@ fn a_fork_goes_on_by_itself_and_the_first_job_is_not_disturbed() {
 }
 
 #[test]
+fn a_folder_that_is_taken_is_refused_before_anything_is_read() {
+    let world = World::new();
+    std::fs::create_dir(world.path("taken")).expect("a folder");
+    std::fs::write(world.path("taken/letter"), "dear").expect("a file");
+    let mut job = world.start(&["--savepoint", &path(&world, "taken")]);
+    let ended = job.ended();
+    ended.assert_error(1, &["not empty", "choose a new name"]);
+    assert_eq!(ended.flights, 0);
+}
+
+#[test]
 fn a_fork_into_the_first_jobs_log_is_refused() {
     let world = World::new();
     let savepoint = path(&world, "savepoint");

@@ -75,6 +75,19 @@ impl Snapshot {
         Ok(Self { from, entry, state })
     }
 
+    /// Says whether a savepoint could be written to `url` now: for a job that will take one when it stops, and
+    /// should not learn only then that the folder is taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a folder that is not empty or a place that cannot be a log's.
+    pub async fn check_free(url: &str) -> Result<()> {
+        match Log::look(url).await {
+            Ok(place) => place.check_empty().await,
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Its name.
     pub fn id(&self) -> SnapshotId {
         self.entry.snapshot_id()

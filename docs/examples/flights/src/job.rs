@@ -27,6 +27,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let reporter = Reporter::new(options.report);
     let rate = options.rate.unwrap_or(if options.load.is_some() { 0 } else { RATE });
     let flow = flow::of(options, &places, Pace::new(rate, reporter.on_read())).await?;
+    check_savepoint(options, &reporter).await?;
     let job = Job::open(config(options, &places)).await?;
     let restored = job.restored().cloned();
     let beginning = beginning(options, restored.as_ref()).await;
@@ -63,6 +64,23 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         return reporter.nothing_left(&places);
     }
     reporter.end(&places, &handle, &ended, restored.as_ref())
+}
+
+/// Refuses a folder for the savepoint that is taken: now, and not when the job was stopped and cannot leave it there. A
+/// savepoint that the job itself left there is no reason not to start again.
+async fn check_savepoint(options: &Options, reporter: &Reporter) -> Result<()> {
+    let Some(url) = &options.savepoint else { return Ok(()) };
+    let Err(taken) = Snapshot::check_free(url).await else { return Ok(()) };
+    match Snapshot::load(url).await {
+        Ok(snapshot) if snapshot.id().job == options.job_id() => {
+            let line = format!(
+                "warning: {url} has a savepoint of this job already: the next one needs another folder"
+            );
+            reporter.note("warning", &line);
+            Ok(())
+        }
+        _ => Err(taken),
+    }
 }
 
 fn config(options: &Options, places: &Places) -> JobConfig {

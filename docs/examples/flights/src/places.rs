@@ -1,5 +1,6 @@
 //! Where a run reads and writes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -65,13 +66,32 @@ impl Places {
         self.to.as_ref().map_or_else(|| self.out.clone(), Topic::to_string)
     }
 
-    /// How many rows a reader of the folder sees. Those of a topic are not counted: that would be
+    /// The rows that a reader of the folder sees. Those of a topic are not counted: that would be
     /// another program.
-    pub(crate) fn rows_visible(&self) -> Result<Option<usize>> {
+    pub(crate) fn rows_visible(&self) -> Result<Option<RowsVisible>> {
         match self.to {
             Some(_) => Ok(None),
-            None => Ok(Some(answer::visible(Path::new(&self.out))?.len())),
+            None => {
+                let rows = answer::visible(Path::new(&self.out))?;
+                let different = rows.iter().collect::<BTreeSet<_>>().len();
+                Ok(Some(RowsVisible { all: rows.len(), different }))
+            }
         }
+    }
+}
+
+/// What a reader of the folder sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowsVisible {
+    pub(crate) all: usize,
+    /// A rollback writes again what became visible after its snapshot: those rows are there once more.
+    pub(crate) different: usize,
+}
+
+impl RowsVisible {
+    /// Whether each is there once.
+    pub(crate) fn each_once(self) -> bool {
+        self.all == self.different
     }
 }
 
@@ -96,5 +116,30 @@ pub(crate) fn start_from_nothing(folder: &str, ours: bool) -> Result<()> {
             "a run with --crash starts from nothing: give it empty folders",
         )
         .with("folder", folder)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn rows_that_a_rollback_wrote_again_are_not_taken_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |flights: u8| {
+            format!(
+                r#"{{"origin":"EWR","window_start":"2013-01-01T10:00:00Z","flights":{flights},"cancelled":0,"dep_delay_min":0,"seats":0,"airlines":1}}"#
+            )
+        };
+        std::fs::write(folder.path().join("before"), format!("{}\n{}\n", row(1), row(2))).unwrap();
+        let options = Options::parse_from(["flights", "--out", folder.path().to_str().unwrap()]);
+        let places = Places::of(&options);
+        assert!(places.rows_visible().unwrap().unwrap().each_once());
+        std::fs::write(folder.path().join("after"), format!("{}\n", row(2))).unwrap();
+        let visible = places.rows_visible().unwrap().unwrap();
+        assert_eq!(visible, RowsVisible { all: 3, different: 2 });
+        assert!(!visible.each_once());
     }
 }

@@ -16,7 +16,7 @@ use tidelock::{Epoch, Result};
 use tidelock_runtime::Handle;
 
 use crate::options::{Options, Report};
-use crate::places::Places;
+use crate::places::{Places, RowsVisible};
 
 /// Writes a line to standard output. Nobody may listen any more; the job goes on.
 pub(crate) fn write_line(line: Arguments<'_>) {
@@ -61,7 +61,7 @@ impl Reporter {
             how => how,
         };
         let line = if how == Report::Live { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
             line.set_style(style);
         }
         Self { how, line, read: Arc::default() }
@@ -166,7 +166,8 @@ impl Reporter {
     fn status(&self, progress: &Progress, rows: u64) -> String {
         let (flights, rows) = (HumanCount(self.read()), HumanCount(rows));
         let (epoch, phases) = (progress.epoch, phases(progress));
-        format!("{flights} flights, {rows} rows; checkpoint of epoch {epoch}: {phases}")
+        // A live line that is wider than the terminal would be broken in the middle of a word.
+        format!("{flights} flights, {rows} rows; epoch {epoch}: {phases}")
     }
 
     /// There was nothing to do.
@@ -177,8 +178,10 @@ impl Reporter {
             return Ok(());
         }
         let Places { checkpoints, out, .. } = places;
-        if let Some(rows) = places.rows_visible()? {
+        if let Some(visible) = places.rows_visible()? {
+            let rows = visible.different;
             say!("There is nothing left to do: every flight was counted, and {rows} rows are visible.");
+            tell_of_doubles(visible, places);
             say!("To start over, remove both folders:  rm -r {checkpoints} {out}");
         } else {
             say!("There is nothing left to do: everything was read, and is in {}.", places.output());
@@ -214,8 +217,9 @@ impl Reporter {
         table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
         table.add_row(["flights read in this run".to_owned(), HumanCount(self.read()).to_string()]);
         table.add_row([format!("{} written in this run", places.writes), HumanCount(rows).to_string()]);
-        if let Some(visible) = places.rows_visible()? {
-            table.add_row(["rows visible in all".to_owned(), HumanCount(visible as u64).to_string()]);
+        let visible = places.rows_visible()?;
+        if let Some(visible) = visible {
+            table.add_row(["rows visible in all".to_owned(), HumanCount(visible.all as u64).to_string()]);
         }
         table.add_row(["checkpoints in this run".to_owned(), HumanCount(progress.checkpoints).to_string()]);
         table.add_row(["the last one took".to_owned(), phases(&progress)]);
@@ -224,11 +228,17 @@ impl Reporter {
         table.add_row(["last snapshot".to_owned(), ended.snapshot.to_string()]);
         say!("{table}");
         match ended.closed {
-            Closed::Finished => say!("The end of the data: all {} are written, each once.", places.writes),
+            Closed::Finished if visible.is_none_or(RowsVisible::each_once) => {
+                say!("The end of the data: all {} are written, each once.", places.writes)
+            }
+            Closed::Finished => say!("The end of the data: all {} are written.", places.writes),
             Closed::Stopped => {
                 say!("Stopped, with everything committed. Start it again to go on from there.")
             }
             Closed::Cancelled => say!("Ended at once. Start it again to go on from the last checkpoint."),
+        }
+        if let Some(visible) = visible {
+            tell_of_doubles(visible, places);
         }
         say!("Look at the snapshots:  tidelock snapshots list {}", places.checkpoints);
         say!("  (from here: cargo run --release -p tidelock-cli -- snapshots list {})", places.checkpoints);
@@ -251,11 +261,23 @@ impl Drop for Reporter {
     }
 }
 
+/// Rows that are there more than once, where a rollback wrote some again.
+fn tell_of_doubles(visible: RowsVisible, places: &Places) {
+    if !visible.each_once() {
+        let RowsVisible { all, different } = visible;
+        say!(
+            "{different} rows are different ones; the other {} were there before a rollback, which",
+            all - different
+        );
+        say!("wrote them again. Remove the files of the attempts after its snapshot from {}.", places.out);
+    }
+}
+
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn phases(progress: &Progress) -> String {
     let [prepare, append, commit] = [progress.prepare, progress.append, progress.commit].map(ms);
-    format!("prepare {prepare:.2} ms, append {append:.2} ms, commit {commit:.2} ms")
+    format!("prepare {prepare:.1}, append {append:.1}, commit {commit:.1} ms")
 }
