@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+// A time as people write it in a configuration: "100ms", "2h 30m", or ISO 8601.
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Closed, Entry, EntryKind, Log, RequestId, Snapshot, SnapshotId, State};
@@ -18,10 +20,13 @@ use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid};
 #[non_exhaustive]
 pub struct Settings {
     /// Time between the beginnings of two checkpoints. Default 1 s.
+    #[serde(with = "friendly")]
     pub interval: Duration,
     /// Time between the end of a checkpoint and the beginning of the next one, at least. Default 0.
+    #[serde(with = "friendly")]
     pub pause_min: Duration,
     /// A checkpoint that is not durable after this time is given up. Default 10 min.
+    #[serde(with = "friendly")]
     pub timeout: Duration,
     /// How many checkpoints in a row may be given up or fail to be stored before the attempt ends.
     /// Default 3.
@@ -97,13 +102,13 @@ pub struct JobConfig {
     pub allow_dropped_state: BTreeSet<Uid>,
     /// What must remain of a committable's life when its entry is appended: the time that the append
     /// and the commit may take. Default 10 s.
-    #[serde(default = "default_commit_margin")]
+    #[serde(default = "default_commit_margin", with = "friendly")]
     pub commit_margin: Duration,
     /// How often new splits are looked for. Default 10 s.
-    #[serde(default = "default_discovery_interval")]
+    #[serde(default = "default_discovery_interval", with = "friendly")]
     pub discovery_interval: Duration,
     /// How often leftovers of older attempts are swept again. Default 60 s.
-    #[serde(default = "default_sweep_interval")]
+    #[serde(default = "default_sweep_interval", with = "friendly")]
     pub sweep_interval: Duration,
 }
 

@@ -55,6 +55,8 @@
 pub mod documentation {
     #[doc = include_str!("../../../docs/checkpoints-and-savepoints.md")]
     pub mod checkpoints_and_savepoints {}
+    #[doc = include_str!("../../../docs/configuring.md")]
+    pub mod configuring {}
 }
 
 pub mod coordinator;
