@@ -2,6 +2,7 @@
 //! client is in `control/fault.rs`.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaConfRes;
 use tidelock::{Error, ErrorKind};
 
 /// The kind of an error code of librdkafka.
@@ -46,12 +47,25 @@ fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
 
 /// The error for what librdkafka reports.
 pub(crate) fn kafka_error(operation: &'static str, error: KafkaError) -> Error {
+    if let KafkaError::ClientConfig(refusal, _, setting, _) = &error {
+        return refused_setting(operation, *refusal, setting);
+    }
     let kind = match (&error, error.rdkafka_error_code()) {
         (_, Some(code)) => kind_of(code),
-        (KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_), None) => ErrorKind::Config,
+        (KafkaError::ClientCreation(_), None) => ErrorKind::Config,
         _ => ErrorKind::Other,
     };
     Error::new(kind, operation, error.to_string()).because(error)
+}
+
+/// librdkafka repeats the value that it refuses, also in its words for people. It may be a secret, of which nobody
+/// knows where the name of its setting is mistyped: so no part of them is passed on.
+fn refused_setting(operation: &'static str, refusal: RDKafkaConfRes, setting: &str) -> Error {
+    let why = match refusal {
+        RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "librdkafka does not know this setting",
+        _ => "librdkafka refuses the value of this setting",
+    };
+    Error::new(ErrorKind::Config, operation, why).with("setting", setting)
 }
 
 #[cfg(test)]
@@ -74,5 +88,18 @@ mod tests {
     fn a_fenced_producer_alone_is_no_proof_of_loss() {
         let error = kafka_error("test", KafkaError::Global(RDKafkaErrorCode::ProducerFenced));
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Restart));
+    }
+
+    #[test]
+    fn the_value_of_a_setting_that_is_refused_is_never_printed() {
+        for (setting, named) in [("sasl.pasword", "does not know"), ("linger.ms", "refuses the value")] {
+            let mut config = rdkafka::ClientConfig::new();
+            let made = config.set(setting, "s3cret").create::<rdkafka::producer::BaseProducer>();
+            let error = kafka_error("open a Kafka producer", made.err().expect("refused"));
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert!(shown.contains(&format!("setting={setting}")) && shown.contains(named), "{shown}");
+        }
     }
 }

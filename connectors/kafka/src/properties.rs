@@ -43,13 +43,25 @@ impl Properties {
     }
 }
 
+/// Settings of security that are no secret.
+const SHOWN: [&str; 9] = [
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.endpoint.identification.algorithm",
+    "enable.ssl.certificate.verification",
+];
+
 /// Whether a setting's value must never be printed. By its name, so that a secret that this build does
-/// not know is hidden as well.
+/// not know is hidden as well, and one whose name is mistyped.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["password", "secret", "token", "jaas", "oauthbearer", "credential", ".pem"]
-        .iter()
-        .any(|part| name.contains(part))
+    let parts = ["sasl", "ssl", "pass", "secret", "token", "jaas", "oauth", "credential", ".pem"];
+    !SHOWN.contains(&name.as_str()) && parts.iter().any(|part| name.contains(part))
 }
 
 impl fmt::Debug for Properties {
@@ -73,6 +85,7 @@ mod tests {
             .with("ssl.key.password", "s3cret")
             .with("ssl.key.pem", "s3cret")
             .with("sasl.oauthbearer.client.secret", "s3cret")
+            .with("sasl.pasword", "s3cret")
             .with("linger.ms", "3");
         let shown = format!("{properties:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
