@@ -1,12 +1,13 @@
 //! A job from opening to its end, with its restarts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tidelock::Result;
-use tidelock::coordinator::{Coordinator, Ended};
-use tidelock::job::{Job as CoreJob, JobConfig, Restored};
+use tidelock::coordinator::{self, Coordinator, Ended};
+use tidelock::job::{Graph as CoreGraph, Job as CoreJob, JobConfig, Restored};
 use tidelock::log::Log;
+use tidelock::{Result, SinkControl, Uid};
 
 use crate::attempt::{self, Setup};
 use crate::counters::Counters;
@@ -137,13 +138,18 @@ impl Job {
         let mut job = core;
         loop {
             let restored = job.restored().cloned();
-            let coordinate = |graph| {
+            let mut sinks = BTreeMap::new();
+            let coordinate = |graph: CoreGraph| {
+                sinks.clone_from(&graph.sinks);
                 let (coordinator, link, control) = Coordinator::new(job, graph);
                 handle.attach(control);
                 (coordinator.run().boxed(), link)
             };
             match attempt::run(restored, &setup, coordinate).await {
-                Ok(ended) => return Ok(ended),
+                Ok(ended) => {
+                    tidy(&ended, &handle, &sinks).await;
+                    return Ok(ended);
+                }
                 Err(error) => attempts.after(error, &handle).await?,
             }
             job = loop {
@@ -153,5 +159,14 @@ impl Job {
                 }
             };
         }
+    }
+}
+
+/// By now no writer of this process lives. What the job had begun must not stay open in its targets for as long as
+/// nobody starts it again.
+async fn tidy(ended: &Ended, handle: &Handle, sinks: &BTreeMap<Uid, Arc<dyn SinkControl>>) {
+    let Some(attempt) = handle.progress().attempt else { return };
+    if let Err(error) = coordinator::tidy(ended, &attempt, sinks).await {
+        tracing::warn!(%error, "the job has ended; what it had begun is open in a target until it starts again");
     }
 }

@@ -93,8 +93,14 @@ pub trait Sink: Send + Sync + 'static {
     /// - MUST then look at every pending committable, change none of them, and fail with
     ///   [`ErrorKind::Expired`](crate::ErrorKind::Expired) where the target threw one away (I7). What
     ///   is committed already is fine.
+    /// - MUST fail with [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and the advice to halt, before it
+    ///   touches anything, where it sees that an attempt which is not older has something begun that would hide
+    ///   or take what this one commits. The coordinator then looks into the log: a newer attempt owns the job, or
+    ///   the log is not the one that the other ran with, and then what looks like a leftover may be listed there.
     /// - MUST be callable again at any time of the attempt: it is repeated now and then, because a
-    ///   paused older attempt may leave something late (I6).
+    ///   paused older attempt may leave something late (I6). MUST NOT leave anything running when it returns.
+    /// - After the end of a job it is called once more, by the number of the closed entry, with nothing pending
+    ///   ([`tidy`](crate::coordinator::tidy)).
     ///
     /// # Crash
     /// A part of the leftovers is aborted; the next attempt aborts the rest.

@@ -25,10 +25,12 @@ mod snapshot;
 mod split_table;
 mod splits;
 mod start;
+mod tidy;
 mod waiting;
 mod work;
 
 pub use control::{Control, Ended, HostLink, Progress};
+pub use tidy::tidy;
 
 use tokio::sync::{mpsc, watch};
 
