@@ -7,53 +7,11 @@ use tidelock::{Error, Result};
 use crate::committable::KafkaCommittable;
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
-use crate::control::producers::ActiveProducer;
 use crate::control::transactions::{Described, Listed};
 use crate::finish::finish;
+use crate::places::{Holds, look_at_places};
 use crate::properties::Properties;
-use crate::verdict::{Verdict, judge, open_in};
-
-/// What became of a prepared transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Examined {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// What the coordinator says. `None`: it does not know the transactional id.
-    pub described: Option<Described>,
-    /// A partition in which the transaction is no longer open, although its coordinator says that it is.
-    pub not_open_in: Option<(String, i32)>,
-}
-
-impl Examined {
-    /// A finding, for tools and tests.
-    pub fn new(verdict: Verdict, described: Option<Described>, not_open_in: Option<(String, i32)>) -> Self {
-        Self { verdict, described, not_open_in }
-    }
-}
-
-/// A partition that a prepared transaction wrote to.
-pub(crate) struct Place<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) partition: i32,
-    /// The transaction, where the partition holds it open.
-    pub(crate) open: Option<ActiveProducer>,
-}
-
-/// Asks each partition of a prepared transaction whether it holds it open.
-pub(crate) async fn look_at_places<'a>(
-    cluster: &Cluster,
-    ours: &'a KafkaCommittable,
-) -> Result<Vec<Place<'a>>, Fault> {
-    let places: Vec<_> = ours.places().collect();
-    let known = cluster.producers(&places).await?;
-    let looks = places.into_iter().zip(known).map(|((topic, partition), producers)| Place {
-        topic,
-        partition,
-        open: open_in(ours, producers),
-    });
-    Ok(looks.collect())
-}
+use crate::verdict::{Examined, Verdict, judge};
 
 /// The transactions of a cluster.
 #[derive(Debug, Clone)]
@@ -94,7 +52,8 @@ impl Transactions {
     /// # Errors
     /// Where any broker does not answer: a list with gaps would be taken for a whole one.
     pub async fn list(&self) -> Result<Vec<Listed>> {
-        self.cluster.list_transactions(None, false).await.map_err(failed)
+        let listed = self.cluster.list_transactions(None, false).await.map_err(failed)?;
+        Ok(listed.into_iter().map(|(_, listed)| listed).collect())
     }
 
     /// The last transaction of a transactional id; `None` where the id is not known.
@@ -115,12 +74,15 @@ impl Transactions {
         let verdict = judge(ours, described.as_ref());
         if verdict == Verdict::Open {
             let places = look_at_places(&self.cluster, ours).await.map_err(failed)?;
-            if let Some(place) = places.iter().find(|place| place.open.is_none()) {
+            let torn = places.iter().filter(|place| !matches!(place.holds, Holds::Open(_)));
+            // A topic that was deleted says more than one in which it was ended.
+            if let Some(place) = torn.max_by_key(|place| place.holds == Holds::Deleted) {
                 let not_open_in = Some((place.topic.to_owned(), place.partition));
-                return Ok(Examined { verdict: Verdict::Lost, described, not_open_in });
+                let is_deleted = place.holds == Holds::Deleted;
+                return Ok(Examined { verdict: Verdict::Lost, described, not_open_in, is_deleted });
             }
         }
-        Ok(Examined { verdict, described, not_open_in: None })
+        Ok(Examined::new(verdict, described, None))
     }
 
     /// Commits a transaction, whatever became of it: [`Transactions::examine`] first. Returns when it is

@@ -12,17 +12,21 @@
 //! coordinator says that it completed this commit; the partition holds it open still; the coordinator
 //! says the same again. What is open is then this transaction and no later one: a later one begins only
 //! after this one was confirmed, and tells the coordinator before it tells a partition.
+//!
+//! A partition that was deleted holds nothing open. All brokers must say that it is not there: a partition
+//! without a leader is.
 
 use std::time::Duration;
 
 use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Place, look_at_places};
 use crate::committable::KafkaCommittable;
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
+use crate::control::producers::ActiveProducer;
 use crate::control::transactions::{Described, TransactionState};
+use crate::places::{Holds, Place, look_at_places};
 use crate::verdict::{Verdict, judge};
 
 /// An idle broker has written its markers after this.
@@ -60,17 +64,45 @@ fn says(ours: &KafkaCommittable, described: Option<&Described>) -> Says {
     }
 }
 
-/// Returns when a transaction that its coordinator committed is visible in every partition.
+/// A partition that holds a commit open, and the producer that it does so for.
+struct Unfinished<'a> {
+    topic: &'a str,
+    partition: i32,
+    by: ActiveProducer,
+}
+
+/// A target that somebody deleted holds nothing back, and what it held cannot be had back.
+fn tell_deleted(ours: &KafkaCommittable, topic: &str, partition: i32) {
+    tracing::warn!(
+        transactional_id = %ours.transactional_id,
+        topic,
+        partition,
+        "a partition that a commit wrote to was deleted: what it held of the commit is gone with it"
+    );
+}
+
+/// Returns when a transaction that its coordinator committed is visible in every partition that exists.
 pub(crate) async fn finish(cluster: &Cluster, ours: &KafkaCommittable) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = PAUSE_MIN;
     let mut looks = 0;
     let mut complete = None;
+    let mut is_told = false;
     loop {
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
-        let mut unfinished = look_at_places(cluster, ours).await.map_err(failed)?;
-        unfinished.retain(|place| place.open.is_some());
+        let places = look_at_places(cluster, ours).await.map_err(failed)?;
+        let mut unfinished = Vec::new();
+        for Place { topic, partition, holds } in places {
+            match holds {
+                Holds::Open(by) => unfinished.push(Unfinished { topic, partition, by }),
+                Holds::Ended => {}
+                // Nobody waits for a marker there. It is told once, and the commit is what it can be.
+                Holds::Deleted if is_told => {}
+                Holds::Deleted => tell_deleted(ours, topic, partition),
+            }
+        }
+        is_told = true;
         let Some(first) = unfinished.first() else { return Ok(()) };
         if Instant::now() > deadline {
             let why =
@@ -100,16 +132,15 @@ async fn mark(
     cluster: &Cluster,
     ours: &KafkaCommittable,
     producer_epoch: i16,
-    unfinished: &[Place<'_>],
+    unfinished: &[Unfinished<'_>],
 ) -> Result<()> {
-    for Place { topic, partition, open } in unfinished {
-        let Some(producer) = open else { continue };
+    for Unfinished { topic, partition, by } in unfinished {
         tracing::warn!(
             transactional_id = %ours.transactional_id,
             producer_id = ours.producer_id,
             topic,
             partition,
-            open_since = producer.open_since,
+            open_since = by.open_since,
             "the broker calls a commit complete that this partition holds open: its marker is written now"
         );
         metrics::counter!("tidelock_kafka_markers_written").increment(1);
@@ -118,7 +149,7 @@ async fn mark(
             *partition,
             ours.producer_id,
             producer_epoch,
-            producer.coordinator_epoch,
+            by.coordinator_epoch,
         );
         written.await.map_err(|fault| not_finished(fault, ours, topic, *partition))?;
     }

@@ -14,6 +14,7 @@ mod finish;
 mod librdkafka;
 mod logging;
 mod native;
+mod places;
 mod policy;
 mod properties;
 mod reader;
@@ -27,7 +28,7 @@ mod verdict;
 mod wire;
 mod writer;
 
-pub use client::{Examined, Transactions};
+pub use client::Transactions;
 pub use committable::KafkaCommittable;
 pub use config::{
     Guarantee, KafkaSinkConfig, KafkaSourceConfig, OnDataLoss, RecordPolicy, Start, Stop, Subscription,
@@ -40,5 +41,5 @@ pub use record::{Header, KafkaRecord, ProducerRecord};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use split::KafkaSplit;
-pub use verdict::Verdict;
+pub use verdict::{Examined, Verdict};
 pub use writer::KafkaWriter;

@@ -15,8 +15,8 @@
 //! checkpoint. Recovery looks at everything before it changes anything (I6, I7).
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ use tidelock::{
     CommitPermit, Committed, Error, ErrorKind, Pending, Result, Retry, Sink, SinkAttempt, WriterId,
 };
 
-use crate::client::{Examined, Transactions};
+use crate::client::Transactions;
 use crate::committable::{KafkaCommittable, SlotName};
 use crate::config::{Guarantee, KafkaSinkConfig, refuse};
 use crate::control::cluster::{AT_ONCE, Cluster};
@@ -35,15 +35,18 @@ use crate::finish::finish;
 use crate::librdkafka::Librdkafka;
 use crate::record::ProducerRecord;
 use crate::slots::Slots;
-use crate::sweep::Sweeper;
-use crate::verdict::{Verdict, cannot_commit};
+use crate::sweep::{Owner, Sweeper};
+use crate::verdict::{Examined, Verdict, cannot_commit};
 use crate::writer::{KafkaWriter, Mode, Transactional};
 
-/// Between two looks for what an older attempt began meanwhile. It hides what is committed no longer.
+/// From a commit to the look for what an older attempt began meanwhile. It hides what is committed no longer.
 const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 /// `transaction.max.timeout.ms` of a broker that does not tell us: Kafka's default.
 const TIMEOUT_MS_UNTOLD: i32 = 900_000;
+
+/// The timeout of an id that is fenced where nothing is begun: the shortest that is surely allowed.
+const TIMEOUT_MS_FENCING: i32 = 60_000;
 
 /// How long a delivery may take before the attempt ends and recovers: as long as the control client waits for
 /// a broker. A producer of librdkafka was seen to send nothing any more after its broker was away, and to say
@@ -66,8 +69,12 @@ pub(crate) struct Target {
     pub(crate) cluster_id: String,
     timeout_ms: i32,
     sweeper: Sweeper,
-    /// The attempt that this process runs, once known; 0 before.
-    attempt: AtomicU64,
+    /// Whether brokers can hold transactions of ours: those before Kafka 3.0 never did.
+    may_have_leftovers: bool,
+    /// Whether a sweep will follow the last commit.
+    will_sweep: AtomicBool,
+    /// The attempt that this process runs, once known.
+    attempt: Mutex<Option<SinkAttempt>>,
 }
 
 impl fmt::Debug for Target {
@@ -89,17 +96,27 @@ impl KafkaSink {
         let cluster = Cluster::new(&config.properties)?;
         let failed = |fault: Fault| fault.into_error("connect to Kafka");
         let cluster_id = cluster.cluster_id().await.map_err(failed)?;
-        let timeout_ms = match config.guarantee {
-            Guarantee::AtLeastOnce => TIMEOUT_MS_UNTOLD,
-            Guarantee::ExactlyOnce => {
-                cluster.check_features().await.map_err(failed)?;
-                let allowed = cluster.broker_setting("transaction.max.timeout.ms").await.map_err(failed)?;
-                timeout_of(config.transaction_timeout_ms()?, allowed.and_then(|text| text.parse().ok()))?
-            }
+        let is_exact = config.guarantee == Guarantee::ExactlyOnce;
+        let may_have_leftovers = match cluster.check_features().await {
+            Err(Fault::Final(_)) if !is_exact => false,
+            checked => checked.map(|()| true).map_err(failed)?,
         };
-        let cluster = Arc::new(cluster);
-        let (sweeper, attempt) = (Sweeper::default(), AtomicU64::new(0));
-        let target = Target { config, cluster, cluster_id, timeout_ms, sweeper, attempt };
+        let timeout_ms = if is_exact {
+            let allowed = cluster.broker_setting("transaction.max.timeout.ms").await.map_err(failed)?;
+            timeout_of(config.transaction_timeout_ms()?, allowed.and_then(|text| text.parse().ok()))?
+        } else {
+            TIMEOUT_MS_FENCING
+        };
+        let target = Target {
+            config,
+            cluster: Arc::new(cluster),
+            cluster_id,
+            timeout_ms,
+            sweeper: Sweeper::default(),
+            may_have_leftovers,
+            will_sweep: AtomicBool::new(false),
+            attempt: Mutex::default(),
+        };
         Ok(Self { target: Arc::new(target) })
     }
 
@@ -169,6 +186,19 @@ fn timeout_of(wanted: Option<i32>, allowed: Option<i32>) -> Result<i32> {
 }
 
 impl Target {
+    /// Which attempt uses the sink now.
+    fn run_by(&self, attempt: &SinkAttempt) {
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+    }
+
+    fn attempt(&self) -> Option<SinkAttempt> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn owner<'a>(&'a self, attempt: &'a SinkAttempt) -> Owner<'a> {
+        Owner { cluster: &self.cluster, attempt, timeout_ms: self.timeout_ms }
+    }
+
     /// Committables name their cluster: another one under the same address knows nothing of them.
     fn check_cluster(&self, ours: &KafkaCommittable) -> Result<()> {
         if ours.cluster_id == self.cluster_id {
@@ -252,15 +282,15 @@ impl Sink for KafkaSink {
     type Writer = KafkaWriter;
 
     async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<KafkaCommittable>]) -> Result<()> {
-        self.target.attempt.store(attempt.number.0, Ordering::Relaxed);
-        if self.target.config.guarantee == Guarantee::AtLeastOnce && pending.is_empty() {
-            return Ok(());
+        self.target.run_by(attempt);
+        if self.target.config.guarantee == Guarantee::ExactlyOnce {
+            self.check_rights(attempt).await?;
         }
         // Leftovers first, also where we halt afterwards: a halted job pins its readers with nothing
-        // but what its snapshot lists.
-        self.check_rights(attempt).await?;
-        let Target { cluster, timeout_ms, sweeper, .. } = &*self.target;
-        sweeper.sweep(cluster, attempt, pending, *timeout_ms).await?;
+        // but what its snapshot lists. Also in at-least-once mode: the job may have written exactly once before.
+        if self.target.may_have_leftovers {
+            self.target.sweeper.sweep(self.target.owner(attempt), pending).await?;
+        }
         let looks: Vec<_> = pending.iter().map(|one| self.look(&one.committable)).collect();
         let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         // I7: one that is lost stops all, before anything is committed.
@@ -269,17 +299,17 @@ impl Sink for KafkaSink {
                 return Err(cannot_commit(found, &one.committable, now_ms()));
             }
         }
-        self.keep_sweeping(attempt.clone());
         Ok(())
     }
 
     async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<KafkaWriter> {
         let target = Arc::clone(&self.target);
-        target.attempt.store(attempt.number.0, Ordering::Relaxed);
+        target.run_by(attempt);
         let config = target.producer_config();
         let mode = match target.config.guarantee {
             Guarantee::AtLeastOnce => Mode::AtLeastOnce(Box::new(Librdkafka::start(Arc::new(config)).await?)),
             Guarantee::ExactlyOnce => {
+                target.sweeper.opens(attempt);
                 let name = attempt.target_name(writer);
                 let cluster = Arc::clone(&target.cluster);
                 let mut slots = Slots::new(name, cluster, config, target.config.slots_max);
@@ -295,40 +325,45 @@ impl Sink for KafkaSink {
         _permit: &CommitPermit,
         mut committables: Vec<Pending<KafkaCommittable>>,
     ) -> Result<Committed> {
-        let attempt = self.target.attempt.load(Ordering::Relaxed);
+        // I5: what another owner of the job has open would hide it.
+        self.target.sweeper.check_owner()?;
+        let attempt = self.target.attempt();
         committables.sort_by_key(|one| one.epoch);
         let mut committed = Committed::default();
         // Epoch by epoch: nothing of a later one is visible before all of an earlier one was ended.
         for of_epoch in committables.chunk_by(|one, next| one.epoch == next.epoch) {
             let ends: Vec<_> = of_epoch.iter().map(|one| self.end(&one.committable)).collect();
             let unanswered: Vec<bool> = stream::iter(ends).buffered(AT_ONCE).try_collect().await?;
-            let doubtful = of_epoch
-                .iter()
-                .zip(unanswered)
-                .filter(|(one, unanswered)| *unanswered && one.attempt.0 == attempt);
+            let doubtful = of_epoch.iter().zip(unanswered).filter(|(one, unanswered)| {
+                *unanswered && attempt.as_ref().is_some_and(|ours| ours.number == one.attempt)
+            });
             committed.reinit.extend(doubtful.map(|(one, _)| one.writer));
+        }
+        if let Some(attempt) = attempt {
+            self.sweep_soon(attempt);
         }
         Ok(committed)
     }
 }
 
 impl KafkaSink {
-    /// Looks again and again for what older attempts begin, until the sink is dropped or runs another
-    /// attempt. What fails here fails again, and loudly, where something depends on it.
-    fn keep_sweeping(&self, attempt: SinkAttempt) {
+    /// Looks a while after a commit for what older attempts began meanwhile, which hides it. Every epoch of the
+    /// attempt ends with a commit, so it is looked for as long as the attempt lasts, and no longer. What fails here
+    /// fails again, and loudly, where something depends on it.
+    fn sweep_soon(&self, attempt: SinkAttempt) {
         let target = Arc::downgrade(&self.target);
+        if !self.target.may_have_leftovers || self.target.will_sweep.swap(true, Ordering::SeqCst) {
+            return;
+        }
         tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(SWEEP_PAUSE).await;
-                let Some(target) = target.upgrade() else { return };
-                if target.attempt.load(Ordering::Relaxed) != attempt.number.0 {
-                    return;
-                }
-                let Target { cluster, timeout_ms, sweeper, .. } = &*target;
-                if let Err(error) = sweeper.sweep_again(cluster, &attempt, *timeout_ms).await {
-                    tracing::warn!(%error, "what older attempts began may hide what is committed");
-                }
+            tokio::time::sleep(SWEEP_PAUSE).await;
+            let Some(target) = target.upgrade() else { return };
+            if target.attempt().as_ref() == Some(&attempt)
+                && let Err(error) = target.sweeper.sweep_again(target.owner(&attempt)).await
+            {
+                tracing::warn!(%error, "what other attempts began may hide what is committed");
             }
+            target.will_sweep.store(false, Ordering::SeqCst);
         });
     }
 

@@ -12,9 +12,7 @@
 
 use tidelock::{Error, ErrorKind};
 
-use crate::client::Examined;
 use crate::committable::KafkaCommittable;
-use crate::control::producers::ActiveProducer;
 use crate::control::transactions::{Described, TransactionState};
 
 /// What became of a prepared transaction.
@@ -28,6 +26,27 @@ pub enum Verdict {
     Lost,
     /// It is not there, and nothing says whether it was committed before.
     Unknown,
+}
+
+/// What became of a prepared transaction, with the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Examined {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the coordinator says. `None`: it does not know the transactional id.
+    pub described: Option<Described>,
+    /// A partition in which the transaction is no longer open, although its coordinator says that it is.
+    pub not_open_in: Option<(String, i32)>,
+    /// Whether that partition was deleted.
+    pub is_deleted: bool,
+}
+
+impl Examined {
+    /// A finding, for tools and tests.
+    pub fn new(verdict: Verdict, described: Option<Described>, not_open_in: Option<(String, i32)>) -> Self {
+        Self { verdict, described, not_open_in, is_deleted: false }
+    }
 }
 
 /// Judges by what the coordinator says of the transactional id; `None`: it does not know the id.
@@ -55,19 +74,12 @@ pub(crate) fn judge(ours: &KafkaCommittable, described: Option<&Described>) -> V
     if next && committed && same_start { Verdict::Done } else { Verdict::Lost }
 }
 
-/// Our transaction as a partition holds it open; `None` where it does not. An operator can abort it
-/// there, by offset, while its coordinator goes on to say that it is open.
-pub(crate) fn open_in(ours: &KafkaCommittable, producers: Vec<ActiveProducer>) -> Option<ActiveProducer> {
-    producers.into_iter().find(|producer| {
-        producer.producer_id == ours.producer_id
-            && producer.producer_epoch == i32::from(ours.producer_epoch)
-            && producer.open_since.is_some()
-    })
-}
-
 /// How a lost transaction was lost, in words.
 fn cause(found: &Examined, ours: &KafkaCommittable, now_ms: i64) -> String {
     if let Some((topic, partition)) = &found.not_open_in {
+        if found.is_deleted {
+            return format!("partition {partition} of {topic}, which it wrote to, was deleted");
+        }
         return format!(
             "it is no longer open in partition {partition} of {topic}, where somebody aborted it, while its \
              coordinator still says that it is"
@@ -88,6 +100,11 @@ fn cause(found: &Examined, ours: &KafkaCommittable, now_ms: i64) -> String {
 const REMEDY: &str = "decide: roll back to a snapshot before this epoch so that it is written again, or abandon \
                       what is pending; so that it does not happen again let transaction.max.timeout.ms of the \
                       brokers exceed the longest time that the job may be down";
+
+const REMEDY_DELETED: &str = "decide: where the topic was meant to go, `tidelock-kafka transactions commit --log LOG \
+                              --force` commits what the transaction holds elsewhere, and the job goes on; or roll \
+                              back to a snapshot before this epoch so that it is written again, or abandon what is \
+                              pending";
 
 /// The error for a prepared transaction that cannot be committed (I7).
 pub(crate) fn cannot_commit(found: &Examined, ours: &KafkaCommittable, now_ms: i64) -> Error {
@@ -114,7 +131,7 @@ pub(crate) fn cannot_commit(found: &Examined, ours: &KafkaCommittable, now_ms: i
         .with("age_ms", now_ms.saturating_sub(ours.started_at_ms))
         .with("timeout_ms", ours.timeout_ms)
         .with("broker_says", seen)
-        .with("remedy", REMEDY)
+        .with("remedy", if found.is_deleted { REMEDY_DELETED } else { REMEDY })
 }
 
 #[cfg(test)]
@@ -177,28 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_holds_it_open_only_for_the_same_producer_and_producer_epoch() {
-        let active = |producer_id, producer_epoch, open_since| ActiveProducer {
-            producer_id,
-            producer_epoch,
-            coordinator_epoch: -1,
-            open_since,
-        };
-        let is_open = |producers: &[ActiveProducer]| open_in(&ours(), producers.to_vec()).is_some();
-        assert!(is_open(&[active(1, 0, None), active(7, 3, Some(12))]));
-        assert!(!is_open(&[active(7, 3, None)]), "aborted there");
-        assert!(!is_open(&[active(7, 4, Some(12))]), "a later one");
-        assert!(!is_open(&[active(8, 3, Some(12))]), "somebody else's");
-        assert!(!is_open(&[]));
-    }
-
-    #[test]
     fn a_loss_halts_with_its_evidence_and_what_to_do() {
-        let found = Examined {
-            verdict: Verdict::Lost,
-            described: Some(theirs(TransactionState::CompleteAbort, 4, 1_000)),
-            not_open_in: None,
-        };
+        let aborted = theirs(TransactionState::CompleteAbort, 4, 1_000);
+        let found = Examined::new(Verdict::Lost, Some(aborted), None);
         let error = cannot_commit(&found, &ours(), 100_000);
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Expired, Retry::Halt));
         let text = error.to_string();
@@ -218,11 +216,14 @@ mod tests {
         let found = Examined { not_open_in: Some(("t".into(), 3)), ..found };
         let in_partition = cannot_commit(&found, &ours(), 2_000).to_string();
         assert!(in_partition.contains("partition 3 of t"), "{in_partition}");
+        let found = Examined { is_deleted: true, ..found };
+        let deleted = cannot_commit(&found, &ours(), 2_000).to_string();
+        assert!(deleted.contains("partition 3 of t") && deleted.contains("transactions commit"), "{deleted}");
     }
 
     #[test]
     fn what_is_not_proven_lost_is_not_reported_as_lost() {
-        let found = Examined { verdict: Verdict::Unknown, described: None, not_open_in: None };
+        let found = Examined::new(Verdict::Unknown, None, None);
         let error = cannot_commit(&found, &ours(), 100_000);
         assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Halt));
     }

@@ -10,6 +10,7 @@ use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, SinkWriter};
 use tokio::time::Instant;
 
 use crate::committable::KafkaCommittable;
+use crate::control::producers::Producers;
 use crate::control::transactions::TransactionState;
 use crate::policy::{is_too_large, replace_too_large};
 use crate::record::ProducerRecord;
@@ -185,13 +186,15 @@ async fn look_at_begins(target: &Target, ours: &Identity, begins: Vec<Begin>) ->
     let known = target.cluster.producers(&places).await;
     let known = known.map_err(|fault| fault.into_error("prepare in Kafka"))?;
     for (begin, producers) in begins.iter().zip(known) {
+        let named = |why| gone(ours, why).with("topic", &begin.topic).with("partition", begin.partition);
+        let Producers::Known(producers) = producers else {
+            return Err(named("a partition that the epoch was written to was deleted"));
+        };
         let found = producers.into_iter().find(|one| one.producer_id == ours.producer_id);
         let open_since = found.and_then(|one| one.open_since);
         if !begins_at(begin, open_since) {
             let why = "a partition does not hold all of the transaction: somebody ended it there";
-            return Err(gone(ours, why)
-                .with("topic", &begin.topic)
-                .with("partition", begin.partition)
+            return Err(named(why)
                 .with("first_record", format!("{:?}", begin.offset))
                 .with("open_since", format!("{open_since:?}")));
         }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelock::JobId;
-use tidelock::job::JobConfig;
+use tidelock::job::{JobConfig, OnCancel};
+use tidelock::log::Closed;
 use tidelock_kafka::{
     KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Start,
-    Subscription,
+    Subscription, TransactionState, Transactions,
 };
 use tidelock_runtime::{Graph, Handle, Job, Tumbling, Window, Workers, fold};
 
@@ -47,12 +48,26 @@ impl Trial {
         Arc::new(KafkaSink::connect(config).await.expect("connected"))
     }
 
-    async fn open(&self) -> Job {
+    fn config(&self) -> JobConfig {
         let checkpoints = self.folder.path().join("checkpoints");
         let mut config = JobConfig::new(self.job.clone(), checkpoints.to_str().expect("text"));
         config.settings.interval = Duration::from_millis(20);
         config.discovery_interval = Duration::from_millis(200);
-        Job::open(config).await.expect("opened")
+        config
+    }
+
+    async fn open(&self) -> Job {
+        Job::open(self.config()).await.expect("opened")
+    }
+
+    /// The transactional ids of the job whose transactions are open.
+    async fn open_transactions(&self) -> Vec<String> {
+        let transactions =
+            Transactions::connect(&support::properties(&self.brokers)).await.expect("connected");
+        let listed = transactions.list().await.expect("an answer").into_iter();
+        let open =
+            listed.filter(|one| one.state == TransactionState::Ongoing).map(|one| one.transactional_id);
+        open.filter(|id| id.starts_with(&format!("{}.", self.job))).collect()
     }
 
     /// Runs a graph until `deed` is done, then stops it.
@@ -73,16 +88,22 @@ impl Trial {
 
     /// Copies the topic until `deed` is done.
     async fn copy(&self, reading: KafkaSourceConfig, deed: impl AsyncFnOnce(Handle)) {
+        self.run(self.copying(reading).await, deed).await;
+    }
+
+    async fn copying(
+        &self,
+        reading: KafkaSourceConfig,
+    ) -> impl for<'s> Fn(&Graph<'s>) + Send + Sync + 'static {
         let source = Arc::new(KafkaSource::connect(reading).await.expect("connected"));
         let (sink, to): (_, Arc<str>) = (self.sink().await, self.to.as_str().into());
-        let build = move |graph: &Graph<'_>| {
+        move |graph: &Graph<'_>| {
             let to = Arc::clone(&to);
             let copy = move |record: KafkaRecord| {
                 ProducerRecord::new(Arc::clone(&to), record.value.unwrap_or_default())
             };
             graph.source("in", &source).stream().map(copy).sink("out", &sink);
-        };
-        self.run(build, deed).await;
+        }
     }
 
     /// What is visible in the target, in the order of its values.
@@ -197,6 +218,33 @@ async fn positions_go_to_a_group_only_where_asked_for_and_are_never_read_back() 
         ..other
     };
     other.copy(exporting, async |_| other.wait_for(&["1", "2", "3"]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn what_a_cancelled_job_had_begun_holds_no_reader_up() {
+    for on_cancel in [OnCancel::Retain, OnCancel::Delete] {
+        let trial = Trial::new(1).await;
+        trial.produce(0, &["dropped"]).await;
+        let mut config = trial.config();
+        (config.on_cancel, config.settings.interval) = (on_cancel, Duration::from_secs(3_600));
+        config.settings.timeout = config.settings.interval;
+        let job = Job::open(config).await.expect("opened");
+        let handle = job.handle();
+        let running = job.run(Workers::threads(1), trial.copying(trial.reading()).await);
+        let acting = async {
+            while trial.open_transactions().await.is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+            handle.cancel().await.expect("it runs");
+        };
+        let (ended, ()) = tokio::join!(running, acting);
+        assert_eq!(ended.expect("cancelled").closed, Closed::Cancelled);
+        assert_eq!(trial.open_transactions().await, Vec::<String>::new(), "{on_cancel:?}");
+        // Somebody else's record, behind what was dropped.
+        support::produce(&trial.brokers, &trial.to, 0, ["seen".to_owned()]);
+        trial.wait_for(&["seen"]).await;
+    }
 }
 
 /// Counts by second of event time, which is what a value says; a partition is idle after `idle_after`.

@@ -3,13 +3,14 @@
 //! A request takes an idle connection or opens one, and gives it back only when its answer was read
 //! whole: a request that is given up half-way can never leave its answer to the next one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::{Request, StrBytes};
 use tidelock::{Error, ErrorKind, Result};
@@ -17,7 +18,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::connection::{Address, Connection};
+use super::dial::dial;
 use super::fault::Fault;
+use super::names::topic_name;
 use super::security::Security;
 use crate::properties::{BOOTSTRAP_SERVERS, Properties};
 
@@ -30,12 +33,11 @@ pub(crate) const AT_ONCE: usize = REQUESTS_MAX / 2;
 /// Connections kept open to one broker while nothing is asked.
 const IDLE_MAX: usize = 4;
 
-/// A connection that was idle for longer is not used again: brokers close idle ones (after ten minutes
-/// by default), and a commit that meets the closing would count as unanswered.
-const IDLE_LIFETIME: Duration = Duration::from_secs(60);
-
 /// How long passing faults are waited out before the attempt ends and recovers.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The version of requests for metadata that was tried.
+pub(crate) const METADATA_NEWEST: i16 = 12;
 
 /// What a coordinator coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +62,18 @@ struct Known {
     coordinators: HashMap<(Coordinates, String), Address>,
     leaders: HashMap<(String, i32), i32>,
     idle: HashMap<Address, Vec<Connection>>,
+}
+
+impl Known {
+    /// Forgets what leads to brokers that are gone, and closes connections that nobody would use again.
+    fn trim(&mut self, bootstrap: &[Address], now: Instant) {
+        let brokers: HashSet<_> = self.brokers.values().chain(bootstrap).collect();
+        self.coordinators.retain(|_, address| brokers.contains(address));
+        self.idle.retain(|address, connections| {
+            connections.retain(|connection| connection.is_usable(now));
+            brokers.contains(address) && !connections.is_empty()
+        });
+    }
 }
 
 impl fmt::Debug for Cluster {
@@ -111,10 +125,10 @@ impl Cluster {
         let _permit = self.requests.acquire().await.expect("invariant: the semaphore is never closed");
         let mut connection = match self.take_idle(address) {
             Some(connection) => connection,
-            None => Connection::open(address, &self.security, &self.client_id).await?,
+            None => dial(address, &self.security, &self.client_id).await?,
         };
         let answer = ask(&mut connection).await;
-        if !matches!(answer, Err(Fault::NoAnswer(_) | Fault::NotSent(_))) {
+        if !matches!(answer, Err(Fault::NoAnswer(_) | Fault::NotSent(_) | Fault::TooLarge { .. })) {
             let mut known = self.known();
             let idle = known.idle.entry(address.clone()).or_default();
             if idle.len() < IDLE_MAX {
@@ -128,9 +142,7 @@ impl Cluster {
         let now = Instant::now();
         let mut known = self.known();
         let idle = known.idle.get_mut(address)?;
-        idle.retain(|connection| {
-            connection.used_at + IDLE_LIFETIME > now && connection.usable_until.is_none_or(|end| end > now)
-        });
+        idle.retain(|connection| connection.is_usable(now));
         idle.pop()
     }
 
@@ -173,9 +185,13 @@ impl Cluster {
             })
             .await;
         if answer.as_ref().is_err_and(Fault::asks_to_look_again) {
-            self.known().coordinators.remove(&(coordinates, key.to_owned()));
+            self.forget_coordinator(coordinates, key);
         }
         answer
+    }
+
+    pub(crate) fn forget_coordinator(&self, coordinates: Coordinates, key: &str) {
+        self.known().coordinators.remove(&(coordinates, key.to_owned()));
     }
 
     async fn coordinator(&self, coordinates: Coordinates, key: &str) -> Result<Address, Fault> {
@@ -199,15 +215,7 @@ impl Cluster {
 
     /// Asks for metadata and remembers brokers and leaders. `None` asks for all topics.
     pub(crate) async fn metadata(&self, topics: Option<&[String]>) -> Result<MetadataResponse, Fault> {
-        use kafka_protocol::messages::TopicName;
-        use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-        let named = |name: &String| {
-            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
-        };
-        let request = MetadataRequest::default()
-            .with_topics(topics.map(|topics| topics.iter().map(named).collect()))
-            .with_allow_auto_topic_creation(false);
-        let answer = self.ask_any(&request, 12).await?;
+        let answer = self.ask_any(&metadata_request(topics), METADATA_NEWEST).await?;
         Fault::check(answer.error_code)?;
         let mut known = self.known();
         known.brokers.clear();
@@ -221,6 +229,7 @@ impl Cluster {
                 known.leaders.insert(place, partition.leader_id.0);
             }
         }
+        known.trim(&self.bootstrap, Instant::now());
         drop(known);
         Ok(answer)
     }
@@ -304,6 +313,14 @@ impl Cluster {
     }
 }
 
+/// Asks for metadata of these topics, or of all, and makes none of them.
+pub(crate) fn metadata_request(topics: Option<&[String]>) -> MetadataRequest {
+    let named = |name: &String| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+    MetadataRequest::default()
+        .with_topics(topics.map(|topics| topics.iter().map(named).collect()))
+        .with_allow_auto_topic_creation(false)
+}
+
 fn address(host: &str, port: i32) -> Result<Address, Fault> {
     let wrong = || {
         let why = "the cluster names a broker with a port that is none";
@@ -338,6 +355,7 @@ fn parse_address(text: &str) -> Result<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::fake::{FakeBroker, Reply, metadata};
 
     #[test]
     fn brokers_are_read_as_librdkafka_reads_them() {
@@ -352,5 +370,32 @@ mod tests {
     #[test]
     fn a_cluster_without_a_broker_is_refused_before_anything_connects() {
         assert!(Cluster::new(&Properties::default()).is_err());
+    }
+
+    #[tokio::test]
+    async fn connections_to_a_broker_that_is_gone_are_closed() {
+        // Whoever is asked lists these.
+        let listed: Arc<Mutex<Vec<Address>>> = Arc::default();
+        let start = async || {
+            let listed = Arc::clone(&listed);
+            let answer = move |_: &Address, (_, version, _)| {
+                let listed = listed.lock().expect("no panic");
+                Reply::of(&metadata(&listed.iter().collect::<Vec<_>>(), 0), version)
+            };
+            FakeBroker::start(answer).await
+        };
+        let (stays, gone) = (start().await, start().await);
+        *listed.lock().expect("no panic") = vec![stays.address.clone(), gone.address.clone()];
+        let cluster = Cluster::new(&stays.properties()).expect("settings");
+        assert_eq!(cluster.brokers().await.expect("an answer").len(), 2);
+        let request = metadata_request(Some(&[]));
+        let asked = async |connection: &mut Connection| connection.call(&request, METADATA_NEWEST).await;
+        cluster.on(&gone.address, asked).await.expect("an answer");
+        gone.wait_for_connections(1).await;
+
+        listed.lock().expect("no panic").pop();
+        assert_eq!(cluster.brokers().await.expect("an answer"), std::slice::from_ref(&stays.address));
+        gone.wait_for_connections(0).await;
+        stays.wait_for_connections(1).await;
     }
 }

@@ -8,30 +8,25 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
-use rustls::pki_types::ServerName;
 use tidelock::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 
 use super::fault::Fault;
-use super::sasl;
-use super::security::Security;
-
-/// Reaching a broker, TLS and SASL together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer that takes longer counts as missing. Above the 5 s that a broker itself waits for the
 /// replicas of its transaction log.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// No answer to the control client comes near this. A larger size means that the other side does not
-/// speak this protocol (an answer of a TLS listener to a plain connection, for one).
+/// A larger answer is not read. The largest ones describe producers: 37 bytes for each that a partition knows.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// `UNSUPPORTED_VERSION`: a broker older than the newest `ApiVersions` answers it in the oldest form.
 const UNSUPPORTED_VERSION: i16 = 35;
+
+/// A connection that was idle for longer is not used again: brokers close idle ones (after ten minutes
+/// by default), and a commit that meets the closing would count as unanswered.
+const IDLE_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +41,8 @@ impl fmt::Display for Address {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What frames travel over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection that is set up: its versions are known and it is authenticated.
@@ -69,55 +65,19 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, learns the broker's versions, and authenticates.
-    pub(crate) async fn open(
-        address: &Address,
-        security: &Security,
-        client_id: &Arc<str>,
-    ) -> Result<Self, Fault> {
-        match timeout(CONNECT_TIMEOUT, Self::set_up(address, security, client_id)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            // Nothing but the setting up was asked for, so no request of the caller was sent.
-            Ok(Err(Fault::NoAnswer(error))) => Err(Fault::NotSent(error)),
-            Ok(Err(fault)) => Err(fault),
-            Err(_) => Err(Fault::NotSent(unreachable(address, "the connection is not set up in time"))),
-        }
+    /// Whether another request may go here.
+    pub(crate) fn is_usable(&self, now: Instant) -> bool {
+        self.used_at + IDLE_LIFETIME > now && self.usable_until.is_none_or(|end| end > now)
     }
 
-    async fn set_up(address: &Address, security: &Security, client_id: &Arc<str>) -> Result<Self, Fault> {
-        let no_connection =
-            |error| Fault::NotSent(unreachable(address, "the broker cannot be reached").because(error));
-        let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(no_connection)?;
-        tcp.set_nodelay(true).map_err(no_connection)?;
-        let stream: Box<dyn Stream> = match &security.tls {
-            None => Box::new(tcp),
-            Some(config) => {
-                let name = ServerName::try_from(address.host.clone()).map_err(|error| {
-                    Fault::Final(unreachable(address, "TLS needs a host name").because(error))
-                })?;
-                let tls = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await;
-                Box::new(tls.map_err(|error| {
-                    Fault::NotSent(unreachable(address, "TLS cannot be set up").because(error))
-                })?)
-            }
-        };
-        let mut connection = Self {
-            stream,
-            address: address.clone(),
-            client_id: Arc::clone(client_id),
-            versions: BTreeMap::new(),
-            correlation: 0,
-            used_at: Instant::now(),
-            usable_until: None,
-        };
-        connection.learn_versions().await?;
-        if let Some(credentials) = &security.sasl {
-            sasl::authenticate(&mut connection, credentials).await?;
-        }
-        Ok(connection)
+    /// A connection of which nothing is known yet.
+    pub(super) fn over(stream: Box<dyn Stream>, address: Address, client_id: Arc<str>) -> Self {
+        let (versions, used_at) = (BTreeMap::new(), Instant::now());
+        Self { stream, address, client_id, versions, correlation: 0, used_at, usable_until: None }
     }
 
-    async fn learn_versions(&mut self) -> Result<(), Fault> {
+    /// Asks which requests the broker knows: the first thing that is asked.
+    pub(super) async fn learn_versions(&mut self) -> Result<(), Fault> {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("tidelock"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
@@ -167,14 +127,14 @@ impl Connection {
             self.stream.flush().await?;
             let size = self.stream.read_u32().await? as usize;
             if size > ANSWER_BYTES_MAX {
-                return Err(std::io::Error::other("the answer is no answer of a Kafka broker"));
+                return Ok(Err(size));
             }
             let mut answer = BytesMut::zeroed(size);
             self.stream.read_exact(&mut answer).await?;
-            Ok(answer.freeze())
+            Ok(Ok(answer.freeze()))
         });
         let answer = match answered.await {
-            Ok(answer) => answer.map_err(lost)?,
+            Ok(answer) => answer.map_err(lost)?.map_err(|size| self.too_large(size))?,
             Err(_) => {
                 return Err(Fault::NoAnswer(unreachable(
                     &self.address,
@@ -184,6 +144,15 @@ impl Connection {
         };
         self.used_at = Instant::now();
         self.decode::<R>(answer, version)
+    }
+
+    /// Before anything was answered: the other side does not speak this protocol (a TLS listener that is asked
+    /// without TLS, for one).
+    fn too_large(&self, bytes: usize) -> Fault {
+        if self.versions.is_empty() {
+            return Fault::NoAnswer(unreachable(&self.address, "the answer is no answer of a Kafka broker"));
+        }
+        Fault::TooLarge { broker: self.address.to_string(), bytes, bytes_max: ANSWER_BYTES_MAX }
     }
 
     fn frame<R: Request>(&self, request: &R, version: i16) -> Result<Bytes, Fault> {
@@ -224,6 +193,6 @@ impl Connection {
     }
 }
 
-fn unreachable(address: &Address, why: &str) -> Error {
+pub(super) fn unreachable(address: &Address, why: &str) -> Error {
     Error::new(ErrorKind::Unavailable, "ask Kafka", why).with("broker", address)
 }

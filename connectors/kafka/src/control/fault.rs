@@ -12,6 +12,15 @@ pub(crate) enum Fault {
     NoAnswer(Error),
     /// The broker answered with an error code.
     Code(ResponseError),
+    /// The broker answered with more than is read of one answer.
+    TooLarge {
+        /// Who it is.
+        broker: String,
+        /// So large is the answer.
+        bytes: usize,
+        /// So much is read.
+        bytes_max: usize,
+    },
     /// Asking again cannot help.
     Final(Error),
 }
@@ -32,7 +41,7 @@ impl Fault {
         match self {
             Self::NotSent(_) | Self::NoAnswer(_) => true,
             Self::Code(code) => *code == ResponseError::ConcurrentTransactions || code.is_retriable(),
-            Self::Final(_) => false,
+            Self::TooLarge { .. } | Self::Final(_) => false,
         }
     }
 
@@ -51,7 +60,7 @@ impl Fault {
                     | E::FencedLeaderEpoch
                     | E::UnknownLeaderEpoch
             ),
-            Self::Final(_) => false,
+            Self::TooLarge { .. } | Self::Final(_) => false,
         }
     }
 
@@ -59,6 +68,11 @@ impl Fault {
     pub(crate) fn into_error(self, operation: &'static str) -> Error {
         match self {
             Self::NotSent(error) | Self::NoAnswer(error) | Self::Final(error) => error,
+            Self::TooLarge { broker, bytes, bytes_max } => {
+                let why = "a broker's answer is larger than what is read of one answer";
+                let error = Error::new(ErrorKind::Config, operation, why).with("broker", broker);
+                error.with("bytes", bytes).with("bytes_max", bytes_max)
+            }
             Self::Code(code) => code_error(operation, code),
         }
     }

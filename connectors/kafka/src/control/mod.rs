@@ -2,7 +2,11 @@
 
 pub(crate) mod cluster;
 pub(crate) mod connection;
+mod dial;
+#[cfg(test)]
+mod fake;
 pub(crate) mod fault;
+mod names;
 pub(crate) mod offsets;
 pub(crate) mod producers;
 pub(crate) mod sasl;

@@ -9,12 +9,13 @@ use kafka_protocol::messages::offset_commit_request::{
 };
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
+    BrokerId, GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::cluster::{Cluster, Coordinates, patiently};
 use super::fault::Fault;
+use super::names::topic_name;
 use crate::split::KafkaSplit;
 
 /// What a consumer is, where the protocol asks for a replica.
@@ -32,10 +33,6 @@ pub(crate) enum Place {
     Latest,
     /// Its first record that is as late as this, in milliseconds since 1970.
     Time(i64),
-}
-
-pub(super) fn topic_name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
 impl Cluster {

@@ -14,7 +14,8 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 
 use super::cluster::{Cluster, patiently};
 use super::fault::Fault;
-use super::offsets::{NO_REPLICA, READ_COMMITTED, topic_name};
+use super::names::topic_name;
+use super::offsets::{NO_REPLICA, READ_COMMITTED};
 
 /// Bytes asked for at once. Markers have some 80 bytes each.
 const FETCH_BYTES: i32 = 256 << 10;

@@ -1,19 +1,30 @@
 //! Topics, their partitions and ids, and settings of brokers.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::{
     DescribeConfigsRequest, DescribeConfigsResponse, DescribeProducersRequest, DescribeTransactionsRequest,
-    ListTransactionsRequest,
+    ListTransactionsRequest, MetadataResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use tidelock::{Error, ErrorKind};
+use tokio::time::sleep;
 
-use super::cluster::{Cluster, patiently};
+use super::cluster::{Cluster, METADATA_NEWEST, metadata_request, patiently};
+use super::connection::Connection;
 use super::fault::Fault;
 
 /// `TOPIC` among the kinds of resources that have settings.
 const RESOURCE_TOPIC: i8 = 2;
+
+/// How often all brokers must say that a partition does not exist.
+const GONE_LOOKS: usize = 2;
+
+/// Between two such looks: longer than brokers take to learn of a change.
+const GONE_PAUSE: Duration = Duration::from_secs(1);
 
 /// `BROKER` among the kinds of resources that have settings.
 const RESOURCE_BROKER: i8 = 4;
@@ -51,6 +62,38 @@ impl Cluster {
             Some(Topic { name, id: topic.topic_id.to_string(), partitions, internal: topic.is_internal })
         });
         Ok(found.collect())
+    }
+
+    /// Those of these topics and partitions that do not exist any more. One broker's metadata may be behind, and a
+    /// broker that is starting may not know everything yet: so all of them must say it, and again a while later. A
+    /// partition without a leader exists.
+    pub(crate) async fn gone<'a>(
+        &self,
+        places: &[(&'a str, i32)],
+    ) -> Result<BTreeSet<(&'a str, i32)>, Fault> {
+        let mut gone: BTreeSet<_> = places.iter().copied().collect();
+        for look in 0..GONE_LOOKS {
+            if look > 0 {
+                sleep(GONE_PAUSE).await;
+            }
+            let brokers = self.brokers().await?;
+            if brokers.is_empty() {
+                return Err(Fault::Code(ResponseError::LeaderNotAvailable));
+            }
+            for broker in brokers {
+                let topics: BTreeSet<String> = gone.iter().map(|(topic, _)| (*topic).to_owned()).collect();
+                if topics.is_empty() {
+                    return Ok(gone);
+                }
+                let request = metadata_request(Some(&Vec::from_iter(topics)));
+                let asked =
+                    async |connection: &mut Connection| connection.call(&request, METADATA_NEWEST).await;
+                let answer = self.on(&broker, asked).await?;
+                Fault::check(answer.error_code)?;
+                gone.retain(|(topic, partition)| lacks(&answer, topic, *partition));
+            }
+        }
+        Ok(gone)
     }
 
     /// The name of the cluster, made when it was.
@@ -109,6 +152,19 @@ impl Cluster {
     }
 }
 
+/// Whether metadata prove that a partition does not exist, as far as the broker knows.
+fn lacks(answer: &MetadataResponse, topic: &str, partition: i32) -> bool {
+    let mut named = answer.topics.iter();
+    let Some(found) = named.find(|one| one.name.as_ref().is_some_and(|name| &**name == topic)) else {
+        return false;
+    };
+    match ResponseError::try_from_code(found.error_code) {
+        Some(ResponseError::UnknownTopicOrPartition) => true,
+        Some(_) => false,
+        None => found.partitions.iter().all(|one| one.partition_index != partition),
+    }
+}
+
 fn resource(kind: i8, name: &str, setting: &str) -> DescribeConfigsResource {
     DescribeConfigsResource::default()
         .with_resource_type(kind)
@@ -120,4 +176,32 @@ fn value_of(answer: DescribeConfigsResponse, setting: &str) -> Option<String> {
     let good = answer.results.into_iter().filter(|result| result.error_code == 0);
     let mut settings = good.flat_map(|result| result.configs);
     settings.find(|config| &*config.name == setting)?.value.map(|value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
+
+    use super::*;
+    use crate::control::names::topic_name;
+
+    #[test]
+    fn only_a_broker_that_knows_the_topic_or_denies_it_proves_that_a_partition_is_gone() {
+        let answer = |error_code, partitions: &[i32]| {
+            let partitions = partitions.iter();
+            let partition = |index: &i32| MetadataResponsePartition::default().with_partition_index(*index);
+            let topic = MetadataResponseTopic::default()
+                .with_name(Some(topic_name("t")))
+                .with_error_code(error_code)
+                .with_partitions(partitions.map(partition).collect());
+            MetadataResponse::default().with_topics(vec![topic])
+        };
+        let code = |code: ResponseError| code.code();
+        assert!(lacks(&answer(code(ResponseError::UnknownTopicOrPartition), &[]), "t", 0));
+        assert!(lacks(&answer(0, &[0]), "t", 1), "made again with fewer partitions");
+        assert!(!lacks(&answer(0, &[0, 1]), "t", 1), "also where nobody leads it");
+        assert!(!lacks(&answer(code(ResponseError::LeaderNotAvailable), &[]), "t", 0));
+        assert!(!lacks(&answer(code(ResponseError::TopicAuthorizationFailed), &[]), "t", 0));
+        assert!(!lacks(&answer(0, &[]), "u", 0), "the broker was not asked for it");
+    }
 }

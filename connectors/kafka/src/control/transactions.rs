@@ -1,15 +1,23 @@
 //! Transactions: looked at, listed, ended, fenced.
 
+use std::collections::HashMap;
+
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_transactions_response::TransactionState as TransactionData;
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
     DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest, ListTransactionsRequest, ProducerId,
-    TopicName, TransactionalId, WriteTxnMarkersRequest,
+    WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::cluster::{Cluster, Coordinates, patiently};
+use super::connection::Address;
 use super::fault::Fault;
+use super::names::{id_of, topic_name};
+
+/// Transactional ids in one request: an answer of some 100 KiB.
+const DESCRIBED_AT_ONCE: usize = 256;
 
 /// Where a transaction stands, as its coordinator names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +87,21 @@ pub(crate) struct Ended {
     pub(crate) unanswered: bool,
 }
 
-fn id_of(transactional_id: &str) -> TransactionalId {
-    TransactionalId(StrBytes::from_string(transactional_id.to_owned()))
+fn described(state: TransactionData) -> Described {
+    let places = state
+        .topics
+        .iter()
+        .flat_map(|data| data.partitions.iter().map(|partition| (data.topic.to_string(), *partition)));
+    let mut partitions: Vec<_> = places.collect();
+    partitions.sort();
+    Described {
+        state: TransactionState::parse(&state.transaction_state),
+        producer_id: state.producer_id.0,
+        producer_epoch: state.producer_epoch,
+        start_time_ms: state.transaction_start_time_ms,
+        timeout_ms: state.transaction_timeout_ms,
+        partitions,
+    }
 }
 
 impl Cluster {
@@ -101,32 +122,49 @@ impl Cluster {
             Err(Fault::Code(ResponseError::TransactionalIdNotFound)) => return Ok(None),
             answer => answer?,
         };
-        Ok(answer.transaction_states.into_iter().next().map(|state| {
-            let places = state.topics.iter().flat_map(|data| {
-                data.partitions.iter().map(|partition| (data.topic.to_string(), *partition))
-            });
-            let mut partitions: Vec<_> = places.collect();
-            partitions.sort();
-            Described {
-                state: TransactionState::parse(&state.transaction_state),
-                producer_id: state.producer_id.0,
-                producer_epoch: state.producer_epoch,
-                start_time_ms: state.transaction_start_time_ms,
-                timeout_ms: state.transaction_timeout_ms,
-                partitions,
+        Ok(answer.transaction_states.into_iter().next().map(described))
+    }
+
+    /// Describes the last transactions of ids that `coordinator` listed, in the same order; `None` where an id is
+    /// not known any more. Many in one request: an old job has left thousands of ids.
+    pub(crate) async fn describe_transactions(
+        &self,
+        coordinator: &Address,
+        ids: &[String],
+    ) -> Result<Vec<Option<Described>>, Fault> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(DESCRIBED_AT_ONCE) {
+            let wanted = ids.iter().map(|id| id_of(id)).collect();
+            let request = DescribeTransactionsRequest::default().with_transactional_ids(wanted);
+            let answer = self.on(coordinator, async |connection| connection.call(&request, 0).await).await;
+            let states = match answer {
+                Ok(answer) => answer.transaction_states,
+                // It may coordinate none of them any more.
+                Err(fault) if fault.is_passing() => Vec::new(),
+                Err(fault) => return Err(fault),
+            };
+            let mut states: HashMap<String, TransactionData> =
+                states.into_iter().map(|one| (one.transactional_id.to_string(), one)).collect();
+            for id in ids {
+                found.push(match states.remove(id) {
+                    Some(one) if one.error_code == 0 => Some(described(one)),
+                    // Whoever coordinates it now is asked for it alone.
+                    _ => self.describe_transaction(id).await?,
+                });
             }
-        }))
+        }
+        Ok(found)
     }
 
     /// Lists transactional ids of the whole cluster. Every broker must answer: one that does not may
     /// hold what we look for. `prefix` saves work where brokers can filter (Kafka 4.1 and newer): others
     /// list more. With `only_open` just those that are ongoing: a broker that knows many ids looks at the state
-    /// before it compares names.
+    /// before it compares names. Each comes with the broker that coordinates it.
     pub(crate) async fn list_transactions(
         &self,
         prefix: Option<&str>,
         only_open: bool,
-    ) -> Result<Vec<Listed>, Fault> {
+    ) -> Result<Vec<(Address, Listed)>, Fault> {
         patiently(|| async {
             let mut found = Vec::new();
             for broker in self.brokers().await? {
@@ -144,10 +182,13 @@ impl Cluster {
                     })
                     .await?;
                 Fault::check(answer.error_code)?;
-                found.extend(answer.transaction_states.iter().map(|state| Listed {
-                    transactional_id: state.transactional_id.to_string(),
-                    producer_id: state.producer_id.0,
-                    state: TransactionState::parse(&state.transaction_state),
+                found.extend(answer.transaction_states.iter().map(|state| {
+                    let listed = Listed {
+                        transactional_id: state.transactional_id.to_string(),
+                        producer_id: state.producer_id.0,
+                        state: TransactionState::parse(&state.transaction_state),
+                    };
+                    (broker.clone(), listed)
                 }));
             }
             Ok(found)
@@ -200,7 +241,7 @@ impl Cluster {
         coordinator_epoch: i32,
     ) -> Result<(), Fault> {
         let place = WritableTxnMarkerTopic::default()
-            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_name(topic_name(topic))
             .with_partition_indexes(vec![partition]);
         let marker = WritableTxnMarker::default()
             .with_producer_id(ProducerId(producer_id))
@@ -233,6 +274,57 @@ impl Cluster {
             })
         })
         .await
-        .map(drop)
+        .map(drop)?;
+        // Nobody asks for it again, and an old job has left thousands.
+        self.forget_coordinator(Coordinates::Transaction, transactional_id);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::{
+        ApiKey, DescribeTransactionsResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+        TransactionalId,
+    };
+    use kafka_protocol::protocol::Decodable;
+
+    use super::*;
+    use crate::control::fake::{FakeBroker, Reply, metadata};
+
+    #[tokio::test]
+    async fn thousands_of_ids_are_described_in_few_requests_and_one_that_moved_is_asked_for_again() {
+        const MOVED: &str = "a.out.1.0.300";
+        let broker = FakeBroker::start(|own, (key, version, mut body)| match key {
+            ApiKey::Metadata => Reply::of(&metadata(&[own], 0), version),
+            ApiKey::FindCoordinator => {
+                let asked = FindCoordinatorRequest::decode(&mut body, version).expect("a request");
+                assert_eq!(&*asked.key, MOVED, "whoever listed an id coordinates it");
+                let answer = FindCoordinatorResponse::default()
+                    .with_host(StrBytes::from_string(own.host.clone()))
+                    .with_port(i32::from(own.port));
+                Reply::of(&answer, version)
+            }
+            ApiKey::DescribeTransactions => {
+                let asked = DescribeTransactionsRequest::decode(&mut body, version).expect("a request");
+                let is_alone = asked.transactional_ids.len() == 1;
+                let state = |id: TransactionalId| {
+                    let has_moved = &**id == MOVED && !is_alone;
+                    let code = if has_moved { ResponseError::NotCoordinator.code() } else { 0 };
+                    let data = TransactionData::default().with_transactional_id(id).with_error_code(code);
+                    data.with_transaction_state(StrBytes::from_static_str("CompleteCommit"))
+                };
+                let states = asked.transactional_ids.into_iter().map(state).collect();
+                Reply::of(&DescribeTransactionsResponse::default().with_transaction_states(states), version)
+            }
+            other => panic!("nobody asks for {other:?}"),
+        })
+        .await;
+        let cluster = Cluster::new(&broker.properties()).expect("settings");
+        let ids: Vec<String> = (0..2_000).map(|slot| format!("a.out.1.0.{slot}")).collect();
+        let found = cluster.describe_transactions(&broker.address, &ids).await.expect("described");
+        assert_eq!(found.len(), ids.len());
+        assert!(found.iter().flatten().all(|one| one.state == TransactionState::CompleteCommit));
+        assert_eq!(broker.count(ApiKey::DescribeTransactions), 2_000 / DESCRIBED_AT_ONCE + 2);
     }
 }

@@ -32,7 +32,8 @@ pub async fn tidy(
     }
     let closed = &Attempt { number: ended.snapshot.position, ..attempt.clone() };
     let asked = sinks.iter().map(|(uid, control)| async move {
-        let recover = || control.recover(closed, Vec::new());
+        let closed = closed.of_sink(uid);
+        let recover = || control.recover(&closed, Vec::new());
         let swept = tokio::time::timeout(TIDY_TIMEOUT, retry("sweep", closed.number.0, recover)).await;
         let late = |_| Error::new(ErrorKind::Unavailable, "sweep", "the target did not answer in time");
         swept.map_err(late).and_then(|tried| tried.result).map_err(|error| error.with("uid", uid))
