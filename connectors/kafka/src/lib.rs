@@ -24,6 +24,7 @@ mod slots;
 mod source;
 mod split;
 mod sweep;
+mod target;
 mod verdict;
 mod wire;
 mod writer;

@@ -14,17 +14,13 @@
 //! There is one commit path: a fresh process that recovers does what a healthy one does at every
 //! checkpoint. Recovery looks at everything before it changes anything (I6, I7).
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use rdkafka::ClientConfig;
-use tidelock::{
-    CommitPermit, Committed, Error, ErrorKind, Pending, Result, Retry, Sink, SinkAttempt, WriterId,
-};
+use tidelock::{CommitPermit, Committed, ErrorKind, Pending, Result, Retry, Sink, SinkAttempt, WriterId};
 
 use crate::client::Transactions;
 use crate::committable::{KafkaCommittable, SlotName};
@@ -35,7 +31,8 @@ use crate::finish::finish;
 use crate::librdkafka::Librdkafka;
 use crate::record::ProducerRecord;
 use crate::slots::Slots;
-use crate::sweep::{Owner, Sweeper};
+use crate::sweep::Sweeper;
+use crate::target::Target;
 use crate::verdict::{Examined, Verdict, cannot_commit};
 use crate::writer::{KafkaWriter, Mode, Transactional};
 
@@ -48,39 +45,10 @@ const TIMEOUT_MS_UNTOLD: i32 = 900_000;
 /// The timeout of an id that is fenced where nothing is begun: the shortest that is surely allowed.
 const TIMEOUT_MS_FENCING: i32 = 60_000;
 
-/// How long a delivery may take before the attempt ends and recovers: as long as the control client waits for
-/// a broker. A producer of librdkafka was seen to send nothing any more after its broker was away, and to say
-/// nothing; the next attempt has producers of its own.
-const DELIVERY_MS_MAX: i32 = 60_000;
-
-/// librdkafka's `message.max.bytes` and `batch.size` where they are not given.
-const MESSAGE_BYTES_DEFAULT: usize = 1_000_000;
-
 /// Writes records to Kafka, exactly once for readers with `read_committed`.
 #[derive(Debug)]
 pub struct KafkaSink {
     target: Arc<Target>,
-}
-
-/// What sink and writers share.
-pub(crate) struct Target {
-    pub(crate) config: KafkaSinkConfig,
-    pub(crate) cluster: Arc<Cluster>,
-    pub(crate) cluster_id: String,
-    timeout_ms: i32,
-    sweeper: Sweeper,
-    /// Whether brokers can hold transactions of ours: those before Kafka 3.0 never did.
-    may_have_leftovers: bool,
-    /// Whether a sweep will follow the last commit.
-    will_sweep: AtomicBool,
-    /// The attempt that this process runs, once known.
-    attempt: Mutex<Option<SinkAttempt>>,
-}
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 impl KafkaSink {
@@ -182,96 +150,6 @@ fn timeout_of(wanted: Option<i32>, allowed: Option<i32>) -> Result<i32> {
             );
             Ok(TIMEOUT_MS_UNTOLD)
         }
-    }
-}
-
-impl Target {
-    /// Which attempt uses the sink now.
-    fn run_by(&self, attempt: &SinkAttempt) {
-        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
-    }
-
-    fn attempt(&self) -> Option<SinkAttempt> {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn owner<'a>(&'a self, attempt: &'a SinkAttempt) -> Owner<'a> {
-        Owner { cluster: &self.cluster, attempt, timeout_ms: self.timeout_ms }
-    }
-
-    /// Committables name their cluster: another one under the same address knows nothing of them.
-    fn check_cluster(&self, ours: &KafkaCommittable) -> Result<()> {
-        if ours.cluster_id == self.cluster_id {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Config, "commit to Kafka", "what is pending is in another cluster")
-            .with("transactional_id", &ours.transactional_id)
-            .with("prepared_in", &ours.cluster_id)
-            .with("connected_to", &self.cluster_id))
-    }
-
-    /// Looks at a topic before the first record goes there. Recovery asks its partitions for their
-    /// producers: without the right to, a job would write well and fail when it recovers.
-    pub(crate) async fn check_topic(&self, topic: &str) -> Result<()> {
-        if self.config.guarantee == Guarantee::AtLeastOnce {
-            return Ok(());
-        }
-        let looked = async {
-            let found = self.cluster.topics(Some(&[topic.to_owned()])).await?;
-            // One that does not exist yet may be made with the first record.
-            match found.first().and_then(|found| found.partitions.first()) {
-                Some(partition) => self.cluster.producers(&[(topic, *partition)]).await.map(drop),
-                None => Ok(()),
-            }
-        };
-        looked.await.map_err(|fault: Fault| fault.into_error("write to Kafka").with("topic", topic))
-    }
-
-    /// The largest record that a topic takes.
-    pub(crate) async fn record_bytes_max(&self, topic: &str) -> Result<usize> {
-        let given = |name: &str| self.config.properties.get(name).and_then(|text| text.parse::<usize>().ok());
-        let message = given("message.max.bytes").unwrap_or(MESSAGE_BYTES_DEFAULT);
-        let batch = given("batch.size").unwrap_or(MESSAGE_BYTES_DEFAULT).min(message);
-        let setting = self.cluster.topic_setting(topic, "max.message.bytes").await;
-        let setting = setting.map_err(|fault| fault.into_error("write to Kafka").with("topic", topic))?;
-        let Some(allowed) = setting.and_then(|text| text.parse::<usize>().ok()) else { return Ok(message) };
-        if batch > allowed {
-            // Many small records would make a batch that the broker refuses, and with it the epoch.
-            let why = "larger than what a topic takes, its max.message.bytes";
-            return Err(refuse("batch.size", why).with("topic", topic).with("max.message.bytes", allowed));
-        }
-        Ok(message.min(allowed))
-    }
-
-    /// librdkafka's settings: ours where the user gives none.
-    fn producer_config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            // Java's default partitioner for records with a key; a record without one goes anywhere.
-            .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "262144");
-        if self.config.guarantee == Guarantee::AtLeastOnce {
-            // A record is visible when it is sent, so little of it.
-            config.set("linger.ms", "1");
-            config.set("message.timeout.ms", DELIVERY_MS_MAX.to_string());
-        } else {
-            // Nobody sees a record before its epoch is committed, and a barrier ends it.
-            config.set("linger.ms", "50");
-            config.set("transaction.timeout.ms", self.timeout_ms.to_string());
-            // A record cannot be waited for longer than its transaction lasts.
-            config.set("message.timeout.ms", self.timeout_ms.min(DELIVERY_MS_MAX).to_string());
-            // Never left to librdkafka: see TIMEOUT_MS_MAX.
-            config.set("socket.timeout.ms", (self.timeout_ms - 100).min(60_000).to_string());
-        }
-        for (name, value) in
-            self.config.properties.iter().filter(|(name, _)| *name != "transaction.timeout.ms")
-        {
-            config.set(name, value);
-        }
-        config
     }
 }
 

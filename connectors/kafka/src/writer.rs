@@ -14,8 +14,8 @@ use crate::control::producers::Producers;
 use crate::control::transactions::TransactionState;
 use crate::policy::{is_too_large, replace_too_large};
 use crate::record::ProducerRecord;
-use crate::sink::Target;
 use crate::slots::{Identity, Ready, Slots};
+use crate::target::Target;
 use crate::wire::{Begin, Wire};
 
 /// Writes to Kafka: see [`KafkaSink`](crate::KafkaSink).

@@ -420,11 +420,7 @@ async fn recovery_and_commits_that_are_repeated_leave_one_task_at_most() {
 }
 
 /// Opens a transaction of an attempt, which nothing lists.
-async fn leave_open(
-    brokers: &str,
-    attempt: &SinkAttempt,
-    topic: &str,
-) -> (KafkaWriter, KafkaCommittable) {
+async fn leave_open(brokers: &str, attempt: &SinkAttempt, topic: &str) -> (KafkaWriter, KafkaCommittable) {
     let mut writer = sink(brokers).await.open(attempt, WriterId(0)).await.expect("open");
     write(&mut writer, records(topic, 0..3)).await;
     let committable = prepare(&mut writer, 1).await;
