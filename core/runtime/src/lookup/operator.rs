@@ -1,4 +1,26 @@
 //! The operator of a lookup on one worker: joins what is known, keeps what waits for an answer.
+//!
+//! ```text
+//!   batch ──1──> key of each record ──2──> cached? ── all, and nothing waits ──────────────> output
+//!                                            │ no                                              ^
+//!                                            3                                                 │
+//!                                            v                                                 6
+//!   desk <──4── keys that nobody          works:  [ r . r ] m   [ . r ] m   [ r r ] m  ── front is whole:
+//!     │         here waits for             (r waits, . is joined, m are marks)              records, then marks
+//!     └── answers ──> mailbox ──5──> places: key -> (number of the work, place in it), joined there
+//! ```
+//!
+//! 1. A record without a key is answered at once: with nothing.
+//! 2. A batch whose answers are all cached goes straight through, where that overtakes nobody.
+//! 3. Any other becomes a [`Work`], behind those that came before. It keeps the capability of its epoch, so no
+//!    barrier overtakes it, and its marks, so no watermark does.
+//! 4. A key is asked for once, however many records wait for it; the desk asks once for all workers.
+//! 5. An answer finds its records by `places`. Works are numbered in the order of their coming, and the one at
+//!    the front has the number `first`.
+//! 6. The work at the front leaves when nothing of it is missing, with its marks. Unordered, what is joined of any work
+//!    leaves at once, and only the marks wait for their turn.
+//!
+//! An error of the store is the desk's: it ends the attempt, and what waited here is read again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
