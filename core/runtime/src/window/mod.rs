@@ -81,6 +81,13 @@ pub struct Session {
 
 impl Session {
     /// A session ends when there is no record for this long; at least one millisecond.
+    ///
+    /// It lasts from its first record to its last and the gap after that, without the end of it: a record
+    /// exactly a gap after the last one begins a new session.
+    ///
+    /// A session whose result is out is forgotten, unless [lateness](Session::allowed_lateness) is allowed. A record
+    /// that comes after that within its gap, and whose own session is not over, begins a new session; the two
+    /// overlap. Allow lateness, and the record joins the session, which has a new result.
     pub fn gap(gap: Duration) -> Self {
         Self { gap: millis(gap).max(1), lateness: 0 }
     }

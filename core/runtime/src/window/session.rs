@@ -30,7 +30,9 @@ impl<A: Merge> SessionLogic<A> {
         Self { key, session, panes, starts: HashMap::default(), late }
     }
 
-    /// The sessions of a key that a record between `from` and `to` belongs to, with their ends.
+    /// The sessions of a key that a record between `from` and `to` belongs to, with their ends. One that ends where
+    /// the record begins is another session: it is over when the watermark reaches that time, and records of that
+    /// time may come before and after. Which of them join it must not depend on it.
     fn touching(&mut self, key: &A::Key, from: Millis, to: Millis) -> Vec<(Millis, Millis)> {
         let starts = self.starts.get(key).map_or(&[][..], Vec::as_slice);
         let table = &mut self.panes.table;
@@ -38,7 +40,7 @@ impl<A: Merge> SessionLogic<A> {
             let end = table.with_existing(&(key.clone(), *start), |pane| (pane.end, Touch::Read))?;
             Some((*start, end))
         });
-        ends.filter(|(start, end)| *start <= to && from <= *end).collect()
+        ends.filter(|(start, end)| *start < to && from < *end).collect()
     }
 
     /// Makes one session, which begins at `start`, of all that a record touches.

@@ -206,7 +206,7 @@ fn session_model(gap: Millis, steps: &[Step]) -> (Vec<Row>, Vec<Record>) {
             Step::Record(record) => {
                 let (mut start, mut end) = (record.2, record.2 + gap);
                 let touching = |(key, window, _): &mut Row| {
-                    *key == record.0 && window.start <= record.2 + gap && record.2 <= window.end
+                    *key == record.0 && window.start < record.2 + gap && record.2 < window.end
                 };
                 let mut numbers = vec![record.1];
                 for (_, window, others) in open.extract_if(.., touching) {
@@ -248,6 +248,40 @@ fn sessions_are_what_a_look_at_all_records_says() {
     }
 }
 
+/// What sessions with a gap of ten make of the steps.
+fn sessions(lateness: u64, steps: &[Step]) -> Vec<(Millis, Millis, u32, Vec<u32>)> {
+    let session = Session::gap(Duration::from_millis(10)).allowed_lateness(Duration::from_millis(lateness));
+    let make = || {
+        let key = Rc::new(|record: &Record| record.0);
+        SessionLogic::new(key, session, Panes::new(List, session.lateness), Counter::default())
+    };
+    let (rows, late) = run(make, steps);
+    assert!(late.is_empty());
+    rows.into_iter()
+        .map(|(_, window, numbers)| (window.start, window.end, window.revision, numbers))
+        .collect()
+}
+
+#[test]
+fn records_exactly_a_gap_apart_are_two_sessions_whether_the_first_had_its_result_or_not() {
+    let two = [(0, 10, 0, vec![1]), (10, 20, 0, vec![2])];
+    let (first, second) = (|| Step::Record((0, 1, 0)), || Step::Record((0, 2, 10)));
+    let (result, end) = (|| Step::Watermark(10), || Step::Watermark(Millis::MAX));
+    assert_eq!(sessions(0, &[first(), second(), end()]), two);
+    assert_eq!(sessions(0, &[second(), first(), end()]), two);
+    assert_eq!(sessions(0, &[first(), result(), second(), end()]), two);
+    // A millisecond less, and they are one.
+    assert_eq!(sessions(0, &[first(), Step::Record((0, 2, 9)), end()]), [(0, 19, 0, vec![1, 2])]);
+}
+
+#[test]
+fn a_late_record_in_the_gap_of_a_session_that_had_its_result_begins_another_unless_lateness_is_allowed() {
+    let steps =
+        [Step::Record((0, 1, 0)), Step::Watermark(12), Step::Record((0, 2, 7)), Step::Watermark(Millis::MAX)];
+    assert_eq!(sessions(0, &steps), [(0, 10, 0, vec![1]), (7, 17, 0, vec![2])]);
+    assert_eq!(sessions(3, &steps), [(0, 10, 0, vec![1]), (0, 17, 1, vec![1, 2])]);
+}
+
 #[test]
 fn a_late_record_within_the_allowed_lateness_revises_a_session() {
     let session = Session::gap(Duration::from_millis(10)).allowed_lateness(Duration::from_millis(100));
@@ -261,11 +295,11 @@ fn a_late_record_within_the_allowed_lateness_revises_a_session() {
         Step::Watermark(50),
         // Joins both, which had their results.
         Step::Record((0, 3, 8)),
-        Step::Record((0, 4, 18)),
+        Step::Record((0, 4, 17)),
         Step::Record((0, 5, 23)),
         Step::Restore,
         // Goes on beyond the watermark, and waits.
-        Step::Record((0, 6, 40)),
+        Step::Record((0, 6, 39)),
         Step::Record((0, 7, 45)),
         Step::Watermark(60),
         Step::Watermark(Millis::MAX),
@@ -278,9 +312,9 @@ fn a_late_record_within_the_allowed_lateness_revises_a_session() {
             row(0, 10, 0, &[1]),
             row(30, 40, 0, &[2]),
             row(0, 18, 1, &[1, 3]),
-            row(0, 28, 2, &[1, 3, 4]),
+            row(0, 27, 2, &[1, 3, 4]),
             row(0, 40, 3, &[1, 2, 3, 4, 5]),
-            row(0, 50, 4, &[1, 2, 3, 4, 5, 6]),
+            row(0, 49, 4, &[1, 2, 3, 4, 5, 6]),
             row(0, 55, 5, &[1, 2, 3, 4, 5, 6, 7]),
         ]
     );
