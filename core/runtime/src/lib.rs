@@ -44,7 +44,7 @@ pub use key::Key;
 pub use keyed::{Context, KeyedOperator, KeyedStream, State};
 pub use lookup::Lookups;
 pub use restarts::Restarts;
-pub use source::SourceBuilder;
+pub use source::{Ahead, SourceBuilder};
 pub use stream::Stream;
 pub use window::{Aggregate, Fixed, Fold, Merge, Session, Sliding, Tumbling, Window, fold};
 pub use workers::Workers;

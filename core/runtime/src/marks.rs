@@ -61,33 +61,47 @@ impl Origins {
     }
 }
 
+/// The lanes of an operator, and what follows from them.
 #[derive(Debug)]
 pub(crate) struct Marks {
-    lanes: BTreeMap<Lane, Mark>,
+    lanes: BTreeMap<Lane, Said>,
     /// It never goes back, whatever a lane says later.
     watermark: Millis,
+    /// No lane holds it back.
+    idle: bool,
+}
+
+/// What a lane said last.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    at: Millis,
+    idle: bool,
 }
 
 impl Marks {
     /// Waits for every lane. `restored` is the watermark of the snapshot.
     pub(crate) fn new(lanes: impl Iterator<Item = Lane>, restored: Millis) -> Self {
-        let lanes = lanes.map(|lane| (lane, Mark::At(Millis::MIN))).collect();
-        Self { lanes, watermark: restored }
+        let lanes = lanes.map(|lane| (lane, Said { at: Millis::MIN, idle: false })).collect();
+        Self { lanes, watermark: restored, idle: false }
     }
 
-    /// What a lane says. Returns the watermark if it moved.
-    pub(crate) fn tell(&mut self, lane: Lane, mark: Mark) -> Option<Millis> {
-        self.lanes.insert(lane, mark);
-        let at = |mark: &Mark| match mark {
-            Mark::At(time) => Some(*time),
-            Mark::Idle => None,
-        };
-        // Where every lane is idle, time stands still.
-        let least = self.lanes.values().filter_map(at).min()?;
-        (least > self.watermark).then(|| {
-            self.watermark = least;
-            least
-        })
+    /// What a lane says. Returns what the operator says because of it, in order: where the watermark moved, where
+    /// nothing holds it back any more, where something does again.
+    pub(crate) fn tell(&mut self, lane: Lane, mark: Mark) -> impl Iterator<Item = Mark> + use<> {
+        let said = self.lanes.get_mut(&lane).expect("invariant: the lanes of an operator are known");
+        match mark {
+            Mark::At(at) => *said = Said { at, idle: false },
+            Mark::Idle => said.idle = true,
+        }
+        let least = self.lanes.values().filter(|said| !said.idle).map(|said| said.at).min();
+        let was_idle = std::mem::replace(&mut self.idle, least.is_none());
+        // Where no lane holds it back, the furthest one says how far event time is: whoever fell idle last.
+        let furthest = || self.lanes.values().map(|said| said.at).max();
+        let reached = least.or_else(furthest).unwrap_or(Millis::MIN);
+        let moved = reached > self.watermark;
+        self.watermark = self.watermark.max(reached);
+        let at = (moved || (was_idle && !self.idle)).then_some(Mark::At(self.watermark));
+        at.into_iter().chain((self.idle && !was_idle).then_some(Mark::Idle))
     }
 
     pub(crate) fn watermark(&self) -> Millis {
@@ -99,26 +113,47 @@ impl Marks {
 mod tests {
     use super::*;
 
+    fn tell(marks: &mut Marks, lane: u32, mark: Mark) -> Vec<Mark> {
+        marks.tell(Lane(lane), mark).collect()
+    }
+
     #[test]
     fn the_least_lane_decides_idle_ones_do_not_and_time_never_goes_back() {
+        let (at, idle) = (Mark::At, Mark::Idle);
         let origins = Origins::of(0).exchanged().joined(Origins::of(1));
         let mut marks = Marks::new(origins.lanes(1, 2), Millis::MIN);
-        assert_eq!(marks.tell(Lane(0), Mark::At(10)), None);
-        assert_eq!(marks.tell(Lane(1), Mark::At(20)), None);
+        assert_eq!(tell(&mut marks, 0, at(10)), []);
+        assert_eq!(tell(&mut marks, 1, at(20)), []);
         // Lane 2 belongs to the other worker and is not waited for; lane 3 is.
-        assert_eq!(marks.tell(Lane(3), Mark::At(30)), Some(10));
-        assert_eq!(marks.tell(Lane(0), Mark::Idle), Some(20));
-        assert_eq!(marks.tell(Lane(0), Mark::At(5)), None);
-        assert_eq!(marks.tell(Lane(0), Mark::At(40)), None);
-        assert_eq!(marks.tell(Lane(1), Mark::At(50)), Some(30));
+        assert_eq!(tell(&mut marks, 3, at(30)), [at(10)]);
+        assert_eq!(tell(&mut marks, 0, idle), [at(20)]);
+        assert_eq!(tell(&mut marks, 0, at(5)), []);
+        assert_eq!(tell(&mut marks, 0, at(40)), []);
+        assert_eq!(tell(&mut marks, 1, at(50)), [at(30)]);
         assert_eq!(marks.watermark(), 30);
+    }
+
+    #[test]
+    fn where_all_lanes_are_idle_time_is_what_the_furthest_reached_whoever_was_last() {
+        let (at, idle) = (Mark::At, Mark::Idle);
+        let said = [(0, at(10)), (1, at(90)), (0, idle), (1, idle)];
+        for order in [[0, 1, 2, 3], [0, 1, 3, 2], [1, 3, 0, 2], [0, 2, 1, 3]] {
+            let mut marks = Marks::new(Origins::of(0).exchanged().lanes(0, 2), Millis::MIN);
+            let told: Vec<Mark> =
+                order.iter().flat_map(|index| tell(&mut marks, said[*index].0, said[*index].1)).collect();
+            assert_eq!(told[told.len() - 2..], [at(90), idle], "{order:?}");
+            // It is said again when something holds it back again.
+            assert_eq!(tell(&mut marks, 0, at(20)), [at(90)]);
+            assert_eq!(tell(&mut marks, 0, at(95)), [at(95)]);
+            assert_eq!(tell(&mut marks, 0, idle), [idle]);
+        }
     }
 
     #[test]
     fn a_restored_watermark_is_the_floor() {
         let mut marks = Marks::new(Origins::of(0).lanes(0, 1), 100);
-        assert_eq!(marks.tell(Lane(0), Mark::At(99)), None);
-        assert_eq!(marks.tell(Lane(0), Mark::At(101)), Some(101));
+        assert_eq!(tell(&mut marks, 0, Mark::At(99)), []);
+        assert_eq!(tell(&mut marks, 0, Mark::At(101)), [Mark::At(101)]);
     }
 
     #[test]

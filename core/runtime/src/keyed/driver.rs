@@ -135,6 +135,8 @@ struct Loading {
 struct Todo<R> {
     /// The watermark moved, and what is due has not all fired.
     fires: bool,
+    /// What the operator itself says of event time, once everything before it is done.
+    says: VecDeque<Mark>,
     /// The marks of the batch whose records were applied.
     marks: std::vec::IntoIter<(Lane, Mark)>,
     batches: VecDeque<Batch<R>>,
@@ -142,7 +144,7 @@ struct Todo<R> {
 
 impl<R> Default for Todo<R> {
     fn default() -> Self {
-        Self { fires: false, marks: Vec::new().into_iter(), batches: VecDeque::new() }
+        Self { fires: false, says: VecDeque::new(), marks: Vec::new().into_iter(), batches: VecDeque::new() }
     }
 }
 
@@ -230,18 +232,22 @@ impl<L: Logic> Driver<L> {
     fn work(&mut self, slice: &mut Slice) -> Result<Poll<()>> {
         let Some(Running { marks, todo, .. }) = &mut self.running else { return Ok(Poll::Ready(())) };
         loop {
-            if todo.fires {
-                if self.logic.fire(&mut self.setting, slice)?.is_pending() {
-                    return Ok(Poll::Pending);
-                }
-                todo.fires = false;
-                self.setting.out.mark(self.lane, self.setting.watermark);
-                self.setting.side.mark(self.lane, self.setting.watermark);
-            } else if let Some((lane, mark)) = todo.marks.next() {
-                if let Some(watermark) = marks.tell(lane, mark) {
+            if let Some(mark) = todo.says.front().copied() {
+                if let Mark::At(watermark) = mark
+                    && watermark > self.setting.watermark
+                {
                     self.setting.watermark = watermark;
                     todo.fires = true;
                 }
+                if todo.fires && self.logic.fire(&mut self.setting, slice)?.is_pending() {
+                    return Ok(Poll::Pending);
+                }
+                todo.fires = false;
+                todo.says.pop_front();
+                self.setting.out.mark(self.lane, mark);
+                self.setting.side.mark(self.lane, mark);
+            } else if let Some((lane, mark)) = todo.marks.next() {
+                todo.says.extend(marks.tell(lane, mark));
             } else if slice.is_over() && !todo.batches.is_empty() {
                 return Ok(Poll::Pending);
             } else if let Some(Batch { records, marks, .. }) = todo.batches.pop_front() {

@@ -33,9 +33,9 @@ impl<O: 'static> Emit<O> {
         }
     }
 
-    /// No earlier record follows.
-    pub(crate) fn mark(&mut self, lane: Lane, watermark: Millis) {
-        self.pending.marks.push((lane, Mark::At(watermark)));
+    /// Says something of event time that holds from here on.
+    pub(crate) fn mark(&mut self, lane: Lane, mark: Mark) {
+        self.pending.marks.push((lane, mark));
         self.cut();
     }
 

@@ -8,8 +8,10 @@ use tidelock::{Source, SourceControl, Uid};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use tokio::sync::mpsc;
 
+use super::clock::LaneClock;
 use super::inbox::Inbox;
-use super::operator::{LaneClock, Phase, Scale, SourceOperator, Timer};
+use super::intake::{Ahead, Intake};
+use super::operator::{Phase, SourceOperator};
 use super::splits::{Reading, Splits};
 use crate::batch::Millis;
 use crate::graph::Graph;
@@ -36,8 +38,7 @@ pub struct SourceBuilder<'s, S: Source> {
     graph: Graph<'s>,
     uid: Uid,
     source: Arc<S>,
-    timer: Option<Timer<S::Record>>,
-    scale: Scale<S::Record>,
+    intake: Intake<S::Record>,
     reading: Reading,
 }
 
@@ -58,12 +59,29 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             open_splits_max: OPEN_SPLITS_MAX,
         };
         let scale = Box::new(move |records: &[S::Record]| bytes * records.len() as u64);
-        Self { graph, uid, source, timer: None, scale, reading }
+        let mut intake = Intake::new(scale);
+        intake.count_left_out(graph.inner.shared.counters.lateness(&uid));
+        Self { graph, uid, source, intake, reading }
+    }
+
+    /// Reads only the records that `keep` wants. Others have no event time and do not count: a
+    /// [`Stream::filter`](crate::Stream::filter) comes too late for a record whose time is nonsense.
+    pub fn filter(mut self, keep: impl FnMut(&S::Record) -> bool + 'static) -> Self {
+        self.intake.set_filter(Box::new(keep));
+        self
     }
 
     /// Gives every record its event time, in milliseconds since 1970. Windows need it.
     pub fn event_time(mut self, time: impl Fn(&S::Record) -> i64 + 'static) -> Self {
-        self.timer = Some(Box::new(move |records, times| times.extend(records.iter().map(&time))));
+        self.intake.set_timer(Box::new(time));
+        self
+    }
+
+    /// How far a record's time may lie ahead of this machine's clock, and what becomes of one that is further
+    /// ahead. Default: any time is believed, and after one record of the year 9999 everything is late, also
+    /// after a restart.
+    pub fn event_time_ahead_max(mut self, bound: Duration, then: Ahead) -> Self {
+        self.intake.set_ahead_max(bound, then);
         self
     }
 
@@ -75,7 +93,8 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
     }
 
     /// After this time without records a split no longer holds event time back; its next records may
-    /// then be late. Default: every split holds it back until it ends.
+    /// then be late. Where no split holds it back, event time is what the furthest has reached. Default: every
+    /// split holds it back until it ends.
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.reading.idle_after = Some(time);
         self
@@ -99,13 +118,14 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
     /// The bytes that a record takes in memory, for the budget of bytes in flight. Default: the size
     /// of its type, and 64 bytes more where it has parts on the heap.
     pub fn weigh(mut self, bytes: impl Fn(&S::Record) -> usize + 'static) -> Self {
-        self.scale = Box::new(move |records| records.iter().map(|record| bytes(record) as u64).sum::<u64>());
+        let scale = move |records: &[S::Record]| records.iter().map(|record| bytes(record) as u64).sum();
+        self.intake.set_scale(Box::new(scale));
         self
     }
 
     /// The records of the source.
     pub fn stream(self) -> Stream<'s, S::Record> {
-        let Self { graph, uid, source, timer, scale, reading } = self;
+        let Self { graph, uid, source, intake, reading } = self;
         let number = graph.new_origin();
         let mut builder = OperatorBuilder::new(format!("source {uid}"), graph.scope());
         let address = builder.operator_info().address;
@@ -123,7 +143,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
         let (to_worker, reads) = mpsc::channel(BATCHES_WAITING_MAX);
         let place = Place { uid: uid.clone(), operator: "source" };
         // Without event time no watermark comes from here, and nobody must wait for one.
-        let origins = if timer.is_some() { Origins::of(number) } else { Origins::default() };
+        let origins = if intake.has_event_time() { Origins::of(number) } else { Origins::default() };
         let mut operator = SourceOperator {
             counter: shared.counters.reader(&uid),
             uid: uid.clone(),
@@ -133,8 +153,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             splits: Splits::new(reading),
             reads,
             to_worker,
-            timer,
-            scale,
+            intake,
             waker,
             activator: worker.activator_for(address),
             lane: lane_of(number, graph.inner.worker, graph.inner.workers),

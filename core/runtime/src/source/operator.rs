@@ -14,14 +14,15 @@ use timely::scheduling::Activator;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::Instant;
 
+use super::clock::LaneClock;
 use super::inbox::{Inbox, SourceOrder};
+use super::intake::{Intake, Taken};
 use super::reader::{Read, read};
 use super::splits::Splits;
-use crate::batch::{Batch, Lane, Mark, Millis};
+use crate::batch::{Batch, Lane};
 use crate::book::{Book, Part};
 use crate::counters::Counter;
 use crate::graph::Time;
-use crate::records::Records;
 use crate::shared::Shared;
 use crate::wake::Waker;
 
@@ -29,11 +30,6 @@ use crate::wake::Waker;
 /// A barrier waits for a turn at most: small ones keep that below a millisecond.
 const BATCHES_A_TURN: usize = 32;
 const RECORDS_A_TURN: usize = 4096;
-
-/// Adds the event time of each record.
-pub(crate) type Timer<R> = Box<dyn FnMut(&[R], &mut Vec<Millis>)>;
-/// The bytes that records take.
-pub(crate) type Scale<R> = Box<dyn FnMut(&[R]) -> u64>;
 
 pub(crate) struct SourceOperator<S: Source> {
     pub(crate) uid: Uid,
@@ -44,13 +40,12 @@ pub(crate) struct SourceOperator<S: Source> {
     pub(crate) splits: Splits<S::Split>,
     pub(crate) reads: Receiver<Read<S>>,
     pub(crate) to_worker: Sender<Read<S>>,
-    pub(crate) timer: Option<Timer<S::Record>>,
-    pub(crate) scale: Scale<S::Record>,
+    pub(super) intake: Intake<S::Record>,
     pub(crate) waker: Waker,
     pub(crate) activator: Activator,
     pub(crate) counter: Counter,
     pub(crate) lane: Lane,
-    pub(crate) clock: LaneClock,
+    pub(super) clock: LaneClock,
     /// The right to write the open epoch. It is kept after the last barrier too: the frontier must
     /// say which epochs are closed, and an empty one does not.
     pub(crate) capability: Option<Capability<Time>>,
@@ -66,16 +61,6 @@ pub(crate) enum Phase {
     Open,
     /// The last barrier is through: nothing is read any more.
     Ended,
-}
-
-/// What the lane told so far.
-#[derive(Debug, Default)]
-pub(crate) struct LaneClock {
-    told: Option<Mark>,
-    /// All splits of the beginning are assigned before the first barrier is sent. Until then no
-    /// watermark is told: a split that is still on its way must hold it back.
-    may_tell: bool,
-    ended: bool,
 }
 
 impl<S: Source> SourceOperator<S> {
@@ -105,10 +90,13 @@ impl<S: Source> SourceOperator<S> {
                     capability.downgrade(&epoch.0);
                 }
             }
-            SourceOrder::Assign(split) => self.splits.assign(*split),
-            SourceOrder::Barrier { epoch, last } => self.cut(epoch, last)?,
+            SourceOrder::Assign(split) => {
+                self.splits.assign(*split);
+                self.clock.assigned();
+            }
+            SourceOrder::Barrier { epoch, last } => self.cut(epoch, last, output)?,
             SourceOrder::EndOfInput => {
-                self.clock.ended = true;
+                self.clock.end();
                 self.tell_time(output);
             }
             SourceOrder::Completed(epoch) => self.splits.completed(epoch),
@@ -116,13 +104,17 @@ impl<S: Source> SourceOperator<S> {
         Ok(())
     }
 
-    fn cut(&mut self, epoch: Epoch, last: bool) -> Result<()> {
-        self.clock.may_tell = true;
+    fn cut(&mut self, epoch: Epoch, last: bool, output: &mut Output<Time, Batch<S::Record>>) -> Result<()> {
+        // What was reached in this epoch belongs into its snapshot.
+        self.clock.at_barrier();
+        self.tell_time(output);
         let splits = self.splits.cut(epoch)?;
         self.book.contribute(epoch, &self.uid, Part::Source(splits));
         if let Some(capability) = &mut self.capability {
             capability.downgrade(&epoch.next().0);
         }
+        self.clock.after_barrier();
+        self.tell_time(output);
         if last {
             // Readers see that nobody listens, and end.
             self.phase = Phase::Ended;
@@ -151,17 +143,17 @@ impl<S: Source> SourceOperator<S> {
                 }
                 continue;
             };
-            let mut times = Vec::new();
-            if let Some(timer) = &mut self.timer {
-                times.reserve_exact(records.len());
-                timer(&records, &mut times);
-            }
             records_left = records_left.saturating_sub(records.len());
-            let heard = (!records.is_empty()).then(Instant::now);
-            self.splits.advance(slot, resume, times.iter().max().copied(), heard);
             self.counter.add(records.len());
-            let credit = self.shared.budget.take((self.scale)(&records));
-            let records = Records::new(records, times);
+            let taken = self.intake.take(records).map_err(|error| match self.splits.name(slot) {
+                Some(split) => error.with("split", split),
+                None => error,
+            })?;
+            let Taken { records, latest, bytes } = taken;
+            // Records that are not wanted do not keep a split from being idle.
+            let heard = (!records.is_empty()).then(Instant::now);
+            self.splits.advance(slot, resume, latest, heard);
+            let credit = self.shared.budget.take(bytes);
             output.give(capability, &mut Batch { records, credit, ..Batch::default() });
         }
         // More may wait, and nobody else will wake this operator for what is in the channel already.
@@ -172,16 +164,13 @@ impl<S: Source> SourceOperator<S> {
     /// Tells the watermark where it changed.
     fn tell_time(&mut self, output: &mut Output<Time, Batch<S::Record>>) {
         let Some(capability) = &self.capability else { return };
-        if self.timer.is_none() || !(self.clock.may_tell || self.clock.ended) {
+        if !self.intake.has_event_time() {
             return;
         }
         let now = Instant::now();
-        let mark = if self.clock.ended { Mark::At(Millis::MAX) } else { self.splits.mark(now) };
-        if self.clock.told != Some(mark) {
-            self.clock.told = Some(mark);
-            let marks = vec![(self.lane, mark)];
-            output.activate().give(capability, &mut Batch { marks, ..Batch::default() });
-        }
+        let told = self.clock.tell(self.splits.mark(now), self.splits.reached());
+        let marks: Vec<_> = told.map(|mark| (self.lane, mark)).collect();
+        output.activate().give(capability, &mut Batch { marks, ..Batch::default() });
         if let Some(idle_in) = self.splits.idle_in(now) {
             self.activator.activate_after(idle_in);
         }

@@ -40,6 +40,8 @@ struct Finished {
     /// The epoch that it ended in, once that is cut.
     epoch: Option<Epoch>,
     watermark: Option<Millis>,
+    /// The snapshot with its end is durable: its children are assigned.
+    is_durable: bool,
 }
 
 #[derive(Debug)]
@@ -49,8 +51,11 @@ pub(crate) struct Splits<S> {
     next_slot: u32,
     waiting: VecDeque<SplitState>,
     /// Finished splits hold the watermark back until the snapshot that lists their children is durable:
-    /// before that, a child may be known to the coordinator alone.
+    /// before that, a child may be known to the coordinator alone. Then they hold it until the next
+    /// barrier: before that, a child may be on its way to another worker.
     finished: Vec<Finished>,
+    /// The greatest watermark that a split had.
+    reached: Option<Millis>,
     /// Finished, to be reported by the next cut.
     ended: Vec<SplitState>,
 }
@@ -63,6 +68,7 @@ impl<S: Split> Splits<S> {
             next_slot: 0,
             waiting: VecDeque::new(),
             finished: Vec::new(),
+            reached: None,
             ended: Vec::new(),
         }
     }
@@ -86,6 +92,7 @@ impl<S: Split> Splits<S> {
         let resume: S = split.decode()?;
         let slot = self.next_slot;
         self.next_slot += 1;
+        self.reached = self.reached.max(watermark);
         self.open.insert(slot, Open { id, resume: resume.clone(), watermark, moved: false, heard: now });
         Ok(Some((slot, resume)))
     }
@@ -101,6 +108,7 @@ impl<S: Split> Splits<S> {
             let watermark = latest.saturating_sub(self.reading.out_of_orderness);
             // `None` is less than any time: a watermark never goes back.
             open.watermark = open.watermark.max(Some(watermark));
+            self.reached = self.reached.max(open.watermark);
         }
     }
 
@@ -109,13 +117,19 @@ impl<S: Split> Splits<S> {
         let Some(Open { id, resume, watermark, .. }) = self.open.remove(&slot) else { return Ok(None) };
         let split = Stored::encode(&resume)?;
         self.ended.push(SplitState { id: id.clone(), split, watermark, finished: true });
-        self.finished.push(Finished { epoch: None, watermark });
+        self.finished.push(Finished { epoch: None, watermark, is_durable: false });
         Ok(Some(id))
+    }
+
+    /// The name of a split that is open.
+    pub(crate) fn name(&self, slot: u32) -> Option<&SplitId> {
+        self.open.get(&slot).map(|open| &open.id)
     }
 
     /// The splits that moved or ended since the last cut.
     pub(crate) fn cut(&mut self, epoch: Epoch) -> Result<Vec<SplitState>> {
         let mut report = std::mem::take(&mut self.ended);
+        self.finished.retain(|finished| !finished.is_durable);
         for finished in self.finished.iter_mut().filter(|finished| finished.epoch.is_none()) {
             finished.epoch = Some(epoch);
         }
@@ -133,7 +147,9 @@ impl<S: Split> Splits<S> {
 
     /// The snapshot of an epoch is durable.
     pub(crate) fn completed(&mut self, completed: Epoch) {
-        self.finished.retain(|finished| finished.epoch.is_none_or(|epoch| epoch > completed));
+        for finished in &mut self.finished {
+            finished.is_durable |= finished.epoch.is_some_and(|epoch| epoch <= completed);
+        }
     }
 
     /// Time passed in which records could not be taken: no split is idle because of that.
@@ -145,16 +161,22 @@ impl<S: Split> Splits<S> {
 
     /// What the source says about event time on this worker.
     pub(crate) fn mark(&self, now: Instant) -> Mark {
-        let open = self.open.values().filter(|open| !self.is_idle(open, now)).map(|open| open.watermark);
+        let mut open = self.open.values().filter(|open| !self.is_idle(open, now)).map(|open| open.watermark);
         let least = if self.reading.in_order_of_names {
-            // Later splits hold later records: what is open speaks for them.
-            open.min()
+            // Later splits hold later records: what was read speaks for all of them.
+            open.next().map(|_| self.reached)
         } else {
             let waiting = self.waiting.iter().map(|split| split.watermark);
             let finished = self.finished.iter().map(|finished| finished.watermark);
             open.chain(waiting).chain(finished).min()
         };
         least.map_or(Mark::Idle, |watermark| Mark::At(watermark.unwrap_or(Millis::MIN)))
+    }
+
+    /// The greatest watermark that a split of this worker had: where none of them holds event time back, that is
+    /// how far it is.
+    pub(crate) fn reached(&self) -> Option<Millis> {
+        self.reached
     }
 
     fn is_idle(&self, open: &Open<S>, now: Instant) -> bool {
@@ -244,10 +266,12 @@ mod tests {
         assert_eq!(splits.mark(now), Mark::At(100));
         splits.completed(Epoch(6));
         assert_eq!(splits.mark(now), Mark::At(100));
-        splits.assign(state("child", Some(100)));
         splits.completed(Epoch(7));
-        assert_eq!(splits.mark(now), Mark::At(100), "the child holds it now");
+        assert_eq!(splits.mark(now), Mark::At(100), "a child may be on its way to another worker");
         assert_eq!(splits.cut(Epoch(8)).unwrap(), [], "nothing moved");
+        assert_eq!(splits.mark(now), Mark::At(500));
+        splits.assign(state("child", Some(100)));
+        assert_eq!(splits.mark(now), Mark::At(100), "the child holds it now");
     }
 
     #[test]
@@ -281,6 +305,7 @@ mod tests {
             splits.advance(slot, Place(id.clone(), 1), Some(1005), Some(now));
             assert_eq!(splits.mark(now), Mark::At(1000));
             splits.finish(slot).unwrap();
+            assert_eq!((splits.mark(now), splits.reached()), (Mark::Idle, Some(1000)));
             order.push(id);
         }
         assert_eq!(order, ["2013-01", "2013-02", "2013-03"]);

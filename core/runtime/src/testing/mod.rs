@@ -9,6 +9,7 @@ mod memory;
 mod slices;
 mod snapshot;
 mod tests;
+mod time;
 mod ways;
 mod window;
 

@@ -15,7 +15,7 @@ use super::{Event, Fake, MemorySink, MemorySource, committed};
 use crate::{Graph, Lookups, Stream, Tumbling, Window, fold};
 
 /// Split, start of the window, how many events.
-type Row = (String, i64, u64);
+pub(super) type Row = (String, i64, u64);
 
 /// Knows every number, after a while.
 struct Echo;
@@ -38,7 +38,7 @@ fn look_up<'s>(stream: Stream<'s, Event>, uid: &str, how: Lookups) -> Stream<'s,
 }
 
 /// Counts the events of each split in windows of a hundred milliseconds.
-fn count<'s>(stream: Stream<'s, Event>, uid: &str) -> (Stream<'s, Row>, Stream<'s, Event>) {
+pub(super) fn count<'s>(stream: Stream<'s, Event>, uid: &str) -> (Stream<'s, Row>, Stream<'s, Event>) {
     stream.key_by(|event| event.split.clone()).window(
         uid,
         Tumbling::of(Duration::from_millis(100)),
@@ -50,17 +50,17 @@ fn count<'s>(stream: Stream<'s, Event>, uid: &str) -> (Stream<'s, Row>, Stream<'
 }
 
 /// An attempt that reads splits step by step, with a barrier after each.
-struct Run {
-    fake: Fake,
+pub(super) struct Run {
+    pub(super) fake: Fake,
     source: Arc<MemorySource>,
     epoch: u64,
-    counted: BTreeMap<String, u64>,
+    pub(super) counted: BTreeMap<String, u64>,
     late: Vec<Event>,
 }
 
 impl Run {
     /// Counts what `ways` makes of the source.
-    async fn start(
+    pub(super) async fn start(
         workers: usize,
         idle_after: Option<Duration>,
         ways: impl for<'s> Fn(Stream<'s, Event>) -> Stream<'s, Event> + Send + Sync + 'static,
@@ -68,7 +68,7 @@ impl Run {
         Self::start_with(workers, idle_after, move |_, stream| count(ways(stream), "counts")).await
     }
 
-    async fn start_with(
+    pub(super) async fn start_with(
         workers: usize,
         idle_after: Option<Duration>,
         build: impl for<'s> Fn(&Graph<'s>, Stream<'s, Event>) -> (Stream<'s, Row>, Stream<'s, Event>)
@@ -94,11 +94,11 @@ impl Run {
         Self { fake, source, epoch: 0, counted: BTreeMap::new(), late: Vec::new() }
     }
 
-    async fn assign(&self, split: &str, next: u64) {
+    pub(super) async fn assign(&self, split: &str, next: u64) {
         self.fake.assign("in", MemorySource::split(split, next)).await;
     }
 
-    async fn checkpoint(&mut self) {
+    pub(super) async fn checkpoint(&mut self) {
         self.epoch += 1;
         let reports = self.fake.checkpoint(self.epoch).await;
         for (split, _, count) in committed::<Row>(&reports, "out") {
@@ -108,7 +108,7 @@ impl Run {
     }
 
     /// Reads the splits to their ends, in so many steps.
-    async fn read(&mut self, splits: &[(&str, u64)], steps: u64) {
+    pub(super) async fn read(&mut self, splits: &[(&str, u64)], steps: u64) {
         for step in 1..=steps {
             for (split, count) in splits {
                 self.source.release(split, count * step / steps, false);
@@ -118,7 +118,7 @@ impl Run {
     }
 
     /// Ends the splits, and the input. Returns how many events of each split were counted.
-    async fn end(mut self, splits: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pub(super) async fn end(mut self, splits: &[(&str, u64)]) -> BTreeMap<String, u64> {
         for (split, count) in splits {
             self.source.release(split, *count, true);
         }
@@ -135,7 +135,7 @@ impl Run {
 }
 
 /// How many events of each split there are, on so many ways.
-fn times(splits: &[(&str, u64)], ways: u64) -> BTreeMap<String, u64> {
+pub(super) fn times(splits: &[(&str, u64)], ways: u64) -> BTreeMap<String, u64> {
     splits.iter().map(|(split, count)| (split.to_string(), count * ways)).collect()
 }
 
