@@ -21,13 +21,14 @@ impl Counter {
     }
 }
 
-/// The counters of a job's sources, sinks and windows, by uid. They go on across restarts within the
+/// The counters of a job's sources, functions, windows and sinks, by uid. They go on across restarts within the
 /// process, so records that are read again are counted again.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     read: Mutex<BTreeMap<Uid, Counter>>,
     written: Mutex<BTreeMap<Uid, Counter>>,
     late: Mutex<BTreeMap<Uid, Counter>>,
+    rejected: Mutex<BTreeMap<Uid, Counter>>,
 }
 
 fn counter(of: &Mutex<BTreeMap<Uid, Counter>>, uid: &Uid) -> Counter {
@@ -52,6 +53,10 @@ impl Counters {
         counter(&self.late, uid)
     }
 
+    pub(crate) fn rejection(&self, uid: &Uid) -> Counter {
+        counter(&self.rejected, uid)
+    }
+
     /// Records that each source handed over.
     pub(crate) fn read(&self) -> BTreeMap<Uid, u64> {
         all(&self.read)
@@ -65,5 +70,10 @@ impl Counters {
     /// Records that came too late for the windows of each operator.
     pub(crate) fn late(&self) -> BTreeMap<Uid, u64> {
         all(&self.late)
+    }
+
+    /// Records that each function and sink rejected.
+    pub(crate) fn rejected(&self) -> BTreeMap<Uid, u64> {
+        all(&self.rejected)
     }
 }

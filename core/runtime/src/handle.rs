@@ -129,4 +129,10 @@ impl Handle {
     pub fn records_late(&self) -> BTreeMap<Uid, u64> {
         self.counters.late()
     }
+
+    /// How many records each function and each sink rejected in this process: see
+    /// [`Stream::try_map_or`](crate::Stream::try_map_or) and [`Stream::sink_or`](crate::Stream::sink_or).
+    pub fn records_rejected(&self) -> BTreeMap<Uid, u64> {
+        self.counters.rejected()
+    }
 }

@@ -139,7 +139,7 @@ impl<'s, R: 'static> Stream<'s, R> {
     }
 
     /// An operator that turns each batch into one, at once and without state.
-    fn stateless<B: 'static>(
+    pub(crate) fn stateless<B: 'static>(
         self,
         operator: &'static str,
         mut logic: impl FnMut(Batch<R>) -> Result<Batch<B>> + 'static,

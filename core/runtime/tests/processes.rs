@@ -6,7 +6,7 @@
 
 mod lines;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -14,17 +14,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
-use tidelock::{Error, ErrorKind, JobId, Result};
+use tidelock::{Error, ErrorKind, JobId, Result, Uid};
 use tidelock_runtime::{Job, Restarts, State, Stream, Workers};
 use tokio::time::Instant;
 
-use lines::{LinesSink, Numbers};
+use lines::{LinesSink, Numbers, UNWRITABLE};
 
 const SPLITS: u64 = 4;
 const LENGTH: u64 = 600;
 const KEYS: u64 = 7;
 
-/// What a child is told, as one variable: directory, number of the process, ports, where to fail, how much there is.
+/// What a child is told, as one variable: directory, number of the process, ports, where to fail, how much there is,
+/// and which graph it runs.
 const CHILD: &str = "TIDELOCK_TEST_CHILD";
 
 /// Not a test of its own: the job, where this executable is started as one of its processes.
@@ -32,11 +33,17 @@ const CHILD: &str = "TIDELOCK_TEST_CHILD";
 async fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };
     let told: Vec<&str> = told.split(' ').collect();
-    let [directory, process, ports, fail_at, length] = told[..] else { panic!("{told:?}") };
+    let [directory, process, ports, fail_at, length, graph] = told[..] else { panic!("{told:?}") };
     let addresses = ports.split(',').map(|port| format!("127.0.0.1:{port}")).collect();
     let workers = Workers::processes(process.parse().unwrap(), addresses, 2).unwrap();
-    let numbers = Numbers { splits: SPLITS, length: length.parse().unwrap() };
-    let result = run(Path::new(directory), workers, fail_at.parse().unwrap(), numbers).await;
+    let (directory, length) = (Path::new(directory), length.parse().unwrap());
+    let result = match graph {
+        "count" => {
+            run(directory, workers, fail_at.parse().unwrap(), Numbers { splits: SPLITS, length }).await
+        }
+        "spread" => spread(directory, workers, Numbers { splits: 1, length }).await,
+        _ => panic!("{told:?}"),
+    };
     match result {
         Ok(closed) => println!("ended: {closed}"),
         Err(error) => {
@@ -46,13 +53,18 @@ async fn child() {
     }
 }
 
-async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers) -> Result<String> {
+async fn open(directory: &Path) -> Result<Job> {
     let mut config = JobConfig::new(JobId::new("numbers")?, directory.join("log").to_str().unwrap());
     config.settings.interval = Duration::from_millis(20);
     let job = Job::open(config).await?.restarts(Restarts::never()).stop_on_signals();
     if let Some(restored) = job.restored() {
         println!("restored: {}", restored.id.epoch);
     }
+    Ok(job)
+}
+
+async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers) -> Result<String> {
+    let job = open(directory).await?;
     let source = Arc::new(numbers);
     let sink = Arc::new(LinesSink::new(directory.join("rows")));
     let ended = job.run(workers, move |graph| {
@@ -96,6 +108,36 @@ fn through_tags(numbers: Stream<'_, (u64, u64)>) -> Stream<'_, (u64, u64)> {
     )
 }
 
+/// One split for all workers of all processes, buckets that belong to one writer each, numbers that a function
+/// rejects and numbers that the sink rejects.
+async fn spread(directory: &Path, workers: Workers, numbers: Numbers) -> Result<String> {
+    let job = open(directory).await?;
+    let source = Arc::new(numbers);
+    let rows = Arc::new(LinesSink::new(directory.join("rows")));
+    let letters = Arc::new(LinesSink::new(directory.join("letters")));
+    let ended = job.run(workers, move |graph| {
+        let worker = graph.worker();
+        let numbers = graph.source("numbers", &source).stream().rebalance();
+        let (parsed, unparsed) =
+            numbers.map(move |(_, number)| (number, worker)).try_map_or("parse", |&(number, worker)| {
+                if number % 10 == 3 { Err("a three") } else { Ok((number, worker)) }
+            });
+        let mark = |number| if number % 10 == 7 { UNWRITABLE } else { "" };
+        let unwritten = parsed
+            .route(|(number, _)| number % KEYS)
+            .map(move |(number, read_by)| format!("{number} {read_by} {worker}{}", mark(number)))
+            .sink_or("rows", &rows);
+        let line = |uid: Uid, number: &str, reason: String| format!("{number} {uid} {reason}");
+        let unparsed =
+            unparsed.map(move |letter| line(letter.uid, &letter.record.0.to_string(), letter.reason));
+        let unwritten = unwritten.map(move |letter| {
+            line(letter.uid, letter.record.split(' ').next().unwrap_or_default(), letter.reason)
+        });
+        unparsed.union(unwritten).sink("letters", &letters);
+    });
+    Ok(format!("{:?}", ended.await?.closed))
+}
+
 /// The processes of one job.
 struct Processes(Vec<Child>);
 
@@ -105,6 +147,10 @@ impl Processes {
     }
 
     fn start_many(processes: usize, directory: &Path, fail_at: u64, length: u64) -> Self {
+        Self::start_graph("count", processes, directory, fail_at, length)
+    }
+
+    fn start_graph(graph: &str, processes: usize, directory: &Path, fail_at: u64, length: u64) -> Self {
         let listeners: Vec<_> =
             (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<_> =
@@ -115,7 +161,11 @@ impl Processes {
                 .args(["--exact", "child", "--nocapture"])
                 .env(
                     CHILD,
-                    format!("{} {process} {} {fail_at} {length}", directory.display(), ports.join(",")),
+                    format!(
+                        "{} {process} {} {fail_at} {length} {graph}",
+                        directory.display(),
+                        ports.join(",")
+                    ),
                 )
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -163,7 +213,11 @@ impl Drop for Processes {
 
 /// The rows that a reader of the target sees.
 fn rows(directory: &Path) -> Vec<String> {
-    let Ok(files) = std::fs::read_dir(directory.join("rows")) else { return Vec::new() };
+    visible(directory, "rows")
+}
+
+fn visible(directory: &Path, folder: &str) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(directory.join(folder)) else { return Vec::new() };
     let visible = files
         .map(|file| file.unwrap().path())
         .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'));
@@ -319,4 +373,47 @@ fn a_signal_stops_a_job_with_a_checkpoint_and_a_restart_continues() {
         assert!(well && said.contains("ended: Finished"), "{said}");
     }
     assert_exactly_once(directory.path(), LENGTH);
+}
+
+#[test]
+fn what_is_rejected_and_what_crosses_processes_is_there_once_through_kills() {
+    const NUMBERS: u64 = 2_400;
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Processes::start_graph("spread", 2, directory.path(), u64::MAX, NUMBERS);
+    for round in 0..4 {
+        let before = rows(directory.path()).len();
+        let mut processes = start();
+        wait_for_rows(directory.path(), before + 200);
+        processes.signal(round % 2, "-KILL");
+        let (well, said) = processes.wait(1 - round % 2, SOON);
+        assert!(!well && said.contains("failed: "), "round {round}: {said}");
+    }
+    let mut processes = start();
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("restored: "), "{said}");
+    }
+    let mut seen = BTreeMap::<u64, u64>::new();
+    let (mut readers, mut writers) = (BTreeSet::new(), BTreeMap::<u64, BTreeSet<u64>>::new());
+    for row in rows(directory.path()) {
+        let fields: Vec<u64> = row.split(' ').map(|field| field.parse().unwrap()).collect();
+        let [number, read_by, written_by] = fields[..] else { panic!("{row}") };
+        assert!(![3, 7].contains(&(number % 10)), "{row}");
+        *seen.entry(number).or_default() += 1;
+        readers.insert(read_by);
+        writers.entry(number % KEYS).or_default().insert(written_by);
+    }
+    for letter in visible(directory.path(), "letters") {
+        let (number, why) = letter.split_once(' ').unwrap();
+        let number = number.parse().unwrap();
+        *seen.entry(number).or_default() += 1;
+        match number % 10 {
+            3 => assert_eq!(why, "parse a three"),
+            7 => assert!(why.starts_with("rows ") && why.contains("not writable"), "{letter}"),
+            _ => panic!("{letter}"),
+        }
+    }
+    assert_eq!(seen, (0..NUMBERS).map(|number| (number, 1)).collect());
+    assert_eq!(readers, (0..4).collect(), "one split is worked on by every worker of both processes");
+    assert!(writers.values().all(|writers| writers.len() == 1), "a bucket has one writer: {writers:?}");
 }

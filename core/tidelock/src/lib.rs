@@ -68,6 +68,7 @@ pub mod job;
 pub mod log;
 mod lookup;
 pub mod protocol;
+mod reject;
 pub mod restore;
 mod retry;
 mod sink;
@@ -83,6 +84,7 @@ pub use id::{
 };
 pub use log::{CommitPermit, Segment};
 pub use lookup::Lookup;
+pub use reject::{DeadLetter, Rejected, Rejecting, Rejects};
 pub use sink::{Committable, Committed, Pending, Prepared, Sink, SinkWriter};
 pub use source::{Batch, Discovery, Known, Source, Split, SplitId, SplitReader};
 pub use state::{Stored, Versioned, from_json, unknown_version};

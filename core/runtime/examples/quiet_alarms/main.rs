@@ -6,6 +6,7 @@
 
 mod alarms;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
@@ -34,6 +35,7 @@ impl KeyedOperator for Quieten {
     type Key = String;
     type In = Alarm;
     type Out = Row;
+    type Side = Infallible;
     type State = Quiet;
     const STATE_VERSION: u16 = 1;
 

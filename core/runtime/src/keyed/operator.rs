@@ -1,5 +1,6 @@
 //! A user's own operator with state for each key, and timers.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::task::Poll;
 
@@ -30,6 +31,9 @@ pub trait KeyedOperator: 'static {
     type In: 'static;
     /// What it makes.
     type Out: 'static;
+    /// What it makes beside that, for a stream of its own: records that it cannot take, say. [`Infallible`]
+    /// where there is nothing of the kind.
+    type Side: 'static;
     /// What it keeps for each key.
     type State: Serialize + DeserializeOwned + 'static;
     /// The version of [`KeyedOperator::State`] that this build writes. It changes whenever the stored
@@ -45,7 +49,7 @@ pub trait KeyedOperator: 'static {
         key: &Self::Key,
         state: &mut State<Self::State>,
         record: Self::In,
-        context: &mut Context<'_, Self::Out>,
+        context: &mut Context<'_, Self::Out, Self::Side>,
     ) -> Result<()>;
 
     /// A timer of the key is due: the watermark has reached `at`.
@@ -57,7 +61,7 @@ pub trait KeyedOperator: 'static {
         _key: &Self::Key,
         _state: &mut State<Self::State>,
         _at: i64,
-        _context: &mut Context<'_, Self::Out>,
+        _context: &mut Context<'_, Self::Out, Self::Side>,
     ) -> Result<()> {
         Ok(())
     }
@@ -72,14 +76,15 @@ pub trait KeyedOperator: 'static {
 }
 
 /// What an operator may do besides changing its state.
-pub struct Context<'c, O> {
+pub struct Context<'c, O, S = Infallible> {
     time: Option<Millis>,
     watermark: Millis,
     timers: &'c mut Timers,
     out: &'c mut Emit<O>,
+    side: &'c mut Emit<S>,
 }
 
-impl<O> fmt::Debug for Context<'_, O> {
+impl<O, S> fmt::Debug for Context<'_, O, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("time", &self.time)
@@ -88,10 +93,16 @@ impl<O> fmt::Debug for Context<'_, O> {
     }
 }
 
-impl<O: 'static> Context<'_, O> {
+impl<O: 'static, S: 'static> Context<'_, O, S> {
     /// Emits a record. It has the event time of the record or timer that is being worked on.
     pub fn emit(&mut self, record: O) {
         self.out.push(record, self.time);
+    }
+
+    /// Emits a record to the operator's second stream: see [`KeyedStream::process_with_side`]. It is of the
+    /// same epoch and has the same event time as what is emitted to the first.
+    pub fn side(&mut self, record: S) {
+        self.side.push(record, self.time);
     }
 
     /// The event time of the record, or the time of the timer; `None` where the stream has no event
@@ -155,15 +166,15 @@ impl<P: KeyedOperator> Keyed<P> {
         &mut self,
         key: &P::Key,
         call: Call<P::In>,
-        setting: &mut Setting<P::Out, std::convert::Infallible>,
+        setting: &mut Setting<P::Out, P::Side>,
     ) -> Result<()> {
         let watermark = setting.watermark_of(|| group_of(key))?;
         let (operator, due) = (&mut self.operator, &mut self.due);
         self.table.with(key, |slot| {
             let mut timers = Timers::new(std::mem::take(&mut slot.timers));
             let mut state = State::new(slot.state.take());
-            let time = setting.time;
-            let mut context = Context { time, watermark, timers: &mut timers, out: &mut setting.out };
+            let (time, out, side) = (setting.time, &mut setting.out, &mut setting.side);
+            let mut context = Context { time, watermark, timers: &mut timers, out, side };
             let result = match call {
                 Call::Record(record) => operator.on_record(key, &mut state, record, &mut context),
                 Call::Timer(at) => {
@@ -187,7 +198,7 @@ impl<P: KeyedOperator> Keyed<P> {
 impl<P: KeyedOperator> Logic for Keyed<P> {
     type In = P::In;
     type Out = P::Out;
-    type Side = std::convert::Infallible;
+    type Side = P::Side;
 
     fn apply(&mut self, record: P::In, setting: &mut Setting<P::Out, Self::Side>) -> Result<()> {
         let key = (self.key)(&record);
@@ -221,12 +232,7 @@ impl<P: KeyedOperator> Logic for Keyed<P> {
 }
 
 impl<P: KeyedOperator> Keyed<P> {
-    fn fire_one(
-        &mut self,
-        at: Millis,
-        key: &P::Key,
-        setting: &mut Setting<P::Out, std::convert::Infallible>,
-    ) -> Result<()> {
+    fn fire_one(&mut self, at: Millis, key: &P::Key, setting: &mut Setting<P::Out, P::Side>) -> Result<()> {
         // Another timer of the key may have cleared it meanwhile.
         let is_set = |slot: &mut Slot<P::State>| (slot.timers.binary_search(&at).is_ok(), Touch::Read);
         if self.table.with_existing(key, is_set) == Some(true) {
@@ -259,11 +265,20 @@ impl<'s, K: Key, R: 'static> KeyedStream<'s, K, R> {
     /// Adds an operator of one's own. `uid` names its state for ever.
     pub fn process<P>(self, uid: &str, operator: P) -> Stream<'s, P::Out>
     where
+        P: KeyedOperator<Key = K, In = R, Side = Infallible>,
+    {
+        self.process_with_side(uid, operator).0
+    }
+
+    /// Adds an operator of one's own with a second output: what it gives to [`Context::side`]. Both streams
+    /// have the operator's watermarks, and their records are of one epoch.
+    pub fn process_with_side<P>(self, uid: &str, operator: P) -> (Stream<'s, P::Out>, Stream<'s, P::Side>)
+    where
         P: KeyedOperator<Key = K, In = R>,
     {
         let uid = self.stream.graph.uid(uid);
         let table = Table::new(Form::of::<P::State>(P::STATE_VERSION), group_of as GroupOf<K>);
         let logic = Keyed { operator, key: self.key, table, due: Due::new(), firing: None };
-        add(self.stream, uid, "process", logic).0
+        add(self.stream, uid, "process", logic)
     }
 }

@@ -2,6 +2,7 @@
 //! writer.
 
 mod feed;
+mod outlet;
 mod settle;
 mod writer;
 

@@ -8,6 +8,7 @@ use tidelock::{Epoch, Prepared, Result, SinkWriter, Stored, Uid, WriterId};
 use tokio::sync::mpsc;
 
 use super::Settle;
+use super::outlet::Outlet;
 use crate::book::{Book, Part};
 use crate::budget::Credit;
 use crate::counters::Counter;
@@ -33,6 +34,8 @@ pub(crate) struct WriterTask<R> {
     pub(crate) book: Arc<Book>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counter: Counter,
+    /// Where rejected records go; `None` where a bad record is an error.
+    pub(super) outlet: Option<Outlet<R>>,
 }
 
 impl<R: Send + 'static> WriterTask<R> {
@@ -59,6 +62,12 @@ impl<R: Send + 'static> WriterTask<R> {
                 Some(Feed::Close(epoch)) => {
                     let prepared = writer.prepare(epoch).await?;
                     let prepared = self.store(prepared)?;
+                    // No barrier overtakes a record of its epoch: the last rejected ones go first.
+                    self.hand_over();
+                    if let Some(outlet) = &self.outlet {
+                        outlet.prepared(epoch);
+                        self.waker.wake();
+                    }
                     self.book.contribute(epoch, &self.uid, Part::Sink(prepared));
                 }
             }
@@ -66,11 +75,12 @@ impl<R: Send + 'static> WriterTask<R> {
     }
 
     async fn write<W: SinkWriter<Record = R>>(&self, writer: &mut W, mut records: Vec<R>) -> Result<()> {
-        let count = records.len();
         loop {
+            let offered = records.len();
             writer.write(&mut records).await?;
+            let taken = offered.saturating_sub(records.len());
+            self.counter.add(taken.saturating_sub(self.hand_over()));
             if records.is_empty() {
-                self.counter.add(count);
                 return Ok(());
             }
             // No free place: nothing is free before an epoch settles, so the coordinator must know
@@ -79,6 +89,15 @@ impl<R: Send + 'static> WriterTask<R> {
             let (epoch, reinit) = self.settle.next().await;
             writer.settled(epoch, reinit).await?;
         }
+    }
+
+    /// Hands on what the writer rejected, and says how many records that were.
+    fn hand_over(&self) -> usize {
+        let rejected = self.outlet.as_ref().map_or(0, Outlet::hand_over);
+        if rejected > 0 {
+            self.waker.wake();
+        }
+        rejected
     }
 
     fn store<C: tidelock::Committable>(&self, prepared: Vec<Prepared<C>>) -> Result<Vec<PreparedState>> {

@@ -1,6 +1,7 @@
 //! Keyed state across barriers, restores and other numbers of workers.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ impl KeyedOperator for Tally {
     type Key = u64;
     type In = Event;
     type Out = Event;
+    type Side = Infallible;
     type State = BTreeMap<String, u64>;
     const STATE_VERSION: u16 = 1;
 
@@ -61,6 +63,7 @@ impl KeyedOperator for Number {
     type Key = u64;
     type In = Event;
     type Out = (u64, u64);
+    type Side = Infallible;
     type State = u64;
     const STATE_VERSION: u16 = 1;
 
@@ -183,6 +186,7 @@ impl KeyedOperator for Every100 {
     type Key = String;
     type In = Event;
     type Out = (String, i64, u64);
+    type Side = Infallible;
     type State = u64;
     const STATE_VERSION: u16 = 1;
 

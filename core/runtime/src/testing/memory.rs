@@ -133,7 +133,10 @@ pub(crate) struct MemorySink<R> {
     /// How many prepared epochs a writer has place for.
     pub(crate) places: usize,
     pub(crate) fail_at_write: bool,
-    pub(crate) records: std::marker::PhantomData<fn(R)>,
+    /// Which records it cannot take.
+    pub(crate) poison: fn(&R) -> bool,
+    /// It finds them out in `prepare`, and not in `write`.
+    pub(crate) finds_out_late: bool,
 }
 
 impl<R> MemorySink<R> {
@@ -142,7 +145,7 @@ impl<R> MemorySink<R> {
     }
 
     pub(crate) fn with_places(places: usize) -> Self {
-        Self { places, fail_at_write: false, records: std::marker::PhantomData }
+        Self { places, fail_at_write: false, poison: |_| false, finds_out_late: false }
     }
 }
 
@@ -173,6 +176,28 @@ pub(crate) struct MemoryWriter<R> {
     taken: usize,
     places: usize,
     fail: bool,
+    poison: fn(&R) -> bool,
+    finds_out_late: bool,
+    rejects: Rejects<R>,
+}
+
+impl<R> MemoryWriter<R> {
+    fn sort_out(&mut self) -> Result<()> {
+        for record in std::mem::take(&mut self.records) {
+            if (self.poison)(&record) {
+                self.rejects.push(record, Error::new(ErrorKind::Data, "write", "this is poison"))?;
+            } else {
+                self.records.push(record);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: Datum> Rejecting for MemoryWriter<R> {
+    fn reject_to(&mut self, rejects: Rejects<R>) {
+        self.rejects = rejects;
+    }
 }
 
 #[async_trait]
@@ -186,7 +211,15 @@ impl<R: Datum> Sink for MemorySink<R> {
     }
 
     async fn open(&self, _: &SinkAttempt, _: WriterId) -> Result<MemoryWriter<R>> {
-        Ok(MemoryWriter { records: Vec::new(), taken: 0, places: self.places, fail: self.fail_at_write })
+        Ok(MemoryWriter {
+            records: Vec::new(),
+            taken: 0,
+            places: self.places,
+            fail: self.fail_at_write,
+            poison: self.poison,
+            finds_out_late: self.finds_out_late,
+            rejects: Rejects::default(),
+        })
     }
 
     async fn commit(&self, _: &CommitPermit, _: Vec<Pending<Written<R>>>) -> Result<Committed> {
@@ -205,11 +238,15 @@ impl<R: Datum> SinkWriter for MemoryWriter<R> {
         }
         if self.taken < self.places {
             self.records.append(records);
+            if !self.finds_out_late {
+                self.sort_out()?;
+            }
         }
         Ok(())
     }
 
     async fn prepare(&mut self, _: Epoch) -> Result<Vec<Prepared<Written<R>>>> {
+        self.sort_out()?;
         if self.records.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,5 +1,6 @@
 //! An operator with much to do lets the others on its worker have their turns.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +25,7 @@ impl KeyedOperator for Slow {
     type Key = u64;
     type In = Event;
     type Out = u64;
+    type Side = Infallible;
     type State = ();
     const STATE_VERSION: u16 = 1;
 

@@ -95,10 +95,20 @@ impl Versioned for HiddenFile {
 
 impl Committable for HiddenFile {}
 
+/// A line with this in it cannot be written.
+pub(crate) const UNWRITABLE: &str = "\u{0}";
+
 pub(crate) struct LinesWriter {
     folder: PathBuf,
     name: TargetName,
     lines: String,
+    rejects: Rejects<String>,
+}
+
+impl Rejecting for LinesWriter {
+    fn reject_to(&mut self, rejects: Rejects<String>) {
+        self.rejects = rejects;
+    }
 }
 
 fn io(error: std::io::Error) -> Error {
@@ -134,7 +144,12 @@ impl Sink for LinesSink {
 
     async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<LinesWriter> {
         let name = attempt.target_name(writer);
-        Ok(LinesWriter { folder: self.folder.clone(), name, lines: String::new() })
+        Ok(LinesWriter {
+            folder: self.folder.clone(),
+            name,
+            lines: String::new(),
+            rejects: Rejects::default(),
+        })
     }
 
     async fn commit(&self, _: &CommitPermit, committables: Vec<Pending<HiddenFile>>) -> Result<Committed> {
@@ -159,6 +174,11 @@ impl SinkWriter for LinesWriter {
 
     async fn write(&mut self, records: &mut Vec<String>) -> Result<()> {
         for line in records.drain(..) {
+            if line.contains(UNWRITABLE) {
+                let error = Error::new(ErrorKind::Data, "write lines", "the line is not writable");
+                self.rejects.push(line, error)?;
+                continue;
+            }
             self.lines.push_str(&line);
             self.lines.push('\n');
         }
