@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tidelock::{Result, Sink, Source, TargetName};
+use tidelock::{Rejects, Result, Sink, Source, TargetName};
 
 use crate::oracle::Input;
 
@@ -93,6 +93,23 @@ pub trait IdempotentHarness: SinkHarness {
     /// The record that deletes the row of this key, with `row.value` as its version; `None` where the sink
     /// cannot delete.
     fn delete(&self, row: &Row) -> Option<<Self::Sink as Sink>::Record>;
+}
+
+/// Plugs a sink that sets single records aside into [`conformance::rejecting`](crate::conformance::rejecting).
+pub trait RejectingHarness: SinkHarness {
+    /// A record that the sink can never take, made of a row that it could: too long, of a bucket that cannot
+    /// be, with a value that the target has no form for.
+    fn bad(&self, row: &Row) -> <Self::Sink as Sink>::Record;
+
+    /// Which row a bad record was made of.
+    fn row(&self, record: &<Self::Sink as Sink>::Record) -> Row;
+
+    /// Gives the place to a writer: `writer.reject_to(rejects)`.
+    fn reject_to(
+        &self,
+        writer: &mut <Self::Sink as Sink>::Writer,
+        rejects: Rejects<<Self::Sink as Sink>::Record>,
+    );
 }
 
 /// What only some targets can do.

@@ -2,7 +2,7 @@
 
 use tidelock::Result;
 use tidelock_testkit::conformance;
-use tidelock_testkit::doubles::{MemorySinkHarness, MemorySourceHarness, TableHarness};
+use tidelock_testkit::doubles::{MemorySinkHarness, MemorySourceHarness, PickyHarness, TableHarness};
 
 async fn sink() -> Result<Option<MemorySinkHarness>> {
     Ok(Some(MemorySinkHarness::new(None)))
@@ -16,7 +16,12 @@ async fn table() -> Result<Option<TableHarness>> {
     Ok(Some(TableHarness::new(None)))
 }
 
+async fn picky() -> Result<Option<PickyHarness>> {
+    Ok(Some(PickyHarness::new(None)))
+}
+
 conformance::sink!(sink);
+conformance::rejecting!(picky);
 conformance::idempotent!(table);
 conformance::source!(
     #[cfg(not(miri))] // it cannot run two threads of a runtime

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use tidelock_testkit::check::Verdict;
-use tidelock_testkit::conformance::{idempotent, sink, source};
+use tidelock_testkit::conformance::{idempotent, rejecting, sink, source};
 use tidelock_testkit::doubles::{
-    Fails, MemorySinkHarness, MemorySourceHarness, SinkDefect, SourceDefect, TableDefect, TableHarness,
+    Fails, MemorySinkHarness, MemorySourceHarness, PickyHarness, RejectingDefect, SinkDefect, SourceDefect,
+    TableDefect, TableHarness,
 };
 
 async fn failed_sink_checks(defect: Option<SinkDefect>) -> BTreeSet<&'static str> {
@@ -54,6 +55,21 @@ async fn failed_idempotent_checks(defect: Option<TableDefect>) -> BTreeSet<&'sta
     failed
 }
 
+async fn failed_rejecting_checks(defect: Option<RejectingDefect>) -> BTreeSet<&'static str> {
+    let mut failed = BTreeSet::new();
+    for name in rejecting::CHECKS {
+        let harness = PickyHarness::new(defect);
+        match Box::pin(rejecting::check(name, &harness)).await.expect("a check of this name") {
+            Ok(verdict) => assert_eq!(verdict, Verdict::Passed, "{name}: a double has every facet"),
+            Err(failure) => {
+                println!("{defect:?} fails {name}: {failure}");
+                failed.insert(*name);
+            }
+        }
+    }
+    failed
+}
+
 /// What a row of the table says, against what happened.
 fn compare(defect: &str, fails: Fails, failed: &BTreeSet<&str>) -> Option<String> {
     let documented: BTreeSet<&str> = fails.also.iter().copied().chain([fails.check]).collect();
@@ -69,6 +85,17 @@ async fn correct_doubles_pass_every_check() {
     assert_eq!(failed_sink_checks(None).await, BTreeSet::new());
     assert_eq!(failed_source_checks(None).await, BTreeSet::new());
     assert_eq!(failed_idempotent_checks(None).await, BTreeSet::new());
+    assert_eq!(failed_rejecting_checks(None).await, BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_broken_rejecting_sink_fails_its_check_and_passes_the_others() {
+    let mut wrong = Vec::new();
+    for defect in RejectingDefect::ALL {
+        let failed = failed_rejecting_checks(Some(*defect)).await;
+        wrong.extend(compare(&format!("{defect:?}"), defect.fails(), &failed));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,4 +136,6 @@ fn every_check_has_a_double_that_fails_it() {
     assert_eq!(broken, source::CHECKS.iter().copied().collect());
     let broken: BTreeSet<&str> = TableDefect::ALL.iter().map(|defect| defect.fails().check).collect();
     assert_eq!(broken, idempotent::CHECKS.iter().copied().collect());
+    let broken: BTreeSet<&str> = RejectingDefect::ALL.iter().map(|defect| defect.fails().check).collect();
+    assert_eq!(broken, rejecting::CHECKS.iter().copied().collect());
 }

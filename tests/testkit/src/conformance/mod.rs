@@ -22,10 +22,11 @@
 pub mod sink;
 pub mod source;
 
-pub use sink::idempotent;
+pub use sink::{idempotent, rejecting};
 
 pub use crate::{
-    idempotent_conformance as idempotent, sink_conformance as sink, source_conformance as source,
+    idempotent_conformance as idempotent, rejecting_conformance as rejecting, sink_conformance as sink,
+    source_conformance as source,
 };
 
 /// Makes one test of every check of [`conformance::sink`](crate::conformance::sink); to be called as
@@ -66,6 +67,20 @@ macro_rules! idempotent_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__idempotent_checks!($crate::__tests, idempotent [$(#[$attribute])*] ($boot));
+        }
+    };
+}
+
+/// Makes one test of every check of [`conformance::rejecting`](crate::conformance::rejecting); to be called as
+/// `conformance::rejecting!(boot)`, beside the suite of the sink.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! rejecting_conformance {
+    ($(#[$attribute:meta])* $boot:path) => {
+        mod rejecting_conformance {
+            #[allow(unused_imports)]
+            use super::*;
+            $crate::__rejecting_checks!($crate::__tests, rejecting [$(#[$attribute])*] ($boot));
         }
     };
 }

@@ -257,3 +257,39 @@ defects! {
     /// A delete removes the version with the row.
     DeletesWithoutTrace => "a_deleted_row_stays_deleted";
 }
+
+defects! {
+    /// One way in which a sink that sets records aside is broken.
+    RejectingDefect;
+
+    /// A bad record is dropped without a word.
+    LosesRejects => "a_rejected_record_is_handed_back_once",
+        also ["rejects_are_told_before_their_epoch_is_prepared", "a_replay_rejects_again"]
+        because "they look for what was rejected";
+    /// A bad record is handed back twice.
+    DoublesRejects => "a_rejected_record_is_handed_back_once",
+        also ["rejects_are_told_before_their_epoch_is_prepared", "a_replay_rejects_again"]
+        because "they look for what was rejected";
+    /// Bad records are handed back at the end of the batch, the last one first.
+    ReversesRejects => "a_rejected_record_is_handed_back_once",
+        also ["a_replay_rejects_again"]
+        because "it has several bad records in one batch too";
+    /// A bad record is written as well.
+    WritesRejects => "what_stands_beside_a_rejected_record_is_written",
+        also ["a_replay_rejects_again"]
+        because "it looks at what is visible";
+    /// The record behind a bad one goes with it.
+    DropsTheNext => "what_stands_beside_a_rejected_record_is_written",
+        also ["a_rejected_record_is_handed_back_once", "a_replay_rejects_again"]
+        because "the record behind may be a bad one";
+    /// A bad record is handed back with the next epoch.
+    TellsLate => "rejects_are_told_before_their_epoch_is_prepared",
+        also ["a_rejected_record_is_handed_back_once", "a_replay_rejects_again"]
+        because "they look after prepare";
+    /// A bad record is dropped where nobody wants it.
+    SkipsWithoutAPlace => "without_a_place_a_bad_record_is_an_error";
+    /// A bad record asks for a restart, which brings it again.
+    AsksForARestart => "without_a_place_a_bad_record_is_an_error";
+    /// What was rejected once is not rejected again.
+    RemembersRejects => "a_replay_rejects_again";
+}

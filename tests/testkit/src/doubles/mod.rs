@@ -2,20 +2,22 @@
 //!
 //! The correct ones show how small a connector can be, and serve tests of pipelines. The broken ones
 //! test the suite: a check is worth nothing until some connector fails it, so each check has a defect
-//! here that fails *it*, and no other check but those that [`SinkDefect::fails`],
-//! [`SourceDefect::fails`] and [`TableDefect::fails`] name and give the reason for.
+//! here that fails *it*, and no other check but those that [`SinkDefect::fails`], [`SourceDefect::fails`],
+//! [`TableDefect::fails`] and [`RejectingDefect::fails`] name and give the reason for.
 
 mod defect;
 mod feed;
 mod harness;
+mod picky;
 mod sink;
 mod source;
 mod table;
 mod target;
 
-pub use defect::{Fails, SinkDefect, SourceDefect, TableDefect};
+pub use defect::{Fails, RejectingDefect, SinkDefect, SourceDefect, TableDefect};
 pub use feed::Feed;
 pub use harness::{MemorySinkHarness, MemorySourceHarness};
+pub use picky::{PickyHarness, PickySink, PickyWriter};
 pub use sink::{MemoryCommittable, MemorySink, MemoryWriter};
 pub use source::{BATCH_RECORDS_MAX, MemoryReader, MemorySource, MemorySplit};
 pub use table::{Change, Table, TableHarness, TableSink, TableWriter};

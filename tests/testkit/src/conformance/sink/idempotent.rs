@@ -123,7 +123,7 @@ pub async fn a_deleted_row_stays_deleted<H: IdempotentHarness>(harness: &H) -> C
     let mut older = Run::start(harness, OLDER, 1).await?;
     let mut newer = Run::start(harness, NEWER, 1).await?;
     newer.write(0, &values("k", 1..=2)).await?;
-    newer.write_record(delete).await?;
+    newer.write_records(vec![delete]).await?;
     newer.prepare(1).await?;
     expect_visible(harness, "after the delete", &[]).await?;
     let _ = older.try_fill(1, &values("k", [1])).await?;

@@ -5,6 +5,7 @@ mod attempts;
 mod commit;
 mod crash;
 pub mod idempotent;
+pub mod rejecting;
 mod run;
 mod write;
 

@@ -133,7 +133,7 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         rows.iter().map(|row| self.harness.record(row)).collect()
     }
 
-    fn writer(&mut self, writer: u32) -> &mut <SinkOf<H> as Sink>::Writer {
+    pub(super) fn writer(&mut self, writer: u32) -> &mut <SinkOf<H> as Sink>::Writer {
         let found = self.writers.iter_mut().find(|(id, _)| id.0 == writer);
         &mut found.expect("invariant: the check opened this writer").1
     }
@@ -155,11 +155,27 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         })
     }
 
-    /// Writes one record of which the writer need not be able to tell the row, such as a delete.
-    pub(super) async fn write_record(&mut self, record: <SinkOf<H> as Sink>::Record) -> Checked<()> {
-        let mut records = vec![record];
+    /// Writes records that are no rows: deletes, or such as the writer cannot take.
+    pub(super) async fn write_records(
+        &mut self,
+        mut records: Vec<<SinkOf<H> as Sink>::Record>,
+    ) -> Checked<()> {
         must("write", self.writer(0).write(&mut records)).await?;
-        ensure(records.is_empty(), || "the writer gives a single record back".to_owned())
+        let message =
+            || format!("the writer gives {} records back though it has a free place", records.len());
+        ensure(records.is_empty(), message)
+    }
+
+    /// Writes and prepares records where the sink may refuse both.
+    pub(super) async fn try_records(
+        &mut self,
+        epoch: u64,
+        mut records: Vec<<SinkOf<H> as Sink>::Record>,
+    ) -> Checked<tidelock::Result<()>> {
+        if let Err(error) = patient("write", self.writer(0).write(&mut records)).await? {
+            return Ok(Err(error));
+        }
+        Ok(patient("prepare", self.writer(0).prepare(Epoch(epoch))).await?.map(drop))
     }
 
     /// Writes and prepares with the first writer where the sink may refuse both.
