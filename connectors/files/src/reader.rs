@@ -34,6 +34,8 @@ pub struct FileReader<T> {
     split: FileSplit,
     config: Arc<FilesSourceConfig>,
     dead_letters: Option<Folder>,
+    /// Bytes that the last batch was read from.
+    batch_bytes: u64,
     record: PhantomData<fn() -> T>,
 }
 
@@ -72,7 +74,7 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
             let parser = Parser::open(&input, opened.offset, &with)?;
             Ok(Box::new(Work { input, parser, config: with }))
         });
-        Ok(Self { work: Some(work.await?), split, config, dead_letters, record: PhantomData })
+        Ok(Self { work: Some(work.await?), split, config, dead_letters, batch_bytes: 0, record: PhantomData })
     }
 
     /// Obeys the policy for records that cannot be read.
@@ -162,7 +164,13 @@ impl<T: DeserializeOwned + Send + 'static> SplitReader for FileReader<T> {
             return Ok(None);
         }
         self.dispose(found.bad).await?;
+        self.batch_bytes = found.offset.saturating_sub(self.split.offset);
         self.split.offset = found.offset;
         Ok(Some(Batch { records: found.records, resume: self.split.clone() }))
+    }
+
+    /// As many as their text.
+    fn heap_bytes(&self) -> u64 {
+        self.batch_bytes
     }
 }

@@ -23,6 +23,7 @@ use crate::shared::Shared;
 use crate::slice::Slicing;
 use crate::stop::Stop;
 use crate::tasks::Tasks;
+use crate::transit::Transit;
 use crate::worker::{self, Build};
 use crate::workers::Workers;
 
@@ -119,9 +120,10 @@ pub(crate) async fn run<F: Build>(
     coordinate: impl FnOnce(CoreGraph) -> Coordination,
 ) -> Result<Ended> {
     let stop = Stop::new();
+    let transit = setup.workers.place().map(|place| Transit::new(place.processes, place.threads));
     let shared = Arc::new(Shared {
         tasks: Tasks::new(Handle::current(), Arc::clone(&stop)),
-        budget: Budget::new(setup.bytes_in_flight_max),
+        budget: Budget::new(setup.bytes_in_flight_max, transit),
         slicing: setup.slicing,
         outbox: Outbox::new(Arc::clone(&stop)),
         counters: Arc::clone(&setup.counters),

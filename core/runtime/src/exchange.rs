@@ -9,7 +9,7 @@ use std::io::Write;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tidelock::Result;
+use tidelock::{Error, ErrorKind, Result};
 use timely::bytes::arc::Bytes;
 use timely::communication::Push;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
@@ -19,7 +19,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Stamp;
 use timely::progress::operate::FrontierInterest;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Millis};
 use crate::budget::Credit;
 use crate::meeting::Meeting;
 use crate::proof::{self, Proof};
@@ -82,13 +82,19 @@ impl<R: Exchanged> Stream<'_, R> {
         builder.set_notify_for(0, FrontierInterest::Never);
         let (mut output, inner) = builder.new_output();
         let budget = std::sync::Arc::clone(&graph.inner.shared.budget);
+        let stop = std::sync::Arc::clone(&graph.inner.shared.stop);
+        let uid = after.clone();
         let mut meeting = Meeting::new((0..workers).map(|sender| (sender, origins.lanes(sender, workers))));
         builder.build(move |_| {
             move |_| {
                 let mut output = output.activate();
                 input.for_each(|capability, batch| {
                     let mut batch = std::mem::take(batch);
-                    batch.credit.settle(&budget);
+                    if batch.target == UNREADABLE {
+                        stop.fail(Some(uid.clone()), unreadable::<R>());
+                        return;
+                    }
+                    batch.credit.settle(&budget, batch.sender);
                     meeting.pass(batch.sender, &mut batch.marks);
                     output.give(&capability, &mut batch);
                 });
@@ -152,14 +158,21 @@ impl<R: 'static> Distributor<Batch<R>> for ByTarget {
 /// Timely wants its messages in units of this many bytes.
 const ALIGNMENT: usize = 8;
 
-/// The form between processes: postcard. A batch that left the process no longer counts in its budget.
+/// The target of a batch that could not be read: no worker has this number.
+const UNREADABLE: u32 = u32::MAX;
+
+fn unreadable<R>() -> Error {
+    let why = "records of another process cannot be read: do all of them run the same build?";
+    Error::new(ErrorKind::Config, "receive", why)
+        .with("type", std::any::type_name::<R>())
+        .with("likely", "another build, or a type whose `Deserialize` does not mirror its `Serialize`")
+}
+
+/// The form between processes: postcard. A batch that leaves the process counts in its budget until it has arrived.
 impl<R: Exchanged> ContainerBytes for Batch<R> {
     fn from_bytes(bytes: Bytes) -> Self {
-        let decoded = postcard::take_from_bytes(&bytes);
-        let ((records, times, marks, target, sender), _) =
-            decoded.expect("invariant: all processes run the same build, and the connection is checked");
-        let credit = Credit::foreign(bytes.len() as u64);
-        Self { records: Records::new(records, times), marks, target, sender, credit }
+        // What fails here is told by the operator that takes the batch: this has nobody to tell.
+        decode(&bytes).unwrap_or_else(|| Self { target: UNREADABLE, ..Self::default() })
     }
 
     fn length_in_bytes(&self) -> usize {
@@ -168,21 +181,38 @@ impl<R: Exchanged> ContainerBytes for Batch<R> {
 
     fn into_bytes<W: Write>(&self, writer: &mut W) {
         let mut bytes = encode(self);
+        bytes[..FARE].copy_from_slice(&self.credit.depart().to_le_bytes());
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         writer.write_all(&bytes).expect("invariant: the buffer has the length that was asked for");
     }
 }
 
+/// A batch begins with what it counts at its sender, in so many bytes: known only when it goes.
+const FARE: usize = size_of::<u64>();
+
+/// With nothing behind the fare where a record cannot be written: that cannot be read.
 fn encode<R: Serialize>(batch: &Batch<R>) -> Vec<u8> {
     let (records, times) = batch.records.parts();
-    postcard::to_allocvec(&(records, times, &batch.marks, batch.target, batch.sender))
-        .expect("invariant: a record that can be read can be written")
+    let content = (records, times, &batch.marks, batch.target, batch.sender);
+    postcard::to_extend(&content, vec![0; FARE]).unwrap_or_else(|_| vec![0; FARE])
+}
+
+fn decode<R: Exchanged>(bytes: &[u8]) -> Option<Batch<R>> {
+    let (fare, content) = bytes.split_first_chunk::<FARE>()?;
+    let read = postcard::take_from_bytes::<(Vec<R>, Vec<Millis>, _, _, _)>(content);
+    let ((records, times, marks, target, sender), padding) = read.ok()?;
+    let is_whole = padding.len() < ALIGNMENT && padding.iter().all(|byte| *byte == 0);
+    let fits = times.is_empty() || times.len() == records.len();
+    let credit = Credit::foreign(bytes.len() as u64, u64::from_le_bytes(*fare));
+    (is_whole && fits).then(|| Batch { records: Records::new(records, times), marks, target, sender, credit })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batch::{Lane, Mark};
+    use crate::budget::Budget;
+    use crate::transit::Transit;
 
     #[test]
     fn parts_keep_order_and_times_and_every_worker_gets_the_marks() {
@@ -205,12 +235,64 @@ mod tests {
             sender: 1,
             ..Batch::default()
         };
-        let mut bytes = Vec::new();
-        batch.into_bytes(&mut bytes);
+        let bytes = written(&batch);
         assert_eq!(bytes.len(), batch.length_in_bytes());
-        let mut buffer = timely::bytes::arc::BytesMut::from(bytes).freeze();
-        let again: Batch<String> = Batch::from_bytes(buffer.extract_to(buffer.len()));
+        let again: Batch<String> = read(bytes);
         assert_eq!(again.records.parts(), batch.records.parts());
         assert_eq!((again.marks, again.target, again.sender), (batch.marks, 2, 1));
+    }
+
+    fn written<R: Exchanged>(batch: &Batch<R>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        batch.into_bytes(&mut bytes);
+        bytes
+    }
+
+    fn read<R: Exchanged>(bytes: Vec<u8>) -> Batch<R> {
+        let mut buffer = timely::bytes::arc::BytesMut::from(bytes).freeze();
+        Batch::from_bytes(buffer.extract_to(buffer.len()))
+    }
+
+    /// Between here and there are queues without a bound, and a network of any speed.
+    #[test]
+    fn a_batch_counts_where_it_comes_from_until_it_has_arrived() {
+        let [here, there] = [0, 1].map(|_| Budget::new(1_000, Some(Transit::new(2, 1))));
+        for round in 1..4 {
+            let records = Records::from(vec!["a".repeat(50)]);
+            let mut batch = Batch { records, target: 1, credit: here.take(700), ..Batch::default() };
+            let bytes = written(&batch);
+            assert_eq!(here.in_flight(), 1_400, "what is written and what is dropped next");
+            batch.credit = Credit::default();
+            drop(batch);
+            assert_eq!((here.in_flight(), there.in_flight()), (700, 0), "it is on its way");
+            let mut batch: Batch<String> = read(bytes);
+            assert_eq!(there.in_flight(), 0, "nobody has taken it");
+            batch.credit.settle(&there, batch.sender);
+            assert!((50..100).contains(&there.in_flight()), "what it takes here is its size here");
+            assert_eq!(here.in_flight(), 700, "nobody has said so");
+            for (process, in_all) in there.arrived_here().collect::<Vec<_>>() {
+                assert_eq!((process, in_all), if process == 0 { (0, 700 * round) } else { (1, 0) });
+            }
+            // The same word twice, and an older one, change nothing.
+            for in_all in [700 * round, 700 * round, 700] {
+                here.arrived_at(1, in_all);
+            }
+            assert_eq!(here.in_flight(), 0);
+            drop(batch);
+            assert_eq!(there.in_flight(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_whole_batch_is_told_and_not_taken() {
+        let batch = Batch { records: Records::from(vec![7_u64, 8]), target: 1, ..Batch::default() };
+        let bytes = written(&batch);
+        assert_eq!(read::<u64>(bytes.clone()).records.parts().0, [7, 8]);
+        // Of a type that needs more, or less, of the bytes; and one that could not be written at all.
+        assert_eq!(read::<(u64, u64)>(bytes.clone()).target, UNREADABLE);
+        assert_eq!(read::<()>(bytes.clone()).target, UNREADABLE);
+        assert_eq!(read::<u64>(vec![0; FARE]).target, UNREADABLE);
+        assert_eq!(read::<u64>([bytes, vec![0; ALIGNMENT]].concat()).target, UNREADABLE);
+        assert_eq!(unreadable::<u64>().kind(), ErrorKind::Config);
     }
 }

@@ -33,6 +33,7 @@ mod stream;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod transit;
 mod wake;
 mod window;
 mod worker;

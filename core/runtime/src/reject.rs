@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn both_parts_keep_their_times_the_marks_and_the_credit() {
-        let budget = Budget::new(1_000);
+        let budget = Budget::new(1_000, None);
         let batch = Batch {
             records: Records::new(vec![1, 2, 3, 4], vec![10, 20, 30, 40]),
             marks: vec![(Lane(0), Mark::At(9))],

@@ -7,6 +7,8 @@
 mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -45,7 +47,7 @@ async fn child() {
         _ => panic!("{told:?}"),
     };
     match result {
-        Ok(closed) => println!("ended: {closed}"),
+        Ok(closed) => println!("ended: {closed}\npeak: {}", peak_bytes()),
         Err(error) => {
             println!("failed: {error}");
             std::process::exit(7);
@@ -53,9 +55,11 @@ async fn child() {
     }
 }
 
-async fn open(directory: &Path) -> Result<Job> {
+const INTERVAL: Duration = Duration::from_millis(20);
+
+async fn open(directory: &Path, interval: Duration) -> Result<Job> {
     let mut config = JobConfig::new(JobId::new("numbers")?, directory.join("log").to_str().unwrap());
-    config.settings.interval = Duration::from_millis(20);
+    config.settings.interval = interval;
     let job = Job::open(config).await?.restarts(Restarts::never()).stop_on_signals();
     if let Some(restored) = job.restored() {
         println!("restored: {}", restored.id.epoch);
@@ -64,12 +68,19 @@ async fn open(directory: &Path) -> Result<Job> {
 }
 
 async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers) -> Result<String> {
-    let job = open(directory).await?;
+    // Alignment at a barrier holds sources back as well: not where the point is what else does.
+    let interval = if fail_at == WEIGHTY { Duration::from_secs(3_600) } else { INTERVAL };
+    let job = open(directory, interval).await?;
     let source = Arc::new(numbers);
     let sink = Arc::new(LinesSink::new(directory.join("rows")));
+    let weight = if fail_at == WEIGHTY { LARGE } else { 16 };
     let ended = job.run(workers, move |graph| {
-        let numbers = graph.source("numbers", &source).stream();
-        let numbers = if fail_at == TAGGED { through_tags(numbers) } else { numbers };
+        let numbers = graph.source("numbers", &source).weigh(move |_| weight).stream();
+        let numbers = match fail_at {
+            TAGGED => through_tags(numbers),
+            WEIGHTY => through_large_records(numbers),
+            _ => numbers,
+        };
         numbers
             .try_map(move |(split, number): (u64, u64)| match split {
                 0 if number == fail_at => Err(Error::new(ErrorKind::Data, "parse", "number is cursed")),
@@ -111,7 +122,7 @@ fn through_tags(numbers: Stream<'_, (u64, u64)>) -> Stream<'_, (u64, u64)> {
 /// One split for all workers of all processes, buckets that belong to one writer each, numbers that a function
 /// rejects and numbers that the sink rejects.
 async fn spread(directory: &Path, workers: Workers, numbers: Numbers) -> Result<String> {
-    let job = open(directory).await?;
+    let job = open(directory, INTERVAL).await?;
     let source = Arc::new(numbers);
     let rows = Arc::new(LinesSink::new(directory.join("rows")));
     let letters = Arc::new(LinesSink::new(directory.join("letters")));
@@ -138,6 +149,62 @@ async fn spread(directory: &Path, workers: Workers, numbers: Numbers) -> Result<
     Ok(format!("{:?}", ended.await?.closed))
 }
 
+/// Where the job is to fail at this number, its records are large on their way to other processes.
+const WEIGHTY: u64 = u64::MAX - 2;
+
+/// What a large record takes.
+const LARGE: usize = 300_000;
+
+fn through_large_records(numbers: Stream<'_, (u64, u64)>) -> Stream<'_, (u64, u64)> {
+    let large = numbers.map(|(split, number)| (split, number, "x".repeat(LARGE)));
+    large.key_by(|(_, number, _)| number % KEYS).stateful(
+        "large",
+        |_, count: &mut State<u64>, (split, number, _), context| {
+            *count.get_or_insert(0) += 1;
+            context.emit((split, number));
+            Ok(())
+        },
+    )
+}
+
+/// The most memory that this process had so far.
+fn peak_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+/// Carries bytes from wherever somebody connects to an address, so many a second each way.
+fn slow_way_to(address: SocketAddr, bytes_a_second: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (near, _) = listener.accept().unwrap();
+        let far = loop {
+            match TcpStream::connect(address) {
+                Ok(far) => break far,
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        for (from, to) in [(&near, &far), (&far, &near)] {
+            let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            std::thread::spawn(move || carry(from, to, bytes_a_second));
+        }
+    });
+    own
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, bytes_a_second: usize) {
+    let mut buffer = vec![0; bytes_a_second / 100];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..length]).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs_f64(length as f64 / bytes_a_second as f64));
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
 /// The processes of one job.
 struct Processes(Vec<Child>);
 
@@ -151,12 +218,13 @@ impl Processes {
     }
 
     fn start_graph(graph: &str, processes: usize, directory: &Path, fail_at: u64, length: u64) -> Self {
-        let listeners: Vec<_> =
-            (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap().port().to_string()).collect();
-        drop(listeners);
+        Self::start_with(&vec![free_ports(processes); processes], graph, directory, fail_at, length)
+    }
+
+    /// Starts as many as there are lists of ports: those of all processes, as each of them sees them.
+    fn start_with(ports: &[Vec<u16>], graph: &str, directory: &Path, fail_at: u64, length: u64) -> Self {
         let start = |process: usize| {
+            let ports: Vec<_> = ports[process].iter().map(u16::to_string).collect();
             Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "child", "--nocapture"])
                 .env(
@@ -172,7 +240,7 @@ impl Processes {
                 .spawn()
                 .unwrap()
         };
-        Self((0..processes).map(start).collect())
+        Self((0..ports.len()).map(start).collect())
     }
 
     fn signal(&self, process: usize, signal: &str) {
@@ -192,13 +260,18 @@ impl Processes {
         };
         let mut said = String::new();
         for pipe in [
-            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>),
-            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>),
+            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
+            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read>),
         ] {
             pipe.unwrap().read_to_string(&mut said).unwrap();
         }
         (status.success(), said)
     }
+}
+
+fn free_ports(processes: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 /// Nothing that was started outlives its test.
@@ -310,6 +383,27 @@ fn records_that_other_processes_could_not_read_are_refused_at_the_first() {
         assert!(!well && named.iter().all(|word| said.contains(word)), "{said}");
     }
     assert!(rows(directory.path()).is_empty());
+}
+
+/// The sources could read everything before a tenth of it is through. Between the processes are queues that have no
+/// bound of their own.
+#[test]
+fn sources_wait_for_a_network_that_is_slower_than_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let ports = free_ports(2);
+    let slow = slow_way_to(SocketAddr::from(([127, 0, 0, 1], ports[0])), 20_000_000);
+    let seen = [ports.clone(), vec![slow.port(), ports[1]]];
+    let length = 300;
+    let mut processes = Processes::start_with(&seen, "count", directory.path(), WEIGHTY, length);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("ended: Finished"), "{said}");
+        let peak = said.lines().find_map(|line| line.strip_prefix("peak: ")).unwrap().parse::<usize>();
+        println!("process {process} had {} MB", peak.as_ref().unwrap() / 1_000_000);
+        // Each process sends 90 MB to the other.
+        assert!(peak.unwrap() < 70_000_000, "{said}");
+    }
+    assert_exactly_once(directory.path(), length);
 }
 
 #[test]

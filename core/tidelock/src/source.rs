@@ -164,4 +164,16 @@ pub trait SplitReader: Send + 'static {
     /// # Crash
     /// Leaves nothing outside: what was returned and not snapshotted is returned again.
     async fn next(&mut self) -> Result<Option<Batch<Self::Record, Self::Split>>>;
+
+    /// What the records of the last batch hold on the heap, in bytes, about: the bytes that they were read from will
+    /// do. A host bounds what is in flight by it.
+    ///
+    /// # Contract
+    /// - MUST be cheap, and of the size of what it speaks of. 0 says that it is not known, and the host guesses.
+    ///
+    /// # Crash
+    /// Nothing depends on it.
+    fn heap_bytes(&self) -> u64 {
+        0
+    }
 }

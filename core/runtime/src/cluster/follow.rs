@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::post::Post;
 use super::wire::{Content, Hello, Mail, Told};
-use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, silent, tell_full};
+use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
 use crate::dispatch::Dispatch;
 use crate::shared::Shared;
 
@@ -30,7 +30,7 @@ pub(crate) async fn follow(
     shared.tasks.spawn(None, "obey", dispatch.run(own_orders));
     shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(to_post));
     shared.tasks.spawn(None, "post news", post_news(Arc::clone(post), news));
-    shared.tasks.spawn(None, "watch the budget", tell_full(Arc::clone(shared), Arc::clone(post)));
+    shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
     let ended = tokio::select! {
         ended = obey(shared, post, &orders) => ended,
         () = shared.stop.token().cancelled() => {
@@ -82,7 +82,9 @@ async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host
                 continue;
             }
         };
-        heard = Some(Instant::now());
+        if from == 0 {
+            heard = Some(Instant::now());
+        }
         match content {
             Content::Order(order) => {
                 // The other end is gone only when the attempt ends.
@@ -93,6 +95,7 @@ async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host
             }
             Content::Failed(told) => return Err(told.into_failure(from).into_error()),
             Content::Full(full) => shared.budget.peer_is_full(from, full),
+            Content::Arrived(in_all) => shared.budget.arrived_at(from, in_all),
             _ => {}
         }
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::post::Post;
 use super::wire::{Content, Hello, Mail, Told};
-use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_full};
+use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
 use crate::attempt::{Coordination, watch_coordinator};
 use crate::dispatch::Dispatch;
 use crate::shared::Shared;
@@ -48,7 +48,7 @@ pub(crate) async fn lead(
         opened: 0,
         byes: byes.clone(),
     };
-    shared.tasks.spawn(None, "watch the budget", tell_full(Arc::clone(shared), Arc::clone(post)));
+    shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
     shared.tasks.spawn(None, "hear", hearing.run(from_outbox, news.clone()));
 
     let ended = watch_coordinator(shared, coordinator, &news).await;
@@ -185,6 +185,10 @@ impl Hearing {
             Content::Full(full) => {
                 // Everybody hears of it from process 0.
                 self.shared.budget.peer_is_full(from, full);
+                return Ok(None);
+            }
+            Content::Arrived(in_all) => {
+                self.shared.budget.arrived_at(from, in_all);
                 return Ok(None);
             }
             Content::Bye => {

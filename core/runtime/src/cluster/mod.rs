@@ -67,16 +67,23 @@ fn silent(process: usize) -> Error {
         .with("seconds", SILENCE_MAX.as_secs())
 }
 
-/// How often a process looks whether it has too much in flight: records of others arrive without asking.
+/// How often a process looks whether it has too much in flight, and what has arrived: records of others come
+/// without asking.
 const BUDGET_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Tells when too much is in flight here, and when that is over. Sources read only while there is room
-/// everywhere: the records of one process may all go to another.
-async fn tell_full(shared: Arc<Shared>, post: Arc<Post>) -> Result<()> {
+/// Tells when too much is in flight here, and when that is over: sources read only while there is room everywhere,
+/// because the records of one process may all go to another. Tells as well what has arrived from each process.
+async fn tell_budget(shared: Arc<Shared>, post: Arc<Post>) -> Result<()> {
     let mut told = false;
+    let mut told_arrived = vec![0; post.place.processes];
     let mut look = tokio::time::interval(BUDGET_INTERVAL);
     loop {
         look.tick().await;
+        for ((process, in_all), told) in shared.budget.arrived_here().zip(&mut told_arrived) {
+            if std::mem::replace(told, in_all) != in_all {
+                post.send(process, Content::Arrived(in_all))?;
+            }
+        }
         let full =
             if post.place.process == 0 { shared.budget.is_full_anywhere() } else { shared.budget.is_full() };
         if full != told {

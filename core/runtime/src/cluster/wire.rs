@@ -23,6 +23,8 @@ pub(super) enum Content {
     Alive,
     /// Too much is in flight here, or no longer: sources everywhere stop reading, or go on.
     Full(bool),
+    /// So many bytes of the other's batches have arrived here, in all.
+    Arrived(u64),
     Order(Order),
     Opened,
     Report(Report),

@@ -250,8 +250,13 @@ impl<L: Logic> Driver<L> {
                 todo.says.extend(marks.tell(lane, mark));
             } else if slice.is_over() && !todo.batches.is_empty() {
                 return Ok(Poll::Pending);
-            } else if let Some(Batch { records, marks, .. }) = todo.batches.pop_front() {
+            } else if let Some(Batch { records, marks, credit, .. }) = todo.batches.pop_front() {
                 todo.marks = marks.into_iter();
+                if !records.is_empty() {
+                    let weight = credit.of_each(records.len());
+                    self.setting.out.weigh_like(weight);
+                    self.setting.side.weigh_like(weight);
+                }
                 for (record, time) in records {
                     self.setting.time = time;
                     self.logic.apply(record, &mut self.setting)?;

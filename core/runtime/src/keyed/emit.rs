@@ -18,11 +18,21 @@ pub(crate) struct Emit<O> {
     pending: Batch<O>,
     full: Vec<Batch<O>>,
     budget: Arc<Budget>,
+    /// What a record is taken to need in memory.
+    weight: u64,
 }
 
 impl<O: 'static> Emit<O> {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
-        Self { pending: Batch::default(), full: Vec::new(), budget }
+        Self { pending: Batch::default(), full: Vec::new(), budget, weight: size_of::<O>() as u64 }
+    }
+
+    /// What is emitted from now on is made of records that took so much each. Where it has parts on the heap it is
+    /// taken to need as much: its size alone would let gigabytes wait for a slow sink.
+    pub(crate) fn weigh_like(&mut self, bytes: u64) {
+        if std::mem::needs_drop::<O>() {
+            self.weight = bytes.max(size_of::<O>() as u64);
+        }
     }
 
     /// Emits a record. A stream with event time gives it to every record.
@@ -41,7 +51,7 @@ impl<O: 'static> Emit<O> {
 
     fn cut(&mut self) {
         let mut batch = std::mem::take(&mut self.pending);
-        batch.credit = self.budget.take((batch.records.len() * size_of::<O>()) as u64);
+        batch.credit = self.budget.take(batch.records.len() as u64 * self.weight);
         self.full.push(batch);
     }
 

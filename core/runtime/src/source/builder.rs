@@ -28,9 +28,19 @@ const BATCHES_WAITING_MAX: usize = 16;
 /// has in practice.
 const OPEN_SPLITS_MAX: usize = 1024;
 
-/// What a record with parts on the heap is taken to need there, unless
+/// What a record with parts on the heap is taken to need there, where neither its reader nor
 /// [`SourceBuilder::weigh`] says better.
 const HEAP_BYTES: usize = 64;
+
+/// What records take by default: their own size, and what their reader says of the heap.
+fn weight<R>(records: &[R], heap_bytes: u64) -> u64 {
+    let on_heap = match heap_bytes {
+        _ if !std::mem::needs_drop::<R>() => 0,
+        0 => (HEAP_BYTES * records.len()) as u64,
+        told => told,
+    };
+    std::mem::size_of_val(records) as u64 + on_heap
+}
 
 /// A source with its settings, before it becomes a stream.
 #[must_use = "a source is read where its stream is used"]
@@ -50,16 +60,13 @@ impl<S: Source> fmt::Debug for SourceBuilder<'_, S> {
 
 impl<'s, S: Source> SourceBuilder<'s, S> {
     pub(crate) fn new(graph: Graph<'s>, uid: Uid, source: Arc<S>) -> Self {
-        let heap = if std::mem::needs_drop::<S::Record>() { HEAP_BYTES } else { 0 };
-        let bytes = (size_of::<S::Record>() + heap) as u64;
         let reading = Reading {
             out_of_orderness: 0,
             idle_after: None,
             in_order_of_names: false,
             open_splits_max: OPEN_SPLITS_MAX,
         };
-        let scale = Box::new(move |records: &[S::Record]| bytes * records.len() as u64);
-        let mut intake = Intake::new(scale);
+        let mut intake = Intake::new(Box::new(weight::<S::Record>));
         intake.count_left_out(graph.inner.shared.counters.lateness(&uid));
         Self { graph, uid, source, intake, reading }
     }
@@ -115,10 +122,11 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
         self
     }
 
-    /// The bytes that a record takes in memory, for the budget of bytes in flight. Default: the size
-    /// of its type, and 64 bytes more where it has parts on the heap.
+    /// The bytes that a record takes in memory, for the budget of bytes in flight. Default: the size of its type, and
+    /// what its reader says that it holds on the heap ([`SplitReader::heap_bytes`](tidelock::SplitReader::heap_bytes)).
+    /// Where the reader does not say it, 64 bytes for each record that has parts there.
     pub fn weigh(mut self, bytes: impl Fn(&S::Record) -> usize + 'static) -> Self {
-        let scale = move |records: &[S::Record]| records.iter().map(|record| bytes(record) as u64).sum();
+        let scale = move |records: &[S::Record], _| records.iter().map(|record| bytes(record) as u64).sum();
         self.intake.set_scale(Box::new(scale));
         self
     }

@@ -27,8 +27,8 @@ pub enum Ahead {
 type Filter<R> = Box<dyn FnMut(&R) -> bool>;
 /// The event time of a record.
 type Timer<R> = Box<dyn Fn(&R) -> Millis>;
-/// The bytes that records take.
-type Scale<R> = Box<dyn Fn(&[R]) -> u64>;
+/// The bytes that records take, where their reader says what they hold on the heap; 0 where it does not know.
+type Scale<R> = Box<dyn Fn(&[R], u64) -> u64>;
 
 /// How far ahead of the clock event time may be.
 #[derive(Debug, Clone, Copy)]
@@ -96,17 +96,19 @@ impl<R> Intake<R> {
         self.timer.is_some()
     }
 
-    /// Takes the records of a batch.
-    pub(super) fn take(&mut self, mut records: Vec<R>) -> Result<Taken<R>> {
+    /// Takes the records of a batch. Their reader says that they hold so much on the heap.
+    pub(super) fn take(&mut self, mut records: Vec<R>, mut heap_bytes: u64) -> Result<Taken<R>> {
         if let Some(filter) = &mut self.filter {
+            let of_each = heap_bytes / (records.len() as u64).max(1);
             records.retain(filter);
+            heap_bytes = of_each * records.len() as u64;
         }
         let times: Vec<Millis> = match &self.timer {
             Some(timer) => records.iter().map(timer).collect(),
             None => Vec::new(),
         };
         let latest = times.iter().max().copied();
-        let bytes = (self.scale)(&records);
+        let bytes = (self.scale)(&records, heap_bytes);
         let taken = Taken { records: Records::new(records, times), latest, bytes };
         match (self.ahead_max, latest) {
             (Some(ahead_max), Some(latest)) => self.bound(taken, latest, ahead_max),
@@ -151,7 +153,7 @@ mod tests {
 
     /// Records are their own times; the clock stands at 1,000, and 50 more are allowed.
     fn intake(then: Ahead) -> Intake<Millis> {
-        let mut intake = Intake::new(Box::new(|records: &[Millis]| records.len() as u64));
+        let mut intake = Intake::new(Box::new(|records: &[Millis], _| records.len() as u64));
         intake.set_timer(Box::new(|time| *time));
         intake.ahead_max = Some(AheadMax { by: 50, then, clock: || 1_000 });
         intake
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn times_up_to_the_bound_are_taken() {
         for then in [Ahead::Fail, Ahead::Drop, Ahead::Hold] {
-            let taken = intake(then).take(vec![1, 1_050, 7]).unwrap();
+            let taken = intake(then).take(vec![1, 1_050, 7], 0).unwrap();
             assert_eq!((taken.records.len(), taken.latest, taken.bytes), (3, Some(1_050), 3));
         }
     }
@@ -168,19 +170,19 @@ mod tests {
     #[test]
     fn a_time_beyond_the_bound_does_what_was_chosen() {
         let beyond = vec![1, 1_051, 7, Millis::MAX];
-        let error = intake(Ahead::Fail).take(beyond.clone()).unwrap_err();
+        let error = intake(Ahead::Fail).take(beyond.clone(), 0).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, tidelock::Retry::Halt));
         assert!(error.to_string().contains("clock=1000"), "{error}");
 
         let mut dropping = intake(Ahead::Drop);
         let counter = Counter::default();
         dropping.count_left_out(counter.clone());
-        let taken = dropping.take(beyond.clone()).unwrap();
+        let taken = dropping.take(beyond.clone(), 0).unwrap();
         assert_eq!((taken.records.parts(), taken.latest), ((&[1, 7][..], &[1, 7][..]), Some(7)));
         assert_eq!(counter.get(), 2);
-        assert_eq!(dropping.take(vec![2_000]).unwrap().latest, None);
+        assert_eq!(dropping.take(vec![2_000], 0).unwrap().latest, None);
 
-        let taken = intake(Ahead::Hold).take(beyond.clone()).unwrap();
+        let taken = intake(Ahead::Hold).take(beyond.clone(), 0).unwrap();
         assert_eq!((taken.records.parts().1, taken.latest), (&beyond[..], Some(1_050)));
     }
 
@@ -188,7 +190,7 @@ mod tests {
     fn what_is_filtered_out_has_no_event_time() {
         let mut intake = intake(Ahead::Fail);
         intake.set_filter(Box::new(|time| *time < 1_000));
-        let taken = intake.take(vec![1, Millis::MAX, 7]).unwrap();
+        let taken = intake.take(vec![1, Millis::MAX, 7], 0).unwrap();
         assert_eq!((taken.records.parts().0, taken.latest, taken.bytes), (&[1, 7][..], Some(7), 2));
     }
 }

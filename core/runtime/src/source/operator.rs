@@ -136,7 +136,7 @@ impl<S: Source> SourceOperator<S> {
                 self.splits.excuse(Instant::now());
                 return Ok(());
             }
-            let Ok(Read { slot, batch }) = self.reads.try_recv() else { return Ok(()) };
+            let Ok(Read { slot, batch, heap_bytes }) = self.reads.try_recv() else { return Ok(()) };
             let Some(ReadBatch { records, resume }) = batch else {
                 if let Some(id) = self.splits.finish(slot)? {
                     self.shared.outbox.push(News::SplitFinished { uid: self.uid.clone(), id });
@@ -145,10 +145,11 @@ impl<S: Source> SourceOperator<S> {
             };
             records_left = records_left.saturating_sub(records.len());
             self.counter.add(records.len());
-            let taken = self.intake.take(records).map_err(|error| match self.splits.name(slot) {
-                Some(split) => error.with("split", split),
-                None => error,
-            })?;
+            let taken =
+                self.intake.take(records, heap_bytes).map_err(|error| match self.splits.name(slot) {
+                    Some(split) => error.with("split", split),
+                    None => error,
+                })?;
             let Taken { records, latest, bytes } = taken;
             // Records that are not wanted do not keep a split from being idle.
             let heard = (!records.is_empty()).then(Instant::now);

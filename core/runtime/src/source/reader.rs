@@ -14,6 +14,8 @@ pub(crate) struct Read<S: Source> {
     pub(crate) slot: u32,
     /// Records with the position after them; `None` at the end of the split.
     pub(crate) batch: Option<Batch<S::Record, S::Split>>,
+    /// What the reader says that the records hold on the heap.
+    pub(crate) heap_bytes: u64,
 }
 
 /// Reads a split to its end. Waits while the worker is behind: that is the backpressure.
@@ -27,9 +29,9 @@ pub(crate) async fn read<S: Source>(
     let mut reader = source.open(split).await?;
     loop {
         let batch = reader.next().await?;
-        let ended = batch.is_none();
+        let (ended, heap_bytes) = (batch.is_none(), reader.heap_bytes());
         // The worker is gone only when the attempt ends.
-        if worker.send(Read { slot, batch }).await.is_err() {
+        if worker.send(Read { slot, batch, heap_bytes }).await.is_err() {
             return Ok(());
         }
         waker.wake();

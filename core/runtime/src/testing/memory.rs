@@ -25,6 +25,8 @@ pub(crate) struct MemorySource {
     /// Makes the reader fail or panic instead of returning this event.
     pub(crate) fail_at: Option<u64>,
     pub(crate) panic_at: Option<u64>,
+    /// What each event is said to hold on the heap.
+    pub(crate) heap_bytes: u64,
     /// The splits in the order in which they were opened.
     pub(crate) opened: Mutex<Vec<String>>,
 }
@@ -80,6 +82,9 @@ pub(crate) struct MemoryReader {
     gate: watch::Receiver<(u64, bool)>,
     fail_at: Option<u64>,
     panic_at: Option<u64>,
+    heap_bytes: u64,
+    /// Events of the last batch.
+    handed_over: u64,
 }
 
 #[async_trait]
@@ -95,7 +100,8 @@ impl Source for MemorySource {
     async fn open(&self, split: MemorySplit) -> Result<MemoryReader> {
         self.opened.lock().unwrap().push(split.id.clone());
         let gate = self.gate(&split.id).subscribe();
-        Ok(MemoryReader { split, gate, fail_at: self.fail_at, panic_at: self.panic_at })
+        let Self { fail_at, panic_at, heap_bytes, .. } = *self;
+        Ok(MemoryReader { split, gate, fail_at, panic_at, heap_bytes, handed_over: 0 })
     }
 }
 
@@ -123,7 +129,12 @@ impl SplitReader for MemoryReader {
         };
         let records = (next..until).map(event).collect();
         self.split.next = until;
+        self.handed_over = until - next;
         Ok(Some(Batch { records, resume: self.split.clone() }))
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        self.heap_bytes * self.handed_over
     }
 }
 

@@ -167,6 +167,42 @@ async fn sources_stop_reading_while_too_much_is_in_flight() {
     fake.finish().await.unwrap();
 }
 
+/// 1,000 events of a megabyte are a gigabyte, whatever their type says: in a job that keeps state as well, whose
+/// operator gives them on.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_records_count_by_what_their_reader_says() {
+    for keyed in [false, true] {
+        let source = Arc::new(MemorySource { heap_bytes: 1 << 20, ..MemorySource::default() });
+        let sink = Arc::new(MemorySink::<Event>::with_places(0));
+        let job_source = Arc::clone(&source);
+        let twist = Twist { bytes_in_flight_max: 50 << 20, ..Twist::default() };
+        let mut fake = Fake::start_with(1, twist, move |graph| {
+            let events = graph.source("in", &job_source).stream();
+            let events = if keyed {
+                events.key_by(|event| event.split.clone()).stateful("keyed", |_, count, event, context| {
+                    *count.get_or_insert(0_u64) += 1;
+                    context.emit(event);
+                    Ok(())
+                })
+            } else {
+                events
+            };
+            events.sink("out", &sink);
+        })
+        .await
+        .unwrap();
+        fake.open().await;
+        source.release("a", 1_000, false);
+        fake.assign("in", MemorySource::split("a", 0)).await;
+        fake.read("in", 49).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let read = fake.counters.read()[&Uid::new("in").unwrap()];
+        // Batches have seven events, and the one that exceeds the budget still comes.
+        assert!(read <= 63, "{read} events in flight, keyed: {keyed}");
+        fake.finish().await.unwrap();
+    }
+}
+
 /// Runs a job until it fails, and returns why.
 async fn failure(
     workers: usize,

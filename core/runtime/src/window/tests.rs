@@ -52,7 +52,7 @@ impl Merge for List {
 }
 
 fn setting() -> Setting<Row, Record> {
-    let budget = Budget::new(u64::MAX);
+    let budget = Budget::new(u64::MAX, None);
     Setting {
         time: None,
         watermark: Millis::MIN,

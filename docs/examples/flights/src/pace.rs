@@ -112,6 +112,10 @@ impl<R: SplitReader> SplitReader for PacedReader<R> {
         }
         Ok(batch)
     }
+
+    fn heap_bytes(&self) -> u64 {
+        self.reader.heap_bytes()
+    }
 }
 
 #[cfg(test)]
