@@ -108,6 +108,17 @@ pub struct SplitChanges {
     pub forgotten: Vec<SplitId>,
 }
 
+impl SplitChanges {
+    /// Applies the changes to the splits of the segments before. What is forgotten goes first: a split that
+    /// was forgotten and found again within one segment is there, and older builds list it as both.
+    pub fn apply_to(self, splits: &mut BTreeMap<SplitId, SplitState>) {
+        for id in &self.forgotten {
+            splits.remove(id);
+        }
+        splits.extend(self.splits.into_iter().map(|split| (split.id.clone(), split)));
+    }
+}
+
 /// The splits of a source, from the segments of its state.
 ///
 /// # Errors
@@ -119,11 +130,7 @@ pub async fn read_splits(log: &Log, segments: &[Segment]) -> Result<BTreeMap<Spl
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             Error::new(ErrorKind::Corrupt, "restore", "the state of a source is not text").because(error)
         })?;
-        let SplitChanges { splits: changed, forgotten } = from_json(text)?;
-        splits.extend(changed.into_iter().map(|split| (split.id.clone(), split)));
-        for id in forgotten {
-            splits.remove(&id);
-        }
+        from_json::<SplitChanges>(text)?.apply_to(&mut splits);
     }
     Ok(splits)
 }
@@ -132,7 +139,7 @@ pub async fn read_splits(log: &Log, segments: &[Segment]) -> Result<BTreeMap<Spl
 mod tests {
     use super::*;
     use crate::log::PendingState;
-    use crate::{Epoch, Position, WriterId};
+    use crate::{Epoch, Position, Stored, WriterId};
 
     fn uids(names: &[&str]) -> BTreeSet<Uid> {
         names.iter().map(|name| Uid::new(name).expect("legal")).collect()
@@ -151,6 +158,23 @@ mod tests {
             sinks: uids(pending).into_iter().map(|uid| (uid, vec![body.clone()])).collect(),
             ..State::default()
         }
+    }
+
+    #[test]
+    fn a_split_that_an_older_build_stored_as_forgotten_and_as_new_is_there() {
+        let json = serde_json::value::RawValue::from_string("{}".to_owned()).expect("JSON");
+        let split = |name: &str, finished| SplitState {
+            id: SplitId::new(name),
+            split: Stored { version: 1, json: json.clone() },
+            watermark: None,
+            finished,
+        };
+        let mut splits = BTreeMap::new();
+        let base = SplitChanges { splits: vec![split("a", true), split("b", true)], forgotten: vec![] };
+        base.apply_to(&mut splits);
+        let forgotten = vec![SplitId::new("a"), SplitId::new("b")];
+        SplitChanges { splits: vec![split("a", false)], forgotten }.apply_to(&mut splits);
+        assert_eq!(splits.into_values().collect::<Vec<_>>(), [split("a", false)]);
     }
 
     fn graph(names: &[&str]) -> GraphUids {

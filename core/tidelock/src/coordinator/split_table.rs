@@ -8,7 +8,7 @@
 //! A checkpoint writes what changed: the tail. When it grows large it becomes a segment of its own (a
 //! chunk); when the changes outgrow the base, or the chain grows long, a new base takes their place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -42,7 +42,8 @@ pub(super) struct SplitTable {
     /// Segments closed so far.
     closed: u64,
     tail_open: bool,
-    tail_forgotten: Vec<SplitId>,
+    /// Splits that segments before the tail may still have, and that are gone.
+    tail_forgotten: BTreeSet<SplitId>,
     dirty: bool,
 }
 
@@ -51,8 +52,8 @@ pub(super) struct SplitTable {
 struct Changes<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     splits: Vec<&'a SplitState>,
-    #[serde(skip_serializing_if = "<[SplitId]>::is_empty")]
-    forgotten: &'a [SplitId],
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    forgotten: &'a BTreeSet<SplitId>,
 }
 
 impl SplitTable {
@@ -68,8 +69,10 @@ impl SplitTable {
         self.slots.iter().map(|slot| &slot.state)
     }
 
-    /// Takes a split that is new in the snapshot.
+    /// Takes a split that is new in the snapshot. One that was forgotten before may come back: a file of the
+    /// same name, a topic that was made again. It is new, and no longer forgotten.
     pub(super) fn insert(&mut self, state: SplitState) {
+        self.tail_forgotten.remove(&state.id);
         self.index.insert(state.id.clone(), self.slots.len());
         self.slots.push(Slot { state, moved: self.closed });
         self.dirty = true;
@@ -93,8 +96,10 @@ impl SplitTable {
         Ok(())
     }
 
+    /// Forgets a split.
     pub(super) fn remove(&mut self, id: &SplitId) {
         if let Some(removed) = self.index.remove(id) {
+            self.tail_forgotten.insert(id.clone());
             self.slots.swap_remove(removed);
             if let Some(slot) = self.slots.get(removed) {
                 self.index.insert(slot.state.id.clone(), removed);
@@ -104,7 +109,7 @@ impl SplitTable {
     }
 
     /// Stores what changed since the last call.
-    pub(super) fn store(&mut self, forgotten: Vec<SplitId>) -> Result<()> {
+    pub(super) fn store(&mut self) -> Result<()> {
         if !self.dirty && !self.chain.is_empty() {
             return Ok(());
         }
@@ -113,11 +118,11 @@ impl SplitTable {
             || self.slots.len() <= WHOLE_MAX
             || self.chain.len() >= CHAIN_MAX
             || self.closed_bytes > self.base_bytes;
-        if whole { self.store_base() } else { self.store_tail(forgotten) }
+        if whole { self.store_base() } else { self.store_tail() }
     }
 
     fn store_base(&mut self) -> Result<()> {
-        let segment = segment(self.values().collect(), &[])?;
+        let segment = segment(self.values().collect(), &BTreeSet::new())?;
         self.base_bytes = segment.size();
         self.closed_bytes = 0;
         self.chain.clear();
@@ -126,8 +131,7 @@ impl SplitTable {
         Ok(())
     }
 
-    fn store_tail(&mut self, forgotten: Vec<SplitId>) -> Result<()> {
-        self.tail_forgotten.extend(forgotten);
+    fn store_tail(&mut self) -> Result<()> {
         let moved = self.slots.iter().filter(|slot| slot.moved == self.closed).map(|slot| &slot.state);
         let tail = segment(moved.collect(), &self.tail_forgotten)?;
         if self.tail_open {
@@ -168,7 +172,7 @@ impl FromIterator<SplitState> for SplitTable {
     }
 }
 
-fn segment(splits: Vec<&SplitState>, forgotten: &[SplitId]) -> Result<Segment> {
+fn segment(splits: Vec<&SplitState>, forgotten: &BTreeSet<SplitId>) -> Result<Segment> {
     let json = to_raw_value(&Changes { splits, forgotten }).map_err(|error| {
         Error::new(ErrorKind::Bug, "store", "split states cannot be stored as JSON").because(error)
     })?;
@@ -196,9 +200,10 @@ mod tests {
         let mut splits = BTreeMap::new();
         for segment in segments {
             let Segment::Json(json) = segment else { panic!("no chunk here") };
-            let SplitChanges { splits: changed, forgotten } = from_json(json.get()).unwrap();
-            splits.extend(changed.into_iter().map(|split| (split.id.clone(), split)));
-            forgotten.iter().for_each(|id| drop(splits.remove(id)));
+            let changes: SplitChanges = from_json(json.get()).unwrap();
+            let both = |id: &SplitId| changes.splits.iter().any(|split| split.id == *id);
+            assert!(!changes.forgotten.iter().any(both), "a split is there, or it is forgotten");
+            changes.apply_to(&mut splits);
         }
         splits
     }
@@ -208,6 +213,8 @@ mod tests {
         Insert,
         Advance(usize),
         Forget(usize),
+        /// One that was forgotten is found again.
+        ComesBack(usize),
         Store,
     }
 
@@ -216,6 +223,7 @@ mod tests {
             3 => Just(Step::Insert),
             10 => (0..400_usize).prop_map(Step::Advance),
             2 => (0..400_usize).prop_map(Step::Forget),
+            2 => (0..400_usize).prop_map(Step::ComesBack),
             4 => Just(Step::Store),
         ];
         proptest::collection::vec(step, 0..300)
@@ -227,7 +235,7 @@ mod tests {
         #[test]
         fn what_is_stored_is_what_is_there(start in 0..300_usize, steps in steps()) {
             let mut table: SplitTable = (0..start).map(|number| split(number, 0)).collect();
-            let mut forgotten = Vec::new();
+            let mut forgotten: Vec<usize> = Vec::new();
             let mut next = start;
             for (offset, step) in (1..).zip(steps) {
                 match step {
@@ -244,11 +252,16 @@ mod tests {
                         let id = split(number, 0).id;
                         if table.get(&id).is_some() {
                             table.remove(&id);
-                            forgotten.push(id);
+                            forgotten.push(number);
+                        }
+                    }
+                    Step::ComesBack(which) => {
+                        if !forgotten.is_empty() {
+                            table.insert(split(forgotten.swap_remove(which % forgotten.len()), offset));
                         }
                     }
                     Step::Store => {
-                        table.store(std::mem::take(&mut forgotten)).unwrap();
+                        table.store().unwrap();
                         let there: BTreeMap<_, _> = table.values().map(|split| (split.id.clone(), split.clone())).collect();
                         prop_assert_eq!(read(table.segments()), there);
                         prop_assert!(table.segments().len() <= CHAIN_MAX + 1);

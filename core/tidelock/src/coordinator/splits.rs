@@ -148,8 +148,8 @@ impl Splits {
             self.current.advance(split)?;
         }
         self.admit(epoch);
-        let forgotten = self.forget_stored();
-        self.current.store(forgotten)
+        self.forget_stored();
+        self.current.store()
     }
 
     /// A split that is reported is in the snapshot from now on.
@@ -172,7 +172,7 @@ impl Splits {
     }
 
     /// Forgets what is finished in the snapshot too: forgetting earlier would read it again.
-    fn forget_stored(&mut self) -> Vec<SplitId> {
+    fn forget_stored(&mut self) {
         let forgotten: Vec<SplitId> =
             self.forget.iter().filter(|id| self.current.is_finished(id)).cloned().collect();
         for id in &forgotten {
@@ -180,7 +180,6 @@ impl Splits {
             self.finished.remove(id);
             self.forget.remove(id);
         }
-        forgotten
     }
 
     /// The segments of the source's state, as of the last applied epoch.

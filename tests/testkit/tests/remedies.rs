@@ -1,0 +1,232 @@
+//! Every error that names a remedy is followed by somebody who does what it says.
+
+// A failed assertion and a poisoned lock are a failed test.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tidelock::coordinator::{Coordinator, Ended};
+use tidelock::job::{Job, JobConfig, StartFrom};
+use tidelock::log::{EntryKind, Log, Snapshot};
+use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, Writes};
+use tidelock::{
+    Epoch, Error, ErrorKind, Generation, JobId, Position, Result, Retry, Uid, Versioned, unknown_version,
+};
+use tidelock_testkit::doubles::{Feed, MemorySource};
+use tidelock_testkit::host::{Pipeline, host};
+use tidelock_testkit::oracle::Input;
+
+/// What must happen happens within this time on a clock that runs on by itself.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Word(String);
+
+impl Versioned for Word {
+    const VERSION: u16 = 1;
+
+    fn upgrade(version: u16, _json: &str) -> Result<Self> {
+        Err(unknown_version::<Self>(version))
+    }
+}
+
+/// A target that keeps one version for all.
+#[derive(Debug, Default)]
+struct Rows {
+    newest: Option<Version>,
+    words: Vec<Word>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Target {
+    rows: Arc<Mutex<Rows>>,
+    /// Somebody must look at it before it takes anything.
+    broken: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Apply for Target {
+    type Record = Word;
+
+    async fn newest(&self, _job: &JobId, _uid: &Uid) -> Result<Option<Version>> {
+        Ok(self.rows.lock().unwrap().newest)
+    }
+
+    async fn apply(&self, writes: Writes<Word>) -> Result<()> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Auth, "apply", "no right to write"));
+        }
+        let mut rows = self.rows.lock().unwrap();
+        if rows.newest < Some(writes.version) {
+            rows.newest = Some(writes.version);
+            rows.words.extend(writes.records);
+        }
+        Ok(())
+    }
+}
+
+/// A job from a feed to a write-ahead sink, and the places that outlive its attempts.
+struct World {
+    job: &'static str,
+    log: Log,
+    feed: Feed,
+    target: Target,
+}
+
+fn log() -> Log {
+    let log = Log::on(Arc::new(InMemory::new()), Path::from("log"));
+    log.clone().with_places(move |_| Ok(log.clone()))
+}
+
+/// A moment on the wall.
+fn at(ms: u64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap()).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        Self { job: "job", log: log(), feed: Feed::new(), target: Target::default() }
+    }
+
+    fn words(&self) -> Vec<Word> {
+        self.target.rows.lock().unwrap().words.clone()
+    }
+
+    /// Runs an attempt at a time on the wall, until so many words are visible.
+    async fn run(&self, wall_ms: u64, from: StartFrom, words: usize) -> Result<Ended> {
+        let mut config = JobConfig::new(JobId::new(self.job).unwrap(), "memory");
+        config.settings.interval = Duration::from_millis(20);
+        config.start_from = from;
+        let job = Job::open_on(config, self.log.clone()).await?;
+        let uid = |name: &str| Uid::new(name).unwrap();
+        let sink = WriteAhead::new(uid("out"), self.target.clone(), WriteAheadConfig::default())?;
+        let pipeline = Pipeline {
+            sources: BTreeMap::from([(uid("in"), Arc::new(MemorySource::new(self.feed.clone())) as _)]),
+            function: Arc::new(|input: Input| vec![Word(input.to_string())]),
+            sinks: BTreeMap::from([(uid("out"), Arc::new(sink) as _)]),
+            tasks: 1,
+        };
+        let (coordinator, link, control) = Coordinator::with_chance(job, pipeline.graph(), 1, at(wall_ms));
+        let mut coordinator = Box::pin(coordinator.run());
+        let attempt = async {
+            tokio::select! {
+                biased;
+                ended = &mut coordinator => ended,
+                () = host(link, pipeline) => coordinator.await,
+            }
+        };
+        let stop = async {
+            while self.words().len() < words {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            control.stop(None).await;
+            std::future::pending().await
+        };
+        tokio::time::timeout(PATIENCE, async {
+            tokio::select! { ended = attempt => ended, ended = stop => ended }
+        })
+        .await
+        .expect("it ends")
+    }
+
+    async fn newest(&self) -> Position {
+        self.log.newest().await.unwrap().unwrap().position
+    }
+
+    /// The target has writes of a newer history, which the job's log does not know.
+    fn overtake(&self, generation: u64) {
+        self.target.rows.lock().unwrap().newest =
+            Some(Version { generation: Generation(generation), epoch: Epoch(1) });
+    }
+}
+
+fn entry(position: Position) -> StartFrom {
+    StartFrom::Snapshot { url: format!("log#{position}"), request: None }
+}
+
+fn inputs(split: &str, places: std::ops::Range<u64>) -> Vec<Word> {
+    places.map(|place| Word(Input::new(split, place).to_string())).collect()
+}
+
+fn halts(error: &Error, kind: ErrorKind, remedy: &str) {
+    assert_eq!((error.kind(), error.retry()), (kind, Retry::Halt), "{error:?}");
+    assert!(format!("{error:?}").contains(remedy), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_of_a_newer_generation_is_written_to_after_a_rollback_to_the_newest_snapshot() {
+    let world = World::new();
+    world.feed.append("a", 0..10);
+    world.run(1_000, StartFrom::Newest, 10).await.unwrap();
+    world.overtake(5_000);
+    world.feed.append("a", 0..20);
+    let error = world.run(2_000, StartFrom::Newest, 20).await.unwrap_err();
+    halts(&error, ErrorKind::Conflict, "roll back to the newest snapshot");
+    // Followed too early: the clock is not past what the error names, and it says so again.
+    let error = world.run(3_000, entry(world.newest().await), 20).await.unwrap_err();
+    assert!(format!("{error:?}").contains("clock_must_be_past=1970-01-01T00:00:05Z"), "{error:?}");
+    world.run(5_001, entry(world.newest().await), 20).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn prepared_data_that_a_newer_generation_hides_is_written_again_after_it_is_abandoned() {
+    let world = World::new();
+    world.feed.append("a", 0..10);
+    world.target.broken.store(true, Ordering::Relaxed);
+    world.run(1_000, StartFrom::Newest, 10).await.expect_err("nothing can be applied");
+    world.target.broken.store(false, Ordering::Relaxed);
+    world.overtake(5_000);
+    let error = world.run(6_000, StartFrom::Newest, 10).await.unwrap_err();
+    halts(&error, ErrorKind::Conflict, "abandon what is prepared");
+    assert_eq!(world.words(), [], "nothing was applied, and nothing ignored");
+    let lost = world.log.abandon(&JobId::new("job").unwrap(), None, at(6_000)).await.unwrap();
+    assert!(lost.is_some());
+    // A snapshot from before it: the first positions.
+    let mut before = None;
+    for position in world.log.positions().await.unwrap() {
+        let entry = world.log.read(position).await.unwrap().unwrap();
+        before = before.or((entry.kind == EntryKind::Start).then_some(position));
+    }
+    world.run(7_000, entry(before.unwrap()), 10).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_newest_entry_is_left_behind_by_a_new_job_from_an_older_one() {
+    let mut world = World::new();
+    let store = Arc::new(InMemory::new());
+    let damaged = Log::on(Arc::clone(&store) as _, Path::from("damaged"));
+    world.log = damaged.clone();
+    world.feed.append("a", 0..10);
+    world.run(1_000, StartFrom::Newest, 10).await.unwrap();
+    let newest = world.newest().await;
+    let object = Path::from(format!("damaged/log/{:020}.json", newest.0));
+    object_store::ObjectStoreExt::put(&*store, &object, "not an entry".into()).await.unwrap();
+    let error = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
+    halts(&error, ErrorKind::Corrupt, "a new job");
+    // The newest entry that can be read and is settled.
+    let mut older = None;
+    for position in damaged.positions().await.unwrap() {
+        if Snapshot::load_from(damaged.clone(), Some(position)).await.is_ok() {
+            older = Some(position);
+        }
+    }
+    world.job = "fork";
+    let fork = Log::on(store, Path::from("fork")).with_places(move |_| Ok(damaged.clone()));
+    world.log = fork;
+    world.target = Target::default();
+    world.feed.append("a", 0..20);
+    let from = older.unwrap();
+    let covered = usize::try_from(20).unwrap();
+    world.run(3_000, entry(from), 1).await.unwrap();
+    let words = world.words();
+    assert!(words.len() <= covered && words == inputs("a", 20 - words.len() as u64..20), "{words:?}");
+}
