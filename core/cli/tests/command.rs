@@ -83,7 +83,7 @@ fn a_list_with_a_damaged_entry_shows_the_rest() {
     let (code, output, errors) = world.run(&["snapshots", "list", &world.log]);
     assert_eq!(code, 1);
     assert_eq!(output.lines().count(), 1 + 5, "{output}");
-    assert!(errors.contains("00000000000000000004.json") && errors.contains("--from"), "{errors}");
+    assert!(errors.contains("00000000000000000004.json") && errors.contains("LOG#POSITION"), "{errors}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub mod documentation {
 pub mod coordinator;
 mod erased;
 mod error;
+mod finite;
 pub mod host;
 mod id;
 pub mod job;

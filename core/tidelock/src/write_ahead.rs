@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::finite::is_finite;
 use crate::{
     CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Generation, JobId, Pending, Prepared,
     Result, Retry, Sink, SinkAttempt, SinkWriter, Uid, Versioned, WriterId, from_json, unknown_version,
@@ -141,27 +142,38 @@ impl<A: Apply> WriteAhead<A> {
         Ok(Self { target: Arc::new(target), config })
     }
 
-    /// Refuses a target that holds writes of a newer history: whatever this attempt applies would change
-    /// nothing, silently.
-    async fn check_generation(&self, attempt: &SinkAttempt) -> Result<()> {
-        let newest = self.target.newest(&attempt.job, &attempt.uid).await?;
-        match newest {
-            Some(newest) if newest.generation > attempt.generation => Err(Error::new(
-                ErrorKind::Conflict,
-                "recover",
-                "the target holds writes of a newer generation, so it would ignore those of this attempt; either a \
-                 newer run of this job was rolled back or forked, and this one must end, or the job's log was lost \
-                 or replaced: roll back to the newest snapshot, which begins a new generation, when the clock is \
-                 past the one in the target",
-            )
-            .with_retry(Retry::Halt)
-            .with("uid", &attempt.uid)
-            .with("generation", attempt.generation)
-            .with("newest_in_target", newest)),
-            _ => Ok(()),
-        }
+    /// The newest version in the target, where it belongs to a newer history than `generation`: whatever is
+    /// applied with an older one changes nothing, silently.
+    async fn newer_history(&self, sink: &SinkAttempt, generation: Generation) -> Result<Option<Version>> {
+        let newest = self.target.newest(&sink.job, &sink.uid).await?;
+        Ok(newest.filter(|newest| newest.generation > generation))
     }
 }
+
+/// I7: what the target would ignore is never applied or written.
+fn ignored(operation: &'static str, why: &str, ours: Generation, newest: Version) -> Error {
+    let error = Error::new(ErrorKind::Conflict, operation, why)
+        .with_retry(Retry::Halt)
+        .with("generation", ours)
+        .with("newest_in_target", newest);
+    // A generation is a time, unless a clock was wrong.
+    match i64::try_from(newest.generation.0).map(jiff::Timestamp::from_millisecond) {
+        Ok(Ok(past)) => error.with("clock_must_be_past", past),
+        _ => error,
+    }
+}
+
+/// Said of prepared records that the target would not take.
+const PENDING_IS_IGNORED: &str = "the target holds writes of a newer generation, so it would ignore what is prepared; \
+     either a newer run of this job was rolled back or forked, and this one must end, or the job's log was lost or \
+     replaced: abandon what is prepared with `tidelock snapshots abandon`, then roll back to a snapshot from before \
+     it, which reads and writes it again in a new generation, when the clock is past the one in the target";
+
+/// Said before the first record is written.
+const WRITES_ARE_IGNORED: &str = "the target holds writes of a newer generation, so it would ignore those of this \
+     attempt; either a newer run of this job was rolled back or forked, and this one must end, or the job's log was \
+     lost or replaced: roll back to the newest snapshot, which begins a new generation, when the clock is past the \
+     one in the target";
 
 /// The records of one writer and one epoch, as the snapshot stores them.
 #[derive(Clone, Serialize, Deserialize)]
@@ -213,16 +225,27 @@ impl<A: Apply> Sink for WriteAhead<A> {
     type Writer = WriteAheadWriter<A::Record>;
 
     /// Nothing of an older attempt is in the target, so there is nothing to abort, and what is pending
-    /// cannot be gone. That its records can be read is found out before any of them is applied.
+    /// cannot be gone. That its records can be read, and would not be ignored, is found out before any of
+    /// them is applied (I7).
+    ///
+    /// With nothing pending a target of a newer generation is none of recovery's business: this attempt may be
+    /// about to roll back, which begins a newer one still. [`WriteAhead::open`](Sink::open) looks, when it has.
     async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
-        self.check_generation(attempt).await?;
         for pending in pending {
             pending.committable.decode::<A::Record>()?;
         }
-        Ok(())
+        let generations = pending.iter().map(|pending| pending.committable.generation);
+        let Some(oldest) = generations.min() else { return Ok(()) };
+        match self.newer_history(attempt, oldest).await? {
+            Some(newest) => Err(ignored("recover", PENDING_IS_IGNORED, oldest, newest)),
+            None => Ok(()),
+        }
     }
 
     async fn open(&self, attempt: &SinkAttempt, _writer: WriterId) -> Result<WriteAheadWriter<A::Record>> {
+        if let Some(newest) = self.newer_history(attempt, attempt.generation).await? {
+            return Err(ignored("open", WRITES_ARE_IGNORED, attempt.generation, newest));
+        }
         Ok(WriteAheadWriter {
             job: attempt.job.clone(),
             generation: attempt.generation,
@@ -274,12 +297,31 @@ impl<R> fmt::Debug for WriteAheadWriter<R> {
 }
 
 impl<R: Versioned> WriteAheadWriter<R> {
+    /// Takes a record, or nothing of it.
     fn append(&mut self, record: &R) -> Result<()> {
+        let before = self.json.len();
         self.json.push(if self.json.is_empty() { b'[' } else { b',' });
-        serde_json::to_writer(&mut self.json, record).map_err(|error| {
-            Error::new(ErrorKind::Data, "write", "a record cannot be stored as JSON")
-                .with("type", std::any::type_name::<R>())
-                .because(error)
+        self.store(record).inspect_err(|_| self.json.truncate(before))
+    }
+
+    /// I7: what is durable and cannot be read would halt the job for ever, so nothing is promised that was
+    /// not read back.
+    fn store(&mut self, record: &R) -> Result<()> {
+        let refuse =
+            |why: &str| Error::new(ErrorKind::Data, "write", why).with("type", std::any::type_name::<R>());
+        if !is_finite(record) {
+            return Err(refuse(
+                "a record has a number that JSON cannot hold, NaN or infinite, so it would be read back as \
+                 something else: filter such records, or give the number another form",
+            ));
+        }
+        let begin = self.json.len();
+        serde_json::to_writer(&mut self.json, record)
+            .map_err(|error| refuse("a record cannot be stored as JSON").because(error))?;
+        serde_json::from_slice::<R>(&self.json[begin..]).map_err(|error| {
+            refuse("a record cannot be read back from the JSON that it was stored as: its type reads another form \
+                    than it writes")
+            .because(error)
         })?;
         if self.json.len() > self.epoch_bytes_max {
             return Err(Error::new(
@@ -332,152 +374,4 @@ impl<R: Versioned> SinkWriter for WriteAheadWriter<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::{Position, Stored};
-
-    /// A word; version 1 stored it with a marker in front.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-    struct Word(String);
-
-    impl Versioned for Word {
-        const VERSION: u16 = 2;
-
-        fn upgrade(version: u16, json: &str) -> Result<Self> {
-            match version {
-                1 => from_json::<String>(json).map(|word| Self(word.trim_start_matches('~').to_owned())),
-                other => Err(unknown_version::<Self>(other)),
-            }
-        }
-    }
-
-    /// Remembers what it was asked to apply.
-    #[derive(Default)]
-    struct Recorder {
-        newest: Option<Version>,
-        applied: Arc<Mutex<Vec<Writes<Word>>>>,
-    }
-
-    #[async_trait]
-    impl Apply for Recorder {
-        type Record = Word;
-
-        async fn newest(&self, _job: &JobId, _uid: &Uid) -> Result<Option<Version>> {
-            Ok(self.newest)
-        }
-
-        async fn apply(&self, writes: Writes<Word>) -> Result<()> {
-            self.applied.lock().unwrap().push(writes);
-            Ok(())
-        }
-    }
-
-    fn uid() -> Uid {
-        Uid::new("out").unwrap()
-    }
-
-    fn attempt(generation: u64) -> SinkAttempt {
-        let job = JobId::new("job").unwrap();
-        SinkAttempt { job, uid: uid(), number: Position(1), generation: Generation(generation) }
-    }
-
-    fn sink(target: Recorder) -> WriteAhead<Recorder> {
-        WriteAhead::new(target, WriteAheadConfig { epoch_bytes_max: 100 }).unwrap()
-    }
-
-    fn words(words: &[&str]) -> Vec<Word> {
-        words.iter().map(|word| Word((*word).to_owned())).collect()
-    }
-
-    fn version(generation: u64, epoch: u64) -> Version {
-        Version { generation: Generation(generation), epoch: Epoch(epoch) }
-    }
-
-    async fn prepare(
-        sink: &WriteAhead<Recorder>,
-        writer: u32,
-        epoch: u64,
-        text: &[&str],
-    ) -> Vec<Pending<WriteAheadCommittable>> {
-        let (writer, epoch) = (WriterId(writer), Epoch(epoch));
-        let mut open = sink.open(&attempt(1), writer).await.unwrap();
-        open.write(&mut words(text)).await.unwrap();
-        let prepared = open.prepare(epoch).await.unwrap();
-        assert_eq!(open.prepare(epoch.next()).await.unwrap().len(), 0, "the writer is clean");
-        let pending = |prepared: Prepared<_>| Pending {
-            epoch,
-            attempt: Position(1),
-            writer,
-            committable: prepared.committable,
-        };
-        prepared.into_iter().map(pending).collect()
-    }
-
-    #[tokio::test]
-    async fn an_epoch_is_applied_in_one_call_and_epochs_in_their_order() {
-        let target = Recorder::default();
-        let applied = Arc::clone(&target.applied);
-        let sink = sink(target);
-        let mut pending = prepare(&sink, 0, 2, &["c"]).await;
-        pending.extend(prepare(&sink, 1, 1, &["b"]).await);
-        pending.extend(prepare(&sink, 0, 1, &["a", "a"]).await);
-        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(2));
-        sink.commit(&permit, pending).await.unwrap();
-        let applied: Vec<_> =
-            applied.lock().unwrap().iter().map(|writes| (writes.version, writes.records.clone())).collect();
-        assert_eq!(applied, vec![(version(1, 1), words(&["a", "a", "b"])), (version(1, 2), words(&["c"]))]);
-    }
-
-    #[tokio::test]
-    async fn a_target_of_a_newer_generation_is_refused() {
-        let sink = sink(Recorder { newest: Some(version(8, 1)), ..Recorder::default() });
-        sink.recover(&attempt(8), &[]).await.unwrap();
-        let error = sink.recover(&attempt(7), &[]).await.unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt));
-        assert!(error.context().any(|fact| fact == ("newest_in_target", "8/1")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_epoch_that_is_too_large_names_the_remedy() {
-        let sink = sink(Recorder::default());
-        let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
-        let error = writer.write(&mut words(&["0123456789"; 20])).await.unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
-        assert!(error.to_string().contains("shorten the checkpoint interval"), "{error}");
-        let none = WriteAhead::new(Recorder::default(), WriteAheadConfig { epoch_bytes_max: 0 });
-        assert_eq!(none.unwrap_err().kind(), ErrorKind::Config);
-    }
-
-    #[tokio::test]
-    async fn records_of_an_older_version_are_upgraded_and_unreadable_ones_are_found_by_recovery() {
-        let target = Recorder::default();
-        let applied = Arc::clone(&target.applied);
-        let sink = sink(target);
-        let mut pending = prepare(&sink, 0, 1, &["~old"]).await;
-        pending[0].committable.record_version = 1;
-        sink.recover(&attempt(1), &pending).await.unwrap();
-        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(1));
-        sink.commit(&permit, pending.clone()).await.unwrap();
-        assert_eq!(applied.lock().unwrap()[0].records, words(&["old"]));
-        pending[0].committable.record_version = 3;
-        assert_eq!(sink.recover(&attempt(1), &pending).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    }
-
-    #[tokio::test]
-    async fn the_stored_form_is_readable_and_logs_do_not_show_records() {
-        let pending = prepare(&sink(Recorder::default()), 0, 1, &["secret"]).await;
-        let stored = Stored::encode(&pending[0].committable).unwrap();
-        assert_eq!(stored.json.get(), r#"{"job":"job","generation":1,"v":2,"records":["secret"]}"#);
-        assert!(!format!("{pending:?}").contains("secret"));
-        let read_back: WriteAheadCommittable = stored.decode().unwrap();
-        assert_eq!(read_back.decode::<Word>().unwrap(), words(&["secret"]));
-    }
-
-    #[test]
-    fn a_newer_generation_wins_over_any_epoch() {
-        assert!(version(2, 1) > version(1, 9));
-        assert!(version(1, 9) > version(1, 8));
-    }
-}
+mod tests;

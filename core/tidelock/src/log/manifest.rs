@@ -115,8 +115,9 @@ pub(super) fn damaged(file: &str, what: &str) -> Error {
         ErrorKind::Corrupt,
         "read",
         format!(
-            "a stored file is damaged: {what}. Restore the file from a backup, or start from an older entry \
-             as a rollback with --from LOG#POSITION"
+            "a stored file is damaged: {what}. Restore the file from a backup; or go back: where it is a snapshot, \
+             choose another one, and where it is the job's newest entry, start a new job, with an id and a log of \
+             its own, from an older entry, LOG#POSITION"
         ),
     )
     .with("file", file)

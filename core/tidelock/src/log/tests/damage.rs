@@ -111,7 +111,7 @@ async fn a_damaged_newest_entry_says_what_to_do() {
     let error = log.newest().await.expect_err("a damaged entry");
     assert_eq!(error.retry(), crate::Retry::Halt);
     let text = error.to_string();
-    for part in ["log/00000000000000000004.json", "--from LOG#POSITION", "backup", "crc32c="] {
+    for part in ["log/00000000000000000004.json", "from an older entry, LOG#POSITION", "backup", "crc32c="] {
         assert!(text.contains(part), "{part} is missing in: {text}");
     }
 }
