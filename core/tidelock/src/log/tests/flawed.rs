@@ -10,12 +10,16 @@ use object_store::{
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
+use object_store::ObjectStoreExt;
+
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Flaw {
     None,
     IgnoresTheCondition,
+    /// It looks whether the name is free, and writes later.
+    LooksThenWrites,
     HasNoCondition,
     ListsLate,
     DeniesWrites,
@@ -55,6 +59,13 @@ impl ObjectStore for Flawed {
         let path = to.to_string();
         match self.1 {
             Flaw::IgnoresTheCondition => options.mode = PutMode::Overwrite,
+            Flaw::LooksThenWrites if options.mode == PutMode::Create => {
+                if self.0.head(to).await.is_ok() {
+                    return Err(StoreError::AlreadyExists { path, source: "it stands there".into() });
+                }
+                tokio::task::yield_now().await;
+                options.mode = PutMode::Overwrite;
+            }
             Flaw::HasNoCondition => {
                 return Err(StoreError::NotImplemented {
                     operation: "create".to_owned(),

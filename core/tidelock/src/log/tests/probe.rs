@@ -14,6 +14,7 @@ async fn a_store_that_cannot_hold_a_log_is_refused() {
         (F::SendsTwice, None),
         (F::DeletesTwice, None),
         (F::IgnoresTheCondition, Some((ErrorKind::Config, Retry::Halt, "second create"))),
+        (F::LooksThenWrites, Some((ErrorKind::Config, Retry::Halt, "came at once"))),
         (F::HasNoCondition, Some((ErrorKind::Config, Retry::Halt, "conditional create"))),
         (F::ListsLate, Some((ErrorKind::Config, Retry::Halt, "consistent listing"))),
         (F::DeniesWrites, Some((ErrorKind::Auth, Retry::Halt, "denies access"))),
