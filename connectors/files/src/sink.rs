@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -75,6 +76,11 @@ impl<T: Serialize + Send + 'static> Sink for FilesSink<T> {
         names::check_length(&name, self.config.format.extension())?;
         self.target.open(&name).await?;
         Ok(FileWriter::new(self.target.clone(), name, Arc::clone(&self.config), self.bucket_of.clone()))
+    }
+
+    /// Local files wait for ever; a bucket may have a rule that aborts old uploads.
+    fn keeps_prepared(&self) -> Option<Duration> {
+        self.target.expires_after()
     }
 
     async fn commit(

@@ -198,6 +198,13 @@ impl Sink for KafkaSink {
         Ok(KafkaWriter::new(target, mode))
     }
 
+    /// The brokers abort a transaction that is older than its timeout.
+    fn keeps_prepared(&self) -> Option<Duration> {
+        let Target { config, timeout_ms, .. } = &*self.target;
+        let timeout = Duration::from_millis(u64::try_from(*timeout_ms).unwrap_or(0));
+        (config.guarantee == Guarantee::ExactlyOnce).then_some(timeout)
+    }
+
     async fn commit(
         &self,
         _permit: &CommitPermit,

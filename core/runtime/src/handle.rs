@@ -104,10 +104,9 @@ impl Handle {
     /// Changes how the job checkpoints, from the next checkpoint on.
     ///
     /// # Errors
-    /// Where the job never began.
+    /// Where the job never began, and where a start with these settings would be refused.
     pub async fn set_settings(&self, settings: Settings) -> Result<()> {
-        self.control().await?.set_settings(settings);
-        Ok(())
+        self.control().await?.set_settings(settings)
     }
 
     /// What the current attempt is doing; nothing before the first one began.

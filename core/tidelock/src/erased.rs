@@ -5,6 +5,8 @@
 //! Records stay typed; only splits and committables become [`Stored`] here. Connectors never
 //! implement these traits: every [`Source`] and [`Sink`] has them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::{
@@ -61,6 +63,9 @@ pub trait SinkControl: Send + Sync + 'static {
 
     /// See [`Sink::commit`].
     async fn commit(&self, permit: &CommitPermit, committables: Vec<Pending<Stored>>) -> Result<Committed>;
+
+    /// See [`Sink::keeps_prepared`].
+    fn keeps_prepared(&self) -> Option<Duration>;
 }
 
 fn decode_pending<S: Sink>(pending: Vec<Pending<Stored>>) -> Result<Vec<Pending<S::Committable>>> {
@@ -81,6 +86,10 @@ impl<S: Sink> SinkControl for S {
 
     async fn commit(&self, permit: &CommitPermit, committables: Vec<Pending<Stored>>) -> Result<Committed> {
         Sink::commit(self, permit, decode_pending::<S>(committables)?).await
+    }
+
+    fn keeps_prepared(&self) -> Option<Duration> {
+        Sink::keeps_prepared(self)
     }
 }
 

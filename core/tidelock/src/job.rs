@@ -44,6 +44,26 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Checks what can be said of them alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        if self.interval.is_zero() {
+            return Err(setting("interval", "the checkpoint interval must be greater than zero"));
+        }
+        if self.timeout.is_zero() {
+            return Err(setting("timeout", "the checkpoint timeout must be greater than zero"));
+        }
+        Ok(())
+    }
+}
+
+fn setting(name: &'static str, why: &str) -> Error {
+    Error::new(ErrorKind::Config, "configure", why).with("setting", name)
+}
+
 /// What happens to a job's checkpoints when it is cancelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,10 +120,16 @@ pub struct JobConfig {
     /// Uids whose state may be dropped because the graph no longer has a place for it.
     #[serde(default)]
     pub allow_dropped_state: BTreeSet<Uid>,
-    /// What must remain of a committable's life when its entry is appended: the time that the append
-    /// and the commit may take. Default 10 s.
+    /// What must remain of a committable's life when its entry is asked for: half of it is for the append,
+    /// which is given up and judged anew after that time, and half for the commit. A target must keep
+    /// prepared data for at least the interval and this margin: see
+    /// [`Sink::keeps_prepared`](crate::Sink::keeps_prepared). Default 30 s, at least 100 ms.
     #[serde(default = "default_commit_margin", with = "friendly")]
     pub commit_margin: Duration,
+    /// How long a source, a sink, the store or a host that opens may take to answer one call. Then the attempt
+    /// ends with an error that names the call, and restarts. Default 10 min.
+    #[serde(default = "default_call_timeout", with = "friendly")]
+    pub call_timeout: Duration,
     /// How often new splits are looked for. Default 10 s.
     #[serde(default = "default_discovery_interval", with = "friendly")]
     pub discovery_interval: Duration,
@@ -112,6 +138,12 @@ pub struct JobConfig {
     pub sweep_interval: Duration,
 }
 
+/// A shorter margin than this is no time for any store and any target.
+const COMMIT_MARGIN_MIN: Duration = Duration::from_millis(100);
+
+/// An append without an answer for so long is judged and asked for anew, however long the margin is.
+const APPEND_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
 fn default_epochs_in_flight_max() -> u32 {
     4
 }
@@ -119,7 +151,10 @@ fn default_retained() -> u32 {
     3
 }
 fn default_commit_margin() -> Duration {
-    Duration::from_secs(10)
+    Duration::from_secs(30)
+}
+fn default_call_timeout() -> Duration {
+    Duration::from_secs(600)
 }
 fn default_discovery_interval() -> Duration {
     Duration::from_secs(10)
@@ -141,6 +176,7 @@ impl JobConfig {
             on_cancel: OnCancel::default(),
             allow_dropped_state: BTreeSet::new(),
             commit_margin: default_commit_margin(),
+            call_timeout: default_call_timeout(),
             discovery_interval: default_discovery_interval(),
             sweep_interval: default_sweep_interval(),
         }
@@ -151,22 +187,27 @@ impl JobConfig {
     /// # Errors
     /// [`ErrorKind::Config`] naming the setting.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |setting: &'static str, why: &str| {
-            Err(Error::new(ErrorKind::Config, "configure", why).with("setting", setting))
-        };
-        if self.settings.interval.is_zero() {
-            return refuse("interval", "the checkpoint interval must be greater than zero");
-        }
-        if self.settings.timeout.is_zero() {
-            return refuse("timeout", "the checkpoint timeout must be greater than zero");
-        }
+        self.settings.validate()?;
         if self.epochs_in_flight_max == 0 {
-            return refuse("epochs_in_flight_max", "at least one epoch must be in flight");
+            return Err(setting("epochs_in_flight_max", "at least one epoch must be in flight"));
         }
         if self.retained == 0 {
-            return refuse("retained", "at least one snapshot must be retained");
+            return Err(setting("retained", "at least one snapshot must be retained"));
+        }
+        if self.commit_margin < COMMIT_MARGIN_MIN {
+            let why = "half of the margin is for the append and half for the commit: at least 100 ms";
+            return Err(setting("commit_margin", why));
+        }
+        if self.call_timeout.is_zero() {
+            return Err(setting("call_timeout", "a call must have time to be answered"));
         }
         Ok(())
+    }
+
+    /// How long an append may take. The other part of the margin is left for the commit, so that an entry
+    /// which becomes durable at the last moment lists nothing that is thrown away before its commit.
+    pub fn append_timeout(&self) -> Duration {
+        (self.commit_margin / 2).min(APPEND_TIMEOUT_MAX)
     }
 }
 

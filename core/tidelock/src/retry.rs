@@ -1,11 +1,13 @@
-//! Asking again, with jittered exponential backoff, for errors that advise [`Retry::Retry`].
+//! Asking again, with jittered exponential backoff, for errors that advise [`Retry::Retry`], and not waiting
+//! for ever for an answer.
 
 use std::future::Future;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
 
-use crate::{Result, Retry};
+use crate::{Error, ErrorKind, Result, Retry};
 
 /// The first pause: about what a broker needs to finish what it is busy with.
 const DELAY_MIN: Duration = Duration::from_millis(10);
@@ -14,8 +16,17 @@ const DELAY_MAX: Duration = Duration::from_secs(2);
 /// After this time an error that would pass has not passed: the attempt restarts.
 const TOTAL_MAX: Duration = Duration::from_secs(120);
 
+/// How long somebody waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Jitters the pauses.
+    pub(crate) jitter_seed: u64,
+    /// A call without an answer for so long is given up, and so is asking again.
+    pub(crate) call_timeout: Duration,
+}
+
 /// The pauses between tries.
-pub(crate) fn backoff(jitter_seed: u64) -> ExponentialBackoff {
+fn backoff(jitter_seed: u64) -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(DELAY_MIN)
         .with_max_delay(DELAY_MAX)
@@ -33,17 +44,18 @@ pub(crate) struct Tried<T> {
     pub(crate) again: bool,
 }
 
-/// Tries `operation` until it succeeds, fails with other advice than to retry, or time is up. Then the
-/// advice becomes [`Retry::Restart`].
-pub(crate) async fn retry<T, F, Fut>(what: &'static str, jitter_seed: u64, mut operation: F) -> Tried<T>
+/// Tries `operation` until it succeeds, fails with other advice than to retry, does not answer, or time is up.
+/// Then the advice becomes [`Retry::Restart`].
+pub(crate) async fn retry<T, F, Fut>(what: &'static str, patience: Patience, mut operation: F) -> Tried<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T>>,
 {
-    let mut pauses = backoff(jitter_seed);
+    let until = Instant::now() + patience.call_timeout;
+    let mut pauses = backoff(patience.jitter_seed);
     let mut again = false;
     loop {
-        let error = match operation().await {
+        let error = match in_time(what, patience.call_timeout, operation()).await {
             Ok(done) => return Tried { result: Ok(done), again },
             Err(error) => error,
         };
@@ -51,10 +63,24 @@ where
             return Tried { result: Err(error), again };
         }
         again = true;
-        let Some(pause) = pauses.next() else {
+        let pause = pauses.next().filter(|pause| Instant::now() + *pause < until);
+        let Some(pause) = pause else {
             return Tried { result: Err(error.with_retry(Retry::Restart)), again };
         };
         tracing::warn!(what, %error, ?pause, "trying again");
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The answer to a call, or an error where there is none in time: what hangs is found out, named and restarted,
+/// and does not hold the job up for ever.
+pub(crate) async fn in_time<T>(
+    what: &'static str,
+    call_timeout: Duration,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(call_timeout, call).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Unavailable, what, "no answer in time: the call is given up")
+            .with("waited", format_args!("{call_timeout:?}")))
+    })
 }

@@ -116,6 +116,20 @@ pub trait Sink: Send + Sync + 'static {
     /// Leaves at most an identity without data.
     async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<Self::Writer>;
 
+    /// How long the target keeps what is prepared, counted from the first record that was written for it.
+    /// `None`: for ever. Asked before the job is claimed: a job whose interval and
+    /// [`commit_margin`](crate::job::JobConfig::commit_margin) do not fit into it is refused, where it would
+    /// otherwise write, wait too long, and restart for ever.
+    ///
+    /// # Contract
+    /// - MUST NOT be longer than what [`Prepared::expires_in`] says of an epoch that took no time.
+    ///
+    /// # Crash
+    /// Leaves nothing: it only tells what is configured.
+    fn keeps_prepared(&self) -> Option<Duration> {
+        None
+    }
+
     /// Makes prepared data visible. Called in the order of epochs, for every completed epoch, also
     /// with nothing to commit.
     ///

@@ -106,7 +106,7 @@ impl World {
         config.start_from = from;
         let job = Job::open_on(config, self.log.clone()).await?;
         let uid = |name: &str| Uid::new(name).unwrap();
-        let sink = WriteAhead::new(uid("out"), self.target.clone(), WriteAheadConfig::default())?;
+        let sink = WriteAhead::new(self.target.clone(), WriteAheadConfig::default())?;
         let pipeline = Pipeline {
             sources: BTreeMap::from([(uid("in"), Arc::new(MemorySource::new(self.feed.clone())) as _)]),
             function: Arc::new(|input: Input| vec![Word(input.to_string())]),

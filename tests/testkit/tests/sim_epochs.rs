@@ -136,8 +136,9 @@ fn data_too_near_to_its_deadline_is_written_again() {
 async fn torn_epoch(scene: &mut Scene) -> Told {
     scene.spec().topics[0].timeout_ms = 3_000;
     scene.spec().config.commit_margin = Duration::from_millis(100);
-    // One epoch to the end of the input: no barrier comes between the halves.
-    scene.spec().config.settings.interval = Duration::from_secs(600);
+    // No barrier comes between the halves.
+    scene.spec().config.settings.interval = Duration::from_millis(2_500);
+    scene.fault(Fault::at(Point::OrderBarrier, Action::Delay(1_000)));
     scene.fault(Fault::at(Point::Write, Action::PauseAfter(4_000)).after(6));
     let first = scene.start();
     scene.until("it ends", |state| state.processes[first].life == Life::Ended).await?;

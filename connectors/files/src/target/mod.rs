@@ -93,6 +93,14 @@ impl Target {
         }
     }
 
+    /// After which time, counted from a file's first byte, the target throws it away.
+    pub(crate) fn expires_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Local(_) => None,
+            Self::Store(store) => store.expires_after(),
+        }
+    }
+
     /// See [`Sink::commit`](tidelock::Sink::commit).
     pub(crate) async fn commit(&self, pending: Vec<PendingFile>) -> Result<()> {
         match self {

@@ -65,6 +65,10 @@ impl StoreTarget {
         Self { folder, part_bytes: config.upload_part_bytes, expires_after }
     }
 
+    pub(crate) fn expires_after(&self) -> Option<Duration> {
+        self.expires_after
+    }
+
     pub(crate) fn part_bytes(&self) -> usize {
         self.part_bytes
     }

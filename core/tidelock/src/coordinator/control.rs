@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::deadlines::Deadlines;
 use crate::host::{News, Order};
 use crate::job::Settings;
 use crate::log::{Closed, SnapshotId};
@@ -59,6 +60,7 @@ pub struct Control {
     commands: mpsc::Sender<Command>,
     settings: watch::Sender<Settings>,
     progress: watch::Receiver<Progress>,
+    deadlines: Deadlines,
 }
 
 /// Where the answer to a command goes.
@@ -78,13 +80,20 @@ impl Control {
         commands: mpsc::Sender<Command>,
         settings: watch::Sender<Settings>,
         progress: watch::Receiver<Progress>,
+        deadlines: Deadlines,
     ) -> Self {
-        Self { commands, settings, progress }
+        Self { commands, settings, progress, deadlines }
     }
 
     /// Changes interval, pause, timeout and tolerable failures from the next checkpoint on.
-    pub fn set_settings(&self, settings: Settings) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for what a start with these settings would refuse, such as an interval that
+    /// leaves no time to commit what a sink's target keeps only for a while. Nothing is changed then.
+    pub fn set_settings(&self, settings: Settings) -> Result<()> {
+        self.deadlines.check(&settings)?;
         self.settings.send_replace(settings);
+        Ok(())
     }
 
     /// The settings in force.

@@ -94,6 +94,8 @@ impl Running {
             });
         }
         let pause = self.pause(retry);
+        // The machine judged just now whether what the draft lists lives long enough.
+        let until = Instant::now() + pause + self.deadlines.append_timeout();
         if draft.kind == EntryKind::Checkpoint {
             self.building.apply(draft.epoch)?;
             if let Some(taken) = self.phases.append_begun(draft.epoch, Instant::now()) {
@@ -104,33 +106,32 @@ impl Running {
             let large = self.building.large_segments(draft.epoch);
             if !large.is_empty() {
                 let (log, attempt) = (self.log.clone(), self.attempt_number());
-                self.work.push(Box::pin(work::write_chunks(log, attempt, token, large)));
-                self.chunking = Some(Chunking { token, position, draft, pause });
+                let call_timeout = self.deadlines.call_timeout();
+                self.work.push(Box::pin(work::write_chunks(log, attempt, token, large, call_timeout)));
+                self.chunking = Some(Chunking { token, position, draft, pause, until });
                 return Ok(());
             }
         }
-        self.ask(token, position, &draft, pause);
+        self.ask(Chunking { token, position, draft, pause, until });
         Ok(())
     }
 
-    pub(super) fn on_chunked(&mut self, token: Token, chunks: Result<Vec<(Place, ChunkRef)>>) {
-        let Some(Chunking { position, draft, pause, .. }) =
-            self.chunking.take_if(|waits| waits.token == token)
-        else {
-            return;
-        };
-        match chunks {
-            Ok(chunks) => {
-                for (place, chunk) in chunks {
-                    self.building.replace(&place, chunk);
-                }
-                self.ask(token, position, &draft, pause);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "state could not be stored");
-                self.store_error = Some(error);
-                self.events.push_back(Event::Unknown(token));
-            }
+    /// What was written of the large segments is in its place now; with all of it the entry is asked for.
+    pub(super) fn on_chunked(&mut self, token: Token, chunks: Vec<(Place, ChunkRef)>, failed: Option<Error>) {
+        for (place, chunk) in chunks {
+            self.building.replace(&place, chunk);
+        }
+        let Some(chunking) = self.chunking.take_if(|waits| waits.token == token) else { return };
+        if let Some(error) = failed {
+            tracing::warn!(%error, "state could not be stored");
+            self.store_error = Some(error);
+            self.events.push_back(Event::Unknown(token));
+        } else if Instant::now() >= chunking.until {
+            // It took so long that what the entry lists must be judged anew. The chunks are there by now.
+            tracing::warn!(epoch = %chunking.draft.epoch, "large state was stored slowly");
+            self.events.push_back(Event::Unknown(token));
+        } else {
+            self.ask(chunking);
         }
     }
 
@@ -142,10 +143,10 @@ impl Running {
         longest.mul_f64(self.chance.random_range(0.5..1.0))
     }
 
-    fn ask(&mut self, token: Token, position: Position, draft: &Draft, pause: Duration) {
-        let entry = Arc::new(self.entry(position, draft));
+    fn ask(&mut self, Chunking { token, position, draft, pause, until }: Chunking) {
+        let entry = Arc::new(self.entry(position, &draft));
         self.asked.insert(token, Arc::clone(&entry));
-        self.work.push(Box::pin(work::append(self.log.clone(), token, entry, pause)));
+        self.work.push(Box::pin(work::append(self.log.clone(), token, entry, pause, until)));
     }
 
     fn entry(&mut self, position: Position, draft: &Draft) -> Entry {
@@ -258,7 +259,7 @@ impl Running {
         };
         let sources = self.building.sources.iter();
         let sources = sources.map(|(uid, splits)| (Arc::clone(&self.graph.sources[uid]), durable(splits)));
-        self.work.push(Box::pin(work::acknowledge(sources.collect())));
+        self.work.push(Box::pin(work::acknowledge(sources.collect(), self.deadlines.call_timeout())));
     }
 
     pub(super) fn resolve_start(&mut self) {
@@ -269,7 +270,7 @@ impl Running {
             chosen: self.chosen.clone(),
             sources: self.graph.sources.clone(),
             operators: self.graph.operators.iter().cloned().collect(),
-            seed: self.seed(),
+            patience: self.patience(),
             wall_ms: self.wall_ms(),
         };
         self.work.push(Box::pin(async { work::Done::StartResolved(start::resolve(inputs).await) }));

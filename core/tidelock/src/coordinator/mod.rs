@@ -14,6 +14,7 @@
 //! pause. Both are what the simulation does to it at every point.
 
 mod control;
+mod deadlines;
 mod entries;
 mod fencing;
 mod perform;
@@ -39,6 +40,7 @@ use crate::host::{News, Order};
 use crate::job::{Graph, Job, Settings};
 
 use control::Command;
+use deadlines::Deadlines;
 
 /// Orders that wait for the host. More wait inside the coordinator, bounded by the epochs in flight and
 /// the number of splits.
@@ -53,6 +55,7 @@ const COMMANDS: usize = 16;
 pub struct Coordinator {
     job: Job,
     graph: Graph,
+    deadlines: Deadlines,
     orders: mpsc::Sender<Order>,
     news: mpsc::Receiver<News>,
     commands: mpsc::Receiver<Command>,
@@ -82,9 +85,12 @@ impl Coordinator {
         let (user_commands, commands) = mpsc::channel(COMMANDS);
         let (user_settings, settings) = watch::channel(job.config().settings.clone());
         let (progress, user_progress) = watch::channel(Progress::default());
-        let control = Control::new(user_commands, user_settings, user_progress);
+        let deadlines = Deadlines::new(job.config(), &graph);
+        let control = Control::new(user_commands, user_settings, user_progress, deadlines.clone());
         let link = HostLink { orders: host_orders, news: host_news };
-        (Self { job, graph, orders, news, commands, settings, progress, seed, wall }, link, control)
+        let coordinator =
+            Self { job, graph, deadlines, orders, news, commands, settings, progress, seed, wall };
+        (coordinator, link, control)
     }
 
     /// Claims the job, recovers, and runs it until its end.

@@ -13,14 +13,15 @@ use crate::host::{Opening, Order};
 use crate::job::OnCancel;
 use crate::log::{Closed, Entry, PendingState, SnapshotId, State};
 use crate::protocol::{Action, End, Event, Lists, SinkIndex};
+use crate::retry::Patience;
 use crate::{Epoch, Error, ErrorKind, Position, Result, WriterId};
 
 impl Running {
     pub(super) fn perform(&mut self, action: Action) -> Result<()> {
         match action {
             Action::Look => {
-                let (log, chosen, seed) = (self.log.clone(), self.chosen.clone(), self.seed());
-                self.work.push(Box::pin(work::look(log, chosen, seed)));
+                let (log, chosen, patience) = (self.log.clone(), self.chosen.clone(), self.patience());
+                self.work.push(Box::pin(work::look(log, chosen, patience)));
             }
             Action::Append { token, position, draft, retry } => self.append(token, position, draft, retry)?,
             Action::ReadBack(position) => {
@@ -29,8 +30,8 @@ impl Running {
                 self.work.push(Box::pin(work::read_back(self.log.clone(), position, ours)));
             }
             Action::Relist => {
-                let (log, claim, seed) = (self.log.clone(), self.attempt_number(), self.seed());
-                self.work.push(Box::pin(work::relist(log, claim, seed)));
+                let (log, claim, patience) = (self.log.clone(), self.attempt_number(), self.patience());
+                self.work.push(Box::pin(work::relist(log, claim, patience)));
             }
             Action::Recover(lists) => self.recover(&lists),
             Action::ResolveStart => self.resolve_start(),
@@ -80,21 +81,23 @@ impl Running {
             let states = self.bodies(&uid, listed);
             self.progress.send_modify(|progress| progress.recovered += states.len() as u64);
             let control = Arc::clone(&self.graph.sinks[&uid]);
-            let (log, attempt, seed) = (self.log.clone(), attempt.of_sink(&uid), self.seed());
-            self.work.push(Box::pin(work::recover(log, index, control, attempt, states, seed)));
+            let (log, attempt, patience) = (self.log.clone(), attempt.of_sink(&uid), self.patience());
+            self.work.push(Box::pin(work::recover(log, index, control, attempt, states, patience)));
         }
     }
 
     /// I6: the sweep is repeated now and then, because a paused older attempt may open something late. By
-    /// now nothing of an older attempt is pending, and nothing of this one is touched by it.
+    /// now nothing of an older attempt is pending, and nothing of this one is touched by it. One at a time.
     pub(super) fn sweep(&mut self) {
         if let Some(attempt) = self.attempt.clone()
             && self.machine.is_running()
+            && !self.sweeping
         {
+            self.sweeping = true;
             let sinks = self.graph.sinks.iter();
             let sinks = sinks.map(|(uid, control)| (attempt.of_sink(uid), Arc::clone(control))).collect();
-            let seed = self.seed();
-            self.work.push(Box::pin(work::sweep(sinks, seed)));
+            let patience = self.patience();
+            self.work.push(Box::pin(work::sweep(sinks, patience)));
         }
     }
 
@@ -111,8 +114,9 @@ impl Running {
         })?;
         let states = self.bodies(&uid, groups.iter().copied());
         let control = Arc::clone(&self.graph.sinks[&uid]);
-        let (log, seed) = (self.log.clone(), self.seed());
-        self.work.push(Box::pin(work::commit(log, sink, control, permit, groups, states, seed)));
+        let call_timeout = self.deadlines.commit_timeout(self.schedule.settings());
+        let (log, patience) = (self.log.clone(), Patience { call_timeout, ..self.patience() });
+        self.work.push(Box::pin(work::commit(log, sink, control, permit, groups, states, patience)));
         Ok(())
     }
 
@@ -122,6 +126,7 @@ impl Running {
             .clone()
             .ok_or_else(|| Error::new(ErrorKind::Bug, "open", "the job is not claimed"))?;
         let operators = self.building.operators().clone();
+        self.open_until = Some(Instant::now() + self.deadlines.call_timeout());
         self.outbox.push_back(Order::Open(Opening { attempt, epoch, operators }));
         Ok(())
     }

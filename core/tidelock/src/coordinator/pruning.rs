@@ -1,25 +1,61 @@
 //! Deleting old snapshots beside the running job.
+//!
+//! ```text
+//!   start entry durable ──> load the books ──> loaded: each durable entry may let older ones go
+//!                             │   ^
+//!                   it failed v   │ later, with backoff: a store that was away for a while must not make the
+//!                           again ┘ log grow for the life of the attempt
+//! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::time::Instant;
 
 use super::run::Running;
 use super::work::{Done, Work};
 use crate::log::{Entry, Log, PruneWork, Retention};
-use crate::{Position, Result};
+use crate::retry::in_time;
+use crate::{ErrorKind, Position, Result};
 
-/// The books of what the log holds, once they are loaded.
+/// The pause before the books are loaded again: doubled each time, jittered.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
+/// The longest such pause: at the shortest intervals some ten thousand entries gather in it.
+const AGAIN_MAX: Duration = Duration::from_secs(120);
+
+/// How many entries are remembered until the books are loaded: each names its chunks, which a load does not
+/// read of entries that are not retained.
+const UNNOTED_MAX: usize = 1000;
+
+/// The books of what the log holds, on their way.
+#[derive(Debug, Default)]
+enum Books {
+    /// No start entry is durable yet.
+    #[default]
+    NotWanted,
+    /// They are being loaded.
+    Loading,
+    /// They could not be loaded; then once more.
+    Again(Instant),
+    Loaded(Retention),
+    /// A newer attempt owns the log: what is deleted is for it to say.
+    NotOurs,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Pruning {
-    books: Option<Retention>,
-    /// Entries that became durable before the books were loaded. Bounded: the books hold few more.
-    unnoted: Vec<Arc<Entry>>,
+    books: Books,
+    /// Loads that failed in a row.
+    failures: u32,
+    /// The last entries that became durable before the books were loaded.
+    unnoted: VecDeque<Arc<Entry>>,
+    /// How many became durable since the load under way began: it may not have seen them.
+    since: usize,
     /// Entries that are being exported.
     exporting: BTreeSet<Position>,
 }
-
-/// After so many entries without books they are loaded by the next attempt.
-const UNNOTED_MAX: usize = 1000;
 
 impl Pruning {
     pub(super) fn export_began(&mut self, position: Position) {
@@ -29,57 +65,92 @@ impl Pruning {
     pub(super) fn export_ended(&mut self, position: Position) {
         self.exporting.remove(&position);
     }
+
+    /// When the books are loaded once more.
+    pub(super) fn load_again_at(&self) -> Option<Instant> {
+        match self.books {
+            Books::Again(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    fn note(&mut self, entry: &Arc<Entry>) {
+        match &mut self.books {
+            Books::Loaded(books) => books.note(entry),
+            Books::NotOurs => {}
+            Books::NotWanted | Books::Loading | Books::Again(_) => {
+                self.since += 1;
+                self.unnoted.push_back(Arc::clone(entry));
+                if self.unnoted.len() > UNNOTED_MAX {
+                    self.unnoted.pop_front();
+                }
+            }
+        }
+    }
 }
 
-/// Reads the books.
-pub(super) async fn load(log: Log, attempt: Position, retained: u32) -> Done {
-    Done::BooksLoaded(Retention::load(&log, attempt, retained).await)
+async fn load(log: Log, attempt: Position, retained: u32, call_timeout: Duration) -> Done {
+    Done::BooksLoaded(in_time("list the log", call_timeout, Retention::load(&log, attempt, retained)).await)
 }
 
-async fn prune(log: Log, work: PruneWork) -> Done {
-    let outcome = log.prune(&work).await;
+async fn prune(log: Log, work: PruneWork, call_timeout: Duration) -> Done {
+    let outcome = in_time("delete old snapshots", call_timeout, log.prune(&work)).await;
     Done::Pruned { work, outcome }
 }
 
 impl Running {
     pub(super) fn load_books(&mut self) {
+        self.pruning.books = Books::Loading;
+        self.pruning.since = 0;
         let (log, attempt, retained) = (self.log.clone(), self.attempt_number(), self.config.retained);
-        self.work.push(Box::pin(load(log, attempt, retained)));
+        self.work.push(Box::pin(load(log, attempt, retained, self.deadlines.call_timeout())));
     }
 
     pub(super) fn on_books_loaded(&mut self, books: Result<Retention>) {
         match books {
+            // What became durable meanwhile is neither in the books nor remembered.
+            Ok(_) if self.pruning.since > UNNOTED_MAX => self.load_books(),
             Ok(mut books) => {
+                self.pruning.failures = 0;
                 self.pruning.unnoted.drain(..).for_each(|entry| books.note(&entry));
-                self.pruning.books = Some(books);
+                self.pruning.books = Books::Loaded(books);
                 self.prune();
             }
-            // Nothing is lost by keeping more than wanted.
-            Err(error) => tracing::warn!(%error, "old snapshots are kept: the log could not be listed"),
+            Err(error) if error.kind() == ErrorKind::Fenced => {
+                tracing::warn!(%error, "old snapshots are kept");
+                self.pruning.books = Books::NotOurs;
+                self.pruning.unnoted.clear();
+            }
+            // Nothing is lost by keeping more than wanted for a while.
+            Err(error) => {
+                let longest = AGAIN_MIN.saturating_mul(1 << self.pruning.failures.min(16)).min(AGAIN_MAX);
+                let pause = longest.mul_f64(self.chance.random_range(0.5..1.0));
+                tracing::warn!(%error, ?pause, "old snapshots are kept until the log can be listed");
+                self.pruning.failures += 1;
+                self.pruning.books = Books::Again(Instant::now() + pause);
+            }
         }
     }
 
     /// An entry is durable: perhaps an older one is no longer kept.
     pub(super) fn note_entry(&mut self, entry: &Arc<Entry>) {
-        match &mut self.pruning.books {
-            Some(books) => books.note(entry),
-            None if self.pruning.unnoted.len() < UNNOTED_MAX => self.pruning.unnoted.push(Arc::clone(entry)),
-            None => {}
-        }
+        self.pruning.note(entry);
         self.prune();
     }
 
     pub(super) fn prune(&mut self) {
         let pinned: BTreeSet<Position> =
             self.waiting.pinned().chain(self.pruning.exporting.iter().copied()).collect();
-        if let Some(work) = self.pruning.books.as_mut().and_then(|books| books.due(&pinned)) {
-            let pruned: Work = Box::pin(prune(self.log.clone(), work));
+        let Books::Loaded(books) = &mut self.pruning.books else { return };
+        if let Some(work) = books.due(&pinned) {
+            let call_timeout = self.deadlines.call_timeout();
+            let pruned: Work = Box::pin(prune(self.log.clone(), work, call_timeout));
             self.work.push(pruned);
         }
     }
 
     pub(super) fn on_pruned(&mut self, work: &PruneWork, outcome: &Result<()>) {
-        if let Some(books) = &mut self.pruning.books {
+        if let Books::Loaded(books) = &mut self.pruning.books {
             books.done(work, outcome);
         }
         if outcome.is_ok() {

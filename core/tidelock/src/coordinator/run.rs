@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Coordinator;
 use super::control::{Command, Ended, Progress};
+use super::deadlines::Deadlines;
 use super::phases::Phases;
 use super::pruning::Pruning;
 use super::schedule::Schedule;
@@ -24,6 +25,7 @@ use crate::host::{News, Order, Report};
 use crate::job::{Chosen, Graph, JobConfig, Settings};
 use crate::log::{Created, Durable, Entry, Lineage, Log, ReadBack};
 use crate::protocol::{Action, Draft, End, Event, Limits, Machine, Millis, Token};
+use crate::retry::Patience;
 use crate::{Attempt, Epoch, Error, ErrorKind, Position, Result, SplitId, Uid, WriterId};
 
 /// A writer that waits for a settled epoch waits at most this long for one where the next checkpoint is
@@ -45,11 +47,14 @@ pub(super) struct Chunking {
     pub(super) position: Position,
     pub(super) draft: Draft,
     pub(super) pause: Duration,
+    /// How long what the draft lists was judged to live.
+    pub(super) until: Instant,
 }
 
 /// A running attempt.
 pub(super) struct Running {
     pub(super) config: JobConfig,
+    pub(super) deadlines: Deadlines,
     pub(super) log: Log,
     pub(super) graph: Graph,
     /// The sinks by the index that the machine knows them by.
@@ -96,6 +101,9 @@ pub(super) struct Running {
     pub(super) settle_idle_at: Option<Instant>,
     next_discovery: Instant,
     next_sweep: Instant,
+    pub(super) sweeping: bool,
+    /// The host opens until then, or not at all.
+    pub(super) open_until: Option<Instant>,
     pub(super) acknowledged: Option<Instant>,
     pub(super) acknowledging: bool,
     pub(super) store_error: Option<Error>,
@@ -104,7 +112,8 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(coordinator: Coordinator) -> Self {
-        let Coordinator { job, graph, orders, news, commands, settings, progress, seed, wall } = coordinator;
+        let Coordinator { job, graph, deadlines, orders, news, commands, settings, progress, seed, wall } =
+            coordinator;
         let crate::job::Job { config, log, restored, chosen } = job;
         let now = Instant::now();
         let sinks: Vec<Uid> = graph.sinks.keys().cloned().collect();
@@ -117,6 +126,7 @@ impl Running {
         };
         Self {
             log,
+            deadlines,
             sinks,
             opened_with_state: restored.is_some(),
             chosen: chosen.map(Arc::new),
@@ -154,6 +164,8 @@ impl Running {
             settle_idle_at: None,
             next_discovery: now + config.discovery_interval,
             next_sweep: now + config.sweep_interval,
+            sweeping: false,
+            open_until: None,
             acknowledged: None,
             acknowledging: false,
             store_error: None,
@@ -171,6 +183,8 @@ impl Running {
     }
 
     async fn until_end(&mut self) -> Result<Ended> {
+        // Before the claim: a job that could never commit in time fences nobody.
+        self.deadlines.check(self.schedule.settings())?;
         self.events.push_back(Event::Begin);
         loop {
             self.drain()?;
@@ -196,7 +210,7 @@ impl Running {
                 Ok(()) = self.settings.changed() => self.on_settings(),
                 () = tokio::time::sleep_until(wake) => {}
             }
-            self.on_time();
+            self.on_time()?;
         }
     }
 
@@ -231,8 +245,9 @@ impl Running {
         self.attempt.as_ref().map_or(Position(0), |attempt| attempt.number)
     }
 
-    pub(super) fn seed(&mut self) -> u64 {
-        self.chance.random()
+    /// How long sources, sinks and the store are waited for.
+    pub(super) fn patience(&mut self) -> Patience {
+        Patience { jitter_seed: self.chance.random(), call_timeout: self.deadlines.call_timeout() }
     }
 
     fn wake_at(&self) -> Instant {
@@ -241,12 +256,19 @@ impl Running {
             wake = wake.min(self.schedule.barrier_due());
         }
         let timeout = self.schedule.timeout().map(|(_, at)| at);
-        [timeout, self.settle_idle_at].into_iter().flatten().fold(wake, Instant::min)
+        let at = [timeout, self.settle_idle_at, self.open_until, self.pruning.load_again_at()];
+        at.into_iter().flatten().fold(wake, Instant::min)
     }
 
     /// Whatever the clock makes due.
-    fn on_time(&mut self) {
+    fn on_time(&mut self) -> Result<()> {
         let now = Instant::now();
+        if self.open_until.is_some_and(|until| now >= until) {
+            return Err(self.never_opened());
+        }
+        if self.pruning.load_again_at().is_some_and(|at| now >= at) {
+            self.load_books();
+        }
         if self.machine.may_send_barrier() && now >= self.schedule.barrier_due() {
             self.events.push_back(Event::BarrierDue);
         }
@@ -271,8 +293,10 @@ impl Running {
             self.next_sweep = now + self.config.sweep_interval;
             self.sweep();
         }
+        Ok(())
     }
 
+    /// Settings that [`Control`](super::Control) let through: they are checked where they are set.
     fn on_settings(&mut self) {
         let settings = self.settings.borrow_and_update().clone();
         self.events.push_back(Event::TolerableFailures(settings.tolerable_failures));
@@ -314,6 +338,7 @@ impl Running {
     }
 
     fn on_opened(&mut self) {
+        self.open_until = None;
         self.events.push_back(Event::Opened);
         self.schedule = Schedule::new(self.schedule.settings().clone(), Instant::now());
         for (uid, splits) in &mut self.building.sources {
@@ -404,8 +429,8 @@ impl Running {
         }
         for (uid, known) in wanted {
             let control = Arc::clone(&self.graph.sources[&uid]);
-            let seed = self.seed();
-            self.work.push(Box::pin(super::work::discover(uid, control, known, seed)));
+            let patience = self.patience();
+            self.work.push(Box::pin(super::work::discover(uid, control, known, patience)));
         }
         let sources = &self.building.sources;
         let exhausted = !sources.is_empty() && sources.values().all(super::splits::Splits::is_exhausted);
@@ -419,7 +444,7 @@ impl Running {
     fn on_done(&mut self, done: Done) -> Result<()> {
         match done {
             Done::Looked(entry) => self.on_looked(entry?)?,
-            Done::Chunked { token, chunks } => self.on_chunked(token, chunks),
+            Done::Chunked { token, chunks, failed } => self.on_chunked(token, chunks, failed),
             Done::Appended { token, created } => self.on_appended(token, created),
             Done::ReadBack(found) => self.on_read_back(found)?,
             Done::Relisted(listed) => {
@@ -454,6 +479,7 @@ impl Running {
                 drop(answer.send(result));
             }
             Done::Swept(result) => {
+                self.sweeping = false;
                 // Nothing depends on one sweep: the next one, or the next attempt, finds what is left.
                 if let Err(error) = result {
                     tracing::warn!(%error, "leftovers of older attempts were not swept");
@@ -528,6 +554,15 @@ impl Running {
         };
         self.events.push_back(event);
         Ok(())
+    }
+
+    fn never_opened(&self) -> Error {
+        Error::new(
+            ErrorKind::Unavailable,
+            "open",
+            "the host did not open its readers, operators and writers in time: a sink, a source or a restore hangs",
+        )
+        .with("call_timeout", format_args!("{:?}", self.deadlines.call_timeout()))
     }
 
     pub(super) fn confirmed(&mut self, epoch: Epoch) {

@@ -7,7 +7,7 @@ use super::splits::Splits;
 use crate::job::Chosen;
 use crate::log::{Entry, Log, RequestId, SnapshotId, State};
 use crate::restore::read_splits;
-use crate::retry::retry;
+use crate::retry::{Patience, retry};
 use crate::{Epoch, Error, ErrorKind, Generation, Position, Result, Retry, Segment, SourceControl, Uid};
 
 /// What the start entry holds, beside its identity.
@@ -39,7 +39,7 @@ pub(super) struct Inputs {
     pub(super) chosen: Option<Arc<Chosen>>,
     pub(super) sources: BTreeMap<Uid, Arc<dyn SourceControl>>,
     pub(super) operators: Vec<Uid>,
-    pub(super) seed: u64,
+    pub(super) patience: Patience,
     pub(super) wall_ms: u64,
 }
 
@@ -81,7 +81,7 @@ async fn restored(
         let mut source = match state.sources.get(uid) {
             Some(segments) => {
                 let read = || read_splits(&inputs.log, segments);
-                Splits::restored(retry("restore", inputs.seed, read).await.result?)
+                Splits::restored(retry("restore", inputs.patience, read).await.result?)
             }
             None => discovered(inputs, uid).await?,
         };
@@ -100,7 +100,7 @@ async fn discovered(inputs: &Inputs, uid: &Uid) -> Result<Splits> {
     let mut splits = Splits::default();
     splits.want_discovery();
     if let Some(known) = splits.begin_discovery(true) {
-        let found = retry("discover", inputs.seed, || control.discover(known.clone())).await.result;
+        let found = retry("discover", inputs.patience, || control.discover(known.clone())).await.result;
         // They belong to the start entry whatever its epoch, and are assigned when the host is open.
         splits.found(found.map_err(|error| error.with("uid", uid))?, Epoch(0))?;
     }

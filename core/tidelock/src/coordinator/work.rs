@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::control::Answer;
 use super::snapshot::Place;
@@ -16,14 +17,14 @@ use crate::log::{
     Retention, SnapshotId,
 };
 use crate::protocol::{SinkIndex, Token};
-use crate::retry::{Tried, retry};
+use crate::retry::{Patience, Tried, in_time, retry};
 use crate::{
     Committed, Discovery, Epoch, Error, ErrorKind, Known, Pending, Position, Result, SinkAttempt,
     SinkControl, SourceControl, Stored, StoredSplit, Uid,
 };
 
-/// A create without an answer for so long is taken as unknown, and read back.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A position that cannot be read back for so long is asked for again instead: "taken" is an answer, too.
+const READ_BACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What stands above a claim.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(super) type Work = BoxFuture<'static, Done>;
 #[derive(Debug)]
 pub(super) enum Done {
     Looked(Result<Option<Entry>>),
-    Chunked { token: Token, chunks: Result<Vec<(Place, ChunkRef)>> },
+    Chunked { token: Token, chunks: Vec<(Place, ChunkRef)>, failed: Option<Error> },
     Appended { token: Token, created: Result<Created> },
     ReadBack(Result<ReadBack>),
     Relisted(Result<Relisted>),
@@ -56,7 +57,7 @@ pub(super) enum Done {
 
 /// Reads the newest entry. What is restored by choice must still be whole: the attempt that is about to be
 /// fenced may have pruned it since the job was opened, and a claim would end that one for nothing.
-pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, seed: u64) -> Done {
+pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, patience: Patience) -> Done {
     let looked = async || {
         let newest = log.newest().await?;
         let obeyed =
@@ -66,12 +67,12 @@ pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, seed: u64) -> Do
         }
         Ok(newest)
     };
-    Done::Looked(retry("look", seed, looked).await.result)
+    Done::Looked(retry("look", patience, looked).await.result)
 }
 
 /// Lists the log after our claim at `claim`: what is the highest position, and whether the next attempt's
 /// claim stands directly above ours already.
-pub(super) async fn relist(log: Log, claim: Position, seed: u64) -> Done {
+pub(super) async fn relist(log: Log, claim: Position, patience: Patience) -> Done {
     let listed = async || {
         let positions = log.positions().await?;
         let newest = positions.last().copied().unwrap_or_default();
@@ -82,49 +83,72 @@ pub(super) async fn relist(log: Log, claim: Position, seed: u64) -> Done {
         let claimed_above = above.is_some_and(|above| above.kind == EntryKind::Claim);
         Ok(Relisted { newest, claimed_above })
     };
-    Done::Relisted(retry("list", seed, listed).await.result)
+    Done::Relisted(retry("list", patience, listed).await.result)
 }
 
-/// Asks for an entry's position once. Every answer but a clear one is unknown.
-pub(super) async fn append(log: Log, token: Token, entry: Arc<Entry>, pause: Duration) -> Done {
+/// Asks for an entry's position once, after a pause. Every answer but a clear one is unknown. What the entry
+/// lists was judged to live long enough for a request that is answered by `until`.
+pub(super) async fn append(
+    log: Log,
+    token: Token,
+    entry: Arc<Entry>,
+    pause: Duration,
+    until: Instant,
+) -> Done {
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-    let created = tokio::time::timeout(CREATE_TIMEOUT, log.create(&entry)).await;
+    let created = tokio::time::timeout_at(until, log.create(&entry)).await;
     let created = created.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Unavailable, "append", "the store did not answer in time")
-            .with("timeout", format_args!("{CREATE_TIMEOUT:?}")))
+        Err(Error::new(ErrorKind::Unavailable, "append", "the store did not answer in time"))
     });
     Done::Appended { token, created }
 }
 
 pub(super) async fn read_back(log: Log, position: Position, ours: Vec<Nonce>) -> Done {
-    Done::ReadBack(log.read_back(position, &ours).await)
+    Done::ReadBack(in_time("read back", READ_BACK_TIMEOUT, log.read_back(position, &ours)).await)
 }
 
+/// Writes large segments, all of them side by side. Those that are written count, whatever becomes of the
+/// others: the next try has fewer to write, and none stays behind.
 pub(super) async fn write_chunks(
     log: Log,
     attempt: Position,
     token: Token,
     large: Vec<(Place, Bytes)>,
+    call_timeout: Duration,
 ) -> Done {
     let chunk = |(place, bytes): (Place, Bytes)| {
         let log = log.clone();
-        async move { Ok((place, log.write_chunk(attempt, bytes).await?)) }
+        async move {
+            let written = in_time("write a chunk", call_timeout, log.write_chunk(attempt, bytes)).await;
+            written.map(|chunk| (place, chunk))
+        }
     };
-    let chunks = futures::future::try_join_all(large.into_iter().map(chunk)).await;
-    Done::Chunked { token, chunks }
+    let written = futures::future::join_all(large.into_iter().map(chunk)).await;
+    let (mut chunks, mut failed) = (Vec::new(), None);
+    for written in written {
+        match written {
+            Ok(written) => chunks.push(written),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    Done::Chunked { token, chunks, failed }
 }
 
 /// The committables of pending states, wherever their bytes are.
-async fn read_pending(log: &Log, states: Vec<PendingState>, seed: u64) -> Result<Vec<Pending<Stored>>> {
+async fn read_pending(
+    log: &Log,
+    states: Vec<PendingState>,
+    patience: Patience,
+) -> Result<Vec<Pending<Stored>>> {
     let mut pending = Vec::with_capacity(states.len());
     for state in states {
         let committable = match state.inline() {
             Some(stored) => stored,
             None => {
                 let read = || log.read_segment(&state.committable);
-                let bytes = retry("read a committable", seed, read).await.result?;
+                let bytes = retry("read a committable", patience, read).await.result?;
                 let json = serde_json::from_slice(&bytes).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "restore", "a stored committable is not JSON")
                         .because(error)
@@ -144,20 +168,20 @@ pub(super) async fn recover(
     control: Arc<dyn SinkControl>,
     attempt: SinkAttempt,
     states: Vec<PendingState>,
-    seed: u64,
+    patience: Patience,
 ) -> Done {
     let result = async {
-        let pending = read_pending(&log, states, seed).await?;
-        retry("recover", seed, || control.recover(&attempt, pending.clone())).await.result
+        let pending = read_pending(&log, states, patience).await?;
+        retry("recover", patience, || control.recover(&attempt, pending.clone())).await.result
     };
     Done::Recovered { sink, result: result.await }
 }
 
 /// The sweep of leftovers that is repeated while the job runs (I6): nothing of theirs is pending.
-pub(super) async fn sweep(sinks: Vec<(SinkAttempt, Arc<dyn SinkControl>)>, seed: u64) -> Done {
+pub(super) async fn sweep(sinks: Vec<(SinkAttempt, Arc<dyn SinkControl>)>, patience: Patience) -> Done {
     let result = async {
         for (attempt, control) in sinks {
-            retry("sweep", seed, || control.recover(&attempt, Vec::new())).await.result?;
+            retry("sweep", patience, || control.recover(&attempt, Vec::new())).await.result?;
         }
         Ok(())
     };
@@ -171,11 +195,11 @@ pub(super) async fn commit(
     permit: CommitPermit,
     groups: Vec<Epoch>,
     states: Vec<PendingState>,
-    seed: u64,
+    patience: Patience,
 ) -> Done {
     let epoch = permit.epoch();
-    let Tried { result, again } = match read_pending(&log, states, seed).await {
-        Ok(pending) => retry("commit", seed, || control.commit(&permit, pending.clone())).await,
+    let Tried { result, again } = match read_pending(&log, states, patience).await {
+        Ok(pending) => retry("commit", patience, || control.commit(&permit, pending.clone())).await,
         Err(error) => Tried { result: Err(error), again: false },
     };
     Done::Committed { sink, epoch, groups, result, again }
@@ -185,16 +209,19 @@ pub(super) async fn discover(
     uid: Uid,
     control: Arc<dyn SourceControl>,
     known: Known<Stored>,
-    seed: u64,
+    patience: Patience,
 ) -> Done {
-    let found = retry("discover", seed, || control.discover(known.clone())).await.result;
+    let found = retry("discover", patience, || control.discover(known.clone())).await.result;
     Done::Discovered { uid, found }
 }
 
-pub(super) async fn acknowledge(sources: Vec<(Arc<dyn SourceControl>, Vec<Stored>)>) -> Done {
+pub(super) async fn acknowledge(
+    sources: Vec<(Arc<dyn SourceControl>, Vec<Stored>)>,
+    call_timeout: Duration,
+) -> Done {
     let result = async {
         for (control, durable) in sources {
-            control.acknowledge(durable).await?;
+            in_time("acknowledge", call_timeout, control.acknowledge(durable)).await?;
         }
         Ok(())
     };

@@ -131,6 +131,10 @@ impl Sink for TopicSink {
         Ok(TopicWriter { client, config, name, generation: attempt.generation.0, slots, kept: None })
     }
 
+    fn keeps_prepared(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.config.timeout_ms))
+    }
+
     async fn commit(
         &self,
         permit: &CommitPermit,
