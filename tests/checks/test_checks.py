@@ -4,6 +4,7 @@ import pathlib
 import tempfile
 import unittest
 
+import circles
 import house
 import links
 import oldest_rust
@@ -53,6 +54,28 @@ class Packages(unittest.TestCase):
     def test_a_missing_field_and_a_missing_file_are_found(self):
         wrong = list(packages.check([{**self.GOOD, "description": None}], lambda _: ["README.md"]))
         self.assertEqual(wrong, ["a: its manifest has no `description`", "a: its archive has no LICENSE"])
+
+
+class Circles(unittest.TestCase):
+    def wrong(self, **files):
+        return list(circles.check("c", [(name.replace("__", "/") + ".rs", text) for name, text in files.items()]))
+
+    def test_files_that_import_each_other_are_found(self):
+        wrong = self.wrong(a="use crate::b::B;", b="use super::a::{self, A};", c="use crate::a::A;")
+        self.assertEqual(wrong, ["c: these files import each other: a, b"])
+
+    def test_a_circle_through_a_page_of_contents_is_found(self):
+        files = {"m__mod": "mod x;\npub(crate) use x::X;", "m__x": "use crate::y::Y;", "y": "use crate::m::X;"}
+        self.assertEqual(self.wrong(**files), ["c: these files import each other: m::x, y"])
+
+    def test_tests_comments_and_children_make_no_circle(self):
+        files = {
+            "a": "// use crate::b::B;\nuse crate::b::B;",
+            "b": "pub struct B;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n",
+            "m__mod": "mod x;\npub struct M;\nuse x::X;",
+            "m__x": "use super::M;",
+        }
+        self.assertEqual(self.wrong(**files), [])
 
 
 class House(unittest.TestCase):

@@ -1,6 +1,7 @@
 //! Apache Kafka: a cluster of brokers that are controllers, too, so that each of them may fail.
 
 mod options;
+mod paths;
 mod ready;
 mod secured;
 mod settings;
@@ -69,14 +70,14 @@ impl Kafka {
                 let image = image.with_cmd(format).with_env_var("JAVA_OPTIONS", &options.java);
                 let image = image.with_copy_to("/etc/tidelock/server.properties", settings.into_bytes());
                 let image = if options.in_memory {
-                    image.with_mount(Mount::tmpfs_mount(settings::DATA_PATH))
+                    image.with_mount(Mount::tmpfs_mount(paths::DATA_PATH))
                 } else {
                     image
                 };
                 match &secured {
                     Some(secured) => image
-                        .with_copy_to(settings::KEYS_PATH, secured.server_keys())
-                        .with_copy_to(settings::AUTHORITY_PATH, secured.authority()),
+                        .with_copy_to(paths::KEYS_PATH, secured.server_keys())
+                        .with_copy_to(paths::AUTHORITY_PATH, secured.authority()),
                     None => image,
                 }
             });

@@ -6,7 +6,8 @@ use std::io::Write as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::NamedTempFile;
 
-use super::{Ports, settings};
+use super::Ports;
+use super::paths::{AUTHORITY_PATH, KEYS_PATH};
 use crate::ports::Port;
 use crate::{Error, Result};
 
@@ -121,8 +122,8 @@ impl Secured {
              listener.name.mutual.ssl.truststore.type=PEM\n\
              listener.name.mutual.ssl.truststore.location={}\n\
              {listener}.sasl.enabled.mechanisms={}\n",
-            settings::KEYS_PATH,
-            settings::AUTHORITY_PATH,
+            KEYS_PATH,
+            AUTHORITY_PATH,
             MECHANISMS.join(","),
         );
         for mechanism in MECHANISMS {
