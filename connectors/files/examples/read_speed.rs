@@ -39,7 +39,7 @@ async fn main() -> Result<()> {
     let mut config = FilesSourceConfig::new(folder, SourceFormat::Csv(CsvReading::with_null("NA")));
     config.glob = arguments.next().unwrap_or_else(|| "flights*.csv".into());
     let source: FilesSource<Flight> = FilesSource::new(config)?;
-    let known = Known { active: Vec::new(), finished: Vec::new(), first_run: true };
+    let known = Known { active: Vec::new(), finished: Vec::new(), ended: Vec::new(), first_run: true };
     let splits = source.discover(&known).await?.new;
     let (mut rows, mut bytes) = (0, 0);
     let begin = Instant::now();

@@ -24,12 +24,16 @@ pub struct FilesSourceConfig {
     /// How records stand in the files. Default: JSON Lines.
     pub format: SourceFormat,
     /// Which files are read, by their path below the folder: `*` matches within one folder level, `**`
-    /// any levels. Files and folders whose names begin with `.` or `_` are never read. Default `*`.
+    /// any levels. Files and folders whose names begin with `.` or `_`, and folders `lost+found`, are never
+    /// read. Default `*`.
     pub glob: String,
+    /// Whether links to folders are followed. A link that leads back to a folder above it is told and passed
+    /// over; a folder with two names is read twice. Default false: they are told and passed over.
+    pub follow_links: bool,
     /// Whether the files that are there at the first start are all there is. If not, new files are
     /// looked for as long as the job runs. Default true.
     pub bounded: bool,
-    /// How the files are compressed. Default: by the end of the name.
+    /// How the files are compressed. Default: by their first bytes and the end of the name.
     pub compression: Compression,
     /// What to do with a record that cannot be read. Default: fail.
     pub on_bad_record: OnBadRecord,
@@ -40,12 +44,15 @@ pub struct FilesSourceConfig {
     /// does not grow for ever. With it, a file that comes back under a name that was used before is
     /// read again. Default false.
     pub forget_removed: bool,
+    /// What to do with a file that was read to its end, and is another one now: replaced under its name,
+    /// rewritten, or appended to. Default: warn.
+    pub on_changed_file: OnChangedFile,
     /// How many records a batch has at most. Default 1,024.
     pub batch_records_max: usize,
     /// After how many bytes of input a batch ends. Default 1 MiB.
     pub batch_bytes_max: usize,
-    /// How long a record may be, in bytes: what bounds the memory where a quote is never closed.
-    /// Default 16 MiB.
+    /// How long a record may be, in bytes with its line ending; a longer one is a bad record. It bounds the
+    /// memory where a quote is never closed. Default 16 MiB.
     pub record_bytes_max: usize,
     /// Options of the object store. Credentials are read from the environment where they are not here.
     #[serde(skip_serializing)]
@@ -58,11 +65,13 @@ impl Default for FilesSourceConfig {
             folder: String::new(),
             format: SourceFormat::default(),
             glob: "*".into(),
+            follow_links: false,
             bounded: true,
             compression: Compression::default(),
             on_bad_record: OnBadRecord::default(),
             allow_empty: false,
             forget_removed: false,
+            on_changed_file: OnChangedFile::default(),
             batch_records_max: 1024,
             batch_bytes_max: MIB,
             record_bytes_max: 16 * MIB,
@@ -128,12 +137,30 @@ pub struct CsvReading {
     /// A field that stands for a missing value, such as `NA`: it is read as if it were empty, so as
     /// `None` where the record has an `Option`. Default: none but the empty field.
     pub null_value: Option<String>,
+    /// What is done with quotes that are not right. Default: strict.
+    pub quotes: CsvQuotes,
+    /// Columns that a file may lack although the record type reads them: the other names of a field with
+    /// aliases, and fields that have a default. Any other that is missing is a fault of the file. Default: none.
+    pub optional_columns: Vec<String>,
 }
 
 impl Default for CsvReading {
     fn default() -> Self {
-        Self { delimiter: ',', null_value: None }
+        Self { delimiter: ',', null_value: None, quotes: CsvQuotes::Strict, optional_columns: Vec::new() }
     }
+}
+
+/// What is done with quotes that are not right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CsvQuotes {
+    /// A quote that is never closed, and text after a closing quote, make a bad record. It ends with its line.
+    #[default]
+    Strict,
+    /// Whatever comes is read: a quote that is never closed takes the rest of the file, and text after a closing
+    /// quote belongs to the field.
+    Lenient,
 }
 
 impl CsvReading {
@@ -148,7 +175,7 @@ impl CsvReading {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Compression {
-    /// A name that ends in `.gz` is gzip, every other is not compressed.
+    /// Gzip where the first bytes say so, or the name ends in `.gz` in any case; else not compressed.
     #[default]
     Auto,
     /// Not compressed.
@@ -170,6 +197,23 @@ pub enum OnBadRecord {
     /// It is left out, and written to this folder (a local path or a URL) with its provenance: one file
     /// for each record, named by file and byte offset, so that a replay writes the same file again.
     DeadLetter(String),
+}
+
+/// What happens with a file that was read to its end and is not the same any more, by size and time or the
+/// entity tag. A local file that only got another name is none of these: it is known by its inode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnChangedFile {
+    /// The job ends with an error that names the file.
+    Fail,
+    /// It is counted and logged, once, and not read.
+    #[default]
+    Warn,
+    /// It is counted and logged, and read from its beginning as a new file: for logs that are begun again under
+    /// one name. A file that only grew is not read again, as that would double what was read: it is as with
+    /// `warn`.
+    ReadAgain,
 }
 
 /// Settings of a [`FilesSink`](crate::FilesSink).
@@ -258,13 +302,39 @@ pub enum SinkFormat {
     JsonLines,
     /// Comma-separated values. The first record of every file names the columns.
     Csv(CsvWriting),
-    /// Apache Parquet, compressed with Snappy. The value is the list of columns in the form that
-    /// `serde_arrow` reads: `[{"name": "origin", "data_type": "Utf8", "nullable": true}, ...]`.
+    /// Apache Parquet, compressed with Snappy. [`SinkFormat::parquet`] makes it for a record type. The value is
+    /// the list of columns in the form that `serde_arrow` reads:
+    /// `[{"name": "origin", "data_type": "Utf8", "nullable": true}, ...]`. Fields of the record that are no column
+    /// are left out, and a number takes the type of its column.
     #[cfg(feature = "parquet")]
     Parquet(serde_json::Value),
 }
 
 impl SinkFormat {
+    /// Apache Parquet with the columns that hold every value of record type `T`: by its fields, an `Option` as a
+    /// column with nulls, an enum without values as text.
+    ///
+    /// ```
+    /// # use tidelock_files::{FilesSinkConfig, SinkFormat};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Departure {
+    ///     origin: String,
+    ///     delay: Option<f64>,
+    /// }
+    ///
+    /// # fn main() -> tidelock::Result<()> {
+    /// let config = FilesSinkConfig::new("out", SinkFormat::parquet::<Departure>()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) where the columns do not follow from the type, as with
+    /// an untagged enum: state them then.
+    #[cfg(feature = "parquet")]
+    pub fn parquet<T: serde::de::DeserializeOwned>() -> Result<Self> {
+        crate::format::parquet::columns_of::<T>().map(Self::Parquet)
+    }
+
     /// How the names of files of this format end.
     pub(crate) fn extension(&self) -> &'static str {
         match self {
@@ -283,11 +353,14 @@ impl SinkFormat {
 pub struct CsvWriting {
     /// What stands between two fields: one ASCII character. Default `,`.
     pub delimiter: char,
+    /// Whether an empty text in a `Some` may be written as an empty field, which is read back as `None`. If not,
+    /// such a record cannot be written. Default false.
+    pub empty_is_missing: bool,
 }
 
 impl Default for CsvWriting {
     fn default() -> Self {
-        Self { delimiter: ',' }
+        Self { delimiter: ',', empty_is_missing: false }
     }
 }
 
@@ -338,8 +411,10 @@ mod tests {
         let mut source = FilesSourceConfig::new("in", SourceFormat::Csv(CsvReading::default()));
         source.batch_records_max = 0;
         assert_eq!(named(source.validate().unwrap_err()).unwrap(), "batch_records_max");
-        source =
-            FilesSourceConfig::new("in", SourceFormat::Csv(CsvReading { delimiter: 'é', null_value: None }));
+        source = FilesSourceConfig::new(
+            "in",
+            SourceFormat::Csv(CsvReading { delimiter: 'é', ..CsvReading::default() }),
+        );
         assert_eq!(named(source.validate().unwrap_err()).unwrap(), "delimiter");
         let mut sink = FilesSinkConfig::new("out", SinkFormat::JsonLines);
         sink.upload_part_bytes = MIB;

@@ -18,7 +18,7 @@ use tidelock::{Error, ErrorKind, Result};
 use crate::blocking::blocking;
 use crate::error;
 use crate::folder::Folder;
-use crate::format::BadRecord;
+use crate::format::next::BadRecord;
 
 const OPERATION: &str = "write a dead letter";
 

@@ -1,93 +1,206 @@
 //! Finds the files of a folder, in the order of their names.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
-use globset::{GlobBuilder, GlobMatcher};
 use tidelock::{Error, ErrorKind, Result};
 
 use crate::blocking::blocking;
-use crate::error::{self, setting};
+use crate::error;
 use crate::folder::{Folder, StoreFolder};
-use crate::split::{FileSplit, FileVersion};
+use crate::selection::{Selection, is_hidden};
+use crate::split::{FileSplit, FileVersion, Place};
+use crate::told::{Notice, Why};
 
 const OPERATION: &str = "look for files";
 
-/// Which files of a folder are read.
-#[derive(Debug, Clone)]
-pub(crate) struct Selection(GlobMatcher);
-
-impl Selection {
-    /// Compiles a glob.
-    pub(crate) fn new(glob: &str) -> Result<Self> {
-        let glob = GlobBuilder::new(glob).literal_separator(true).build();
-        glob.map(|glob| Self(glob.compile_matcher()))
-            .map_err(|error| setting("glob", error.to_string()).because(error))
-    }
-
-    /// Whether a file is read, by its name below the folder.
-    fn takes(&self, name: &str) -> bool {
-        !name.split('/').any(is_hidden) && self.0.is_match(name)
-    }
+/// What is in a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// All selected files, unread, in the order of their names.
+    pub(crate) files: Vec<FileSplit>,
+    /// What the glob would take, and is no file to be read.
+    pub(crate) passed_over: Vec<Notice>,
 }
 
-/// Names that readers of a folder pass over by an old convention: files in progress and metadata.
-fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
-}
-
-/// All selected files of a folder, unread, in the order of their names.
-pub(crate) async fn list(folder: &Folder, selection: &Selection) -> Result<Vec<FileSplit>> {
-    let mut found = match folder {
+/// Lists the selected files of a folder.
+pub(crate) async fn list(folder: &Folder, selection: &Selection, follow_links: bool) -> Result<Listing> {
+    let mut listing = match folder {
         Folder::Local(root) => {
             let (root, selection) = (root.clone(), selection.clone());
-            blocking(OPERATION, move || list_local(&root, &selection)).await?
+            blocking(OPERATION, move || Walk::new(&selection, follow_links).run(&root)).await?
         }
         Folder::Store(store) => list_store(store, selection).await?,
     };
-    found.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(found)
+    listing.files.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(listing)
 }
 
-fn list_local(root: &Path, selection: &Selection) -> Result<Vec<FileSplit>> {
-    let mut found = Vec::new();
-    // A folder and its name below the root. Links to folders are not followed: they could go in rings.
-    let mut folders = vec![(root.to_owned(), String::new())];
-    while let Some((folder, prefix)) = folders.pop() {
-        let failed = |error| error::local(OPERATION, &folder, error);
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let file_name = entry.file_name();
-            let Some(name) = file_name.to_str() else {
-                return Err(Error::new(ErrorKind::Data, OPERATION, "a file name is not UTF-8")
-                    .with("path", entry.path().display()));
-            };
-            let name = format!("{prefix}{name}");
-            if entry.file_type().map_err(failed)?.is_dir() {
-                if !is_hidden(file_name.to_str().unwrap_or_default()) {
-                    folders.push((entry.path(), name + "/"));
-                }
-            } else if selection.takes(&name) {
-                found.extend(look_at(&entry.path(), name)?);
+/// A walk through a local folder, and only into folders in which the glob can match.
+struct Walk<'a> {
+    selection: &'a Selection,
+    follow_links: bool,
+    listing: Listing,
+    folders: Vec<LocalFolder>,
+}
+
+/// A folder that is to be listed.
+struct LocalFolder {
+    path: PathBuf,
+    /// What the names of its files begin with, below the root.
+    prefix: String,
+    /// It and all folders above it, where links are followed: a link to one of them leads in a ring.
+    above: Vec<PathBuf>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(selection: &'a Selection, follow_links: bool) -> Self {
+        Self { selection, follow_links, listing: Listing::default(), folders: Vec::new() }
+    }
+
+    fn run(mut self, root: &Path) -> Result<Listing> {
+        let failed = |error| error::local(OPERATION, root, error);
+        let above =
+            if self.follow_links { vec![fs::canonicalize(root).map_err(failed)?] } else { Vec::new() };
+        let root = LocalFolder { path: root.to_owned(), prefix: String::new(), above };
+        let entries = fs::read_dir(&root.path).map_err(failed)?;
+        self.look_through(&root, entries)?;
+        while let Some(folder) = self.folders.pop() {
+            // A folder that vanished since it was found holds nothing.
+            if let Some(entries) = there(fs::read_dir(&folder.path), &folder.path)? {
+                self.look_through(&folder, entries)?;
             }
         }
+        Ok(self.listing)
     }
-    Ok(found)
+
+    fn look_through(&mut self, folder: &LocalFolder, entries: fs::ReadDir) -> Result<()> {
+        for entry in entries {
+            if let Some(entry) = there(entry, &folder.path)? {
+                self.look_at(folder, &entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, folder: &LocalFolder, entry: &DirEntry) -> Result<()> {
+        let (path, file_name) = (entry.path(), entry.file_name());
+        let Some(name) = file_name.to_str() else { return self.look_at_nameless(folder, &path, &file_name) };
+        let hidden = is_hidden(name);
+        let name = format!("{}{name}", folder.prefix);
+        let Some(kind) = there(entry.file_type(), &path)? else { return Ok(()) };
+        let (mut is_folder, mut link) = (kind.is_dir(), false);
+        if kind.is_symlink()
+            && let Some(target) = there(fs::metadata(&path), &path)?
+        {
+            (is_folder, link) = (target.is_dir(), target.is_dir());
+        }
+        if is_folder {
+            if !self.selection.looks_into(&name) {
+                return Ok(());
+            }
+            return match (hidden, link && !self.follow_links) {
+                (true, _) => self.pass_over(name, Why::Hidden),
+                (false, true) => self.pass_over(name, Why::LinkedFolder),
+                (false, false) => self.enter(folder, path, name),
+            };
+        }
+        if !self.selection.takes_hidden(&name) {
+            return Ok(());
+        }
+        if hidden {
+            return self.pass_over(name, Why::Hidden);
+        }
+        match look_at_file(&path, &name)? {
+            Look::File(split) => self.listing.files.push(split),
+            Look::NoFile => self.pass_over(name, Why::NoFile)?,
+            Look::Gone => {}
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, folder: &LocalFolder, path: PathBuf, name: String) -> Result<()> {
+        let mut above = Vec::new();
+        if self.follow_links {
+            let Some(real) = there(fs::canonicalize(&path), &path)? else { return Ok(()) };
+            if folder.above.contains(&real) {
+                return self.pass_over(name, Why::Ring);
+            }
+            above.clone_from(&folder.above);
+            above.push(real);
+        }
+        self.folders.push(LocalFolder { path, prefix: name + "/", above });
+        Ok(())
+    }
+
+    /// A name that is not UTF-8 can be no split's. It is an error only where the glob takes it: then it is input
+    /// that would be lost.
+    fn look_at_nameless(&mut self, folder: &LocalFolder, path: &Path, name: &OsStr) -> Result<()> {
+        let mut below = std::ffi::OsString::from(&folder.prefix);
+        below.push(name);
+        let hidden = is_hidden(&name.to_string_lossy());
+        let taken = if path.is_dir() {
+            self.selection.looks_into(&below.to_string_lossy())
+        } else {
+            self.selection.takes_hidden(Path::new(&below))
+        };
+        if !taken {
+            return Ok(());
+        }
+        if hidden {
+            return self.pass_over(below.to_string_lossy().into_owned(), Why::Hidden);
+        }
+        Err(Error::new(ErrorKind::Data, OPERATION, "a name that the glob takes is not UTF-8")
+            .with("path", format!("{path:?}")))
+    }
+
+    fn pass_over(&mut self, path: String, why: Why) -> Result<()> {
+        self.listing.passed_over.push(Notice { path, why });
+        Ok(())
+    }
 }
 
-/// The split of a local file; nothing where it went away meanwhile, or is no file.
-fn look_at(path: &Path, name: String) -> Result<Option<FileSplit>> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error::local(OPERATION, path, error)),
+/// Nothing where what was asked for is gone.
+fn there<T>(answer: io::Result<T>, path: &Path) -> Result<Option<T>> {
+    match answer {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        answer => answer.map(Some).map_err(|error| error::local(OPERATION, path, error)),
+    }
+}
+
+/// What stands under the name of a file.
+enum Look {
+    File(FileSplit),
+    NoFile,
+    Gone,
+}
+
+fn look_at_file(path: &Path, name: &str) -> Result<Look> {
+    let Some(metadata) = there(fs::metadata(path), path)? else {
+        // A link to nothing is there, and no file.
+        let link = there(fs::symlink_metadata(path), path)?;
+        return Ok(if link.is_some() { Look::NoFile } else { Look::Gone });
     };
     if !metadata.is_file() {
-        return Ok(None);
+        return Ok(Look::NoFile);
     }
     let version = local_version(path, &metadata)?;
-    Ok(Some(FileSplit { file: name.into(), offset: 0, size: metadata.len(), version }))
+    let Place { offset, line } = Place::BEGIN;
+    let inode = inode(&metadata);
+    Ok(Look::File(FileSplit { file: name.into(), offset, line, size: metadata.len(), version, inode }))
+}
+
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::ino(metadata))
+}
+
+#[cfg(not(unix))]
+fn inode(_metadata: &fs::Metadata) -> Option<u64> {
+    None
 }
 
 /// What tells the content of a local file from another of the same size.
@@ -100,12 +213,18 @@ pub(crate) fn local_version(path: &Path, metadata: &fs::Metadata) -> Result<File
     })
 }
 
-async fn list_store(store: &StoreFolder, selection: &Selection) -> Result<Vec<FileSplit>> {
+async fn list_store(store: &StoreFolder, selection: &Selection) -> Result<Listing> {
     let failed = |error| error::store(OPERATION, &store.url, error);
     let mut objects = store.objects.list(Some(&store.prefix));
-    let mut found = Vec::new();
+    let mut listing = Listing::default();
     while let Some(object) = objects.try_next().await.map_err(failed)? {
-        let Some(name) = store.name(&object.location).filter(|name| selection.takes(name)) else { continue };
+        let Some(name) = store.name(&object.location) else { continue };
+        if !selection.takes(&name) {
+            if selection.takes_hidden(&name) {
+                listing.passed_over.push(Notice { path: name, why: Why::Hidden });
+            }
+            continue;
+        }
         let Some(etag) = object.e_tag else {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -115,29 +234,20 @@ async fn list_store(store: &StoreFolder, selection: &Selection) -> Result<Vec<Fi
             .with("object", object.location));
         };
         let version = FileVersion::Etag(etag.into());
-        found.push(FileSplit { file: name.into(), offset: 0, size: object.size, version });
+        let Place { offset, line } = Place::BEGIN;
+        listing.files.push(FileSplit {
+            file: name.into(),
+            offset,
+            line,
+            size: object.size,
+            version,
+            inode: None,
+        });
     }
-    Ok(found)
+    Ok(listing)
 }
 
 /// The full path of a file of a local folder.
 pub(crate) fn local_path(root: &Path, split: &FileSplit) -> PathBuf {
     root.join(&*split.file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_glob_takes_what_it_says_and_never_what_is_hidden() {
-        let takes = |glob: &str, name: &str| Selection::new(glob).unwrap().takes(name);
-        assert!(takes("flights*.csv", "flights-2013-01.csv"));
-        assert!(!takes("*", "2013/flights.csv"), "one star stays within a folder");
-        assert!(takes("**/*.csv", "2013/01/flights.csv") && takes("**/*.csv", "flights.csv"));
-        for hidden in [".part", "_SUCCESS", ".tidelock/x", "a/_temporary/x", "a/.x"] {
-            assert!(!takes("**", hidden), "{hidden}");
-        }
-        assert!(Selection::new("[").unwrap_err().to_string().contains("setting=glob"));
-    }
 }

@@ -16,6 +16,12 @@ pub(crate) fn local(operation: &'static str, path: &Path, error: io::Error) -> E
             (ErrorKind::Config, Retry::Halt, format!("a file stands where a folder is needed: {error}"))
         }
         Io::IsADirectory => (ErrorKind::Config, Retry::Halt, "a folder stands where a file is needed".into()),
+        Io::CrossesDevices => (
+            ErrorKind::Config,
+            Retry::Halt,
+            "the folder is on another file system than the sink's, and a file cannot become visible there in one step"
+                .into(),
+        ),
         // Space may be made while the job waits to be started again, so a restart can help.
         Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
             (ErrorKind::Unavailable, Retry::Restart, format!("there is no space left: {error}"))
@@ -64,6 +70,7 @@ mod tests {
         assert_eq!(classify(io::ErrorKind::PermissionDenied), (ErrorKind::Auth, Retry::Halt));
         assert_eq!(classify(io::ErrorKind::ReadOnlyFilesystem), (ErrorKind::Auth, Retry::Halt));
         assert_eq!(classify(io::ErrorKind::NotADirectory), (ErrorKind::Config, Retry::Halt));
+        assert_eq!(classify(io::ErrorKind::CrossesDevices), (ErrorKind::Config, Retry::Halt));
         assert_eq!(classify(io::ErrorKind::NotFound), (ErrorKind::NotFound, Retry::Halt));
         assert_eq!(classify(io::ErrorKind::StorageFull), (ErrorKind::Unavailable, Retry::Restart));
         assert_eq!(classify(io::ErrorKind::Interrupted), (ErrorKind::Other, Retry::Restart));

@@ -8,12 +8,11 @@
 //! with other bytes at the same offset would lose or double records without a word.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes};
-use flate2::read::MultiGzDecoder;
 use object_store::path::Path as StorePath;
 use object_store::{GetOptions, GetRange};
 use tidelock::{Error, ErrorKind, Result};
@@ -23,6 +22,7 @@ use crate::config::Compression;
 use crate::discovery::{local_path, local_version};
 use crate::error;
 use crate::folder::{Folder, StoreFolder};
+use crate::gunzip::{self, Gunzip};
 use crate::split::{FileSplit, FileVersion};
 
 const OPERATION: &str = "read a file";
@@ -31,20 +31,50 @@ const OPERATION: &str = "read a file";
 /// small enough that many open splits fit in memory.
 const BLOCK_BYTES: u64 = 4 << 20;
 
+/// How much compressed content is read at once.
+const COMPRESSED_BYTES: usize = 64 << 10;
+
 /// A file that was found, and can be opened at any offset. Everything here blocks.
 #[derive(Debug, Clone)]
-pub(crate) enum Input {
+pub(crate) struct Input {
+    site: Site,
+    size: u64,
+    version: FileVersion,
+    gzip: Gzip,
+}
+
+/// Where the file is.
+#[derive(Debug, Clone)]
+enum Site {
     /// A local file. The open handle pins the file itself, whatever happens to its name.
-    Local { file: Arc<File>, path: PathBuf, size: u64, version: FileVersion, gzip: bool },
+    Local { file: Arc<File>, path: PathBuf },
     /// An object. Every request names the version, so the store itself refuses another.
-    Object {
-        store: StoreFolder,
-        path: StorePath,
-        size: u64,
-        version: FileVersion,
-        gzip: bool,
-        handle: Handle,
-    },
+    Object { store: StoreFolder, path: StorePath, handle: Handle },
+}
+
+/// Whether the file is compressed.
+#[derive(Debug, Clone)]
+struct Gzip {
+    /// Known from the settings or the name; else from the first bytes, as soon as they are read.
+    known: OnceLock<bool>,
+    by_name: bool,
+}
+
+impl Gzip {
+    fn of(compression: Compression, file: &str) -> Self {
+        let by_name = compression == Compression::Auto
+            && file
+                .len()
+                .checked_sub(3)
+                .and_then(|at| file.get(at..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(".gz"));
+        let known = match compression {
+            Compression::Auto => by_name.then_some(true),
+            Compression::None => Some(false),
+            Compression::Gzip => Some(true),
+        };
+        Self { known: known.map(OnceLock::from).unwrap_or_default(), by_name }
+    }
 }
 
 impl Input {
@@ -56,54 +86,65 @@ impl Input {
         compression: Compression,
         handle: Handle,
     ) -> Result<Self> {
-        let gzip = match compression {
-            Compression::Auto => split.file.ends_with(".gz"),
-            Compression::None => false,
-            Compression::Gzip => true,
-        };
-        let (size, version) = (split.size, split.version.clone());
-        let input = match folder {
+        let site = match folder {
             Folder::Local(root) => {
                 let path = local_path(root, split);
                 let file = File::open(&path).map_err(|error| missing(&path, error))?;
-                Self::Local { file: Arc::new(file), path, size, version, gzip }
+                Site::Local { file: Arc::new(file), path }
             }
             Folder::Store(store) => {
-                let path = store.path(&split.file)?;
-                Self::Object { store: store.clone(), path, size, version, gzip, handle }
+                Site::Object { store: store.clone(), path: store.path(&split.file)?, handle }
             }
         };
+        let gzip = Gzip::of(compression, &split.file);
+        let input = Self { site, size: split.size, version: split.version.clone(), gzip };
         input.verify()?;
         Ok(input)
     }
 
     /// Checks that the file is still the one that was found.
     pub(crate) fn verify(&self) -> Result<()> {
-        match self {
-            Self::Local { file, path, size, version, .. } => {
-                let metadata = file.metadata().map_err(|error| error::local(OPERATION, path, error))?;
-                let version_now = local_version(path, &metadata)?;
-                if metadata.len() != *size || version_now != *version {
-                    return Err(changed(path.display())
-                        .with("size_found", size)
-                        .with("size_now", metadata.len())
-                        .with("version_found", format!("{version:?}"))
-                        .with("version_now", format!("{version_now:?}")));
-                }
-                Ok(())
-            }
-            // Each request is conditional on the version, so bytes that were read are the right ones.
-            Self::Object { .. } => Ok(()),
+        // Each request for an object is conditional on the version, so bytes that were read are the right ones.
+        let Site::Local { file, path } = &self.site else { return Ok(()) };
+        let metadata = file.metadata().map_err(|error| error::local(OPERATION, path, error))?;
+        let version_now = local_version(path, &metadata)?;
+        if metadata.len() != self.size || version_now != self.version {
+            return Err(changed(path.display())
+                .with("size_found", self.size)
+                .with("size_now", metadata.len())
+                .with("version_found", format!("{:?}", self.version))
+                .with("version_now", format!("{version_now:?}")));
         }
+        Ok(())
     }
 
     /// The decompressed content from `offset` on. A compressed file is read from its beginning, as
     /// there is no other way to a place within it.
     pub(crate) fn read_from(&self, offset: u64) -> Result<Box<dyn Read + Send>> {
-        if !self.is_gzip() {
-            return self.stored(offset);
+        let mut first = Vec::new();
+        let gzip = match self.gzip.known.get() {
+            Some(gzip) => *gzip,
+            None => {
+                // At the beginning of the file the same request gives its first bytes and the others.
+                let end =
+                    if offset == 0 { self.size } else { self.size.min(gunzip::FIRST_BYTES.len() as u64) };
+                let mut stored = self.stored(0, end)?;
+                (&mut stored)
+                    .take(gunzip::FIRST_BYTES.len() as u64)
+                    .read_to_end(&mut first)
+                    .map_err(|error| self.failed(error))?;
+                let gzip = *self.gzip.known.get_or_init(|| first == gunzip::FIRST_BYTES);
+                if offset == 0 {
+                    let stored = Read::chain(io::Cursor::new(first), stored);
+                    return Ok(if gzip { Box::new(gunzip(stored)) } else { Box::new(stored) });
+                }
+                gzip
+            }
+        };
+        if !gzip {
+            return self.stored(offset, self.size);
         }
-        let mut content = MultiGzDecoder::new(self.stored(0)?);
+        let mut content = gunzip(self.stored(0, self.size)?);
         let skipped = io::copy(&mut (&mut content).take(offset), &mut io::sink())
             .map_err(|error| self.failed(error))?;
         if skipped != offset {
@@ -112,31 +153,28 @@ impl Input {
         Ok(Box::new(content))
     }
 
-    /// The bytes as they are stored, from `offset` on.
-    fn stored(&self, offset: u64) -> Result<Box<dyn Read + Send>> {
-        match self {
-            Self::Local { file, path, size, .. } => {
-                let left = size.checked_sub(offset).ok_or_else(|| self.no_such_offset(offset))?;
+    /// The bytes as they are stored, from one offset to another.
+    fn stored(&self, from: u64, to: u64) -> Result<Box<dyn Read + Send>> {
+        let left = to.checked_sub(from).ok_or_else(|| self.no_such_offset(from))?;
+        match &self.site {
+            Site::Local { file, path } => {
                 (&**file)
-                    .seek(SeekFrom::Start(offset))
+                    .seek(SeekFrom::Start(from))
                     .map_err(|error| error::local(OPERATION, path, error))?;
                 Ok(Box::new(LocalBytes { file: Arc::clone(file), path: path.clone(), left }))
             }
-            Self::Object { store, path, size, version, handle, .. } => {
-                if offset > *size {
-                    return Err(self.no_such_offset(offset));
-                }
-                let (store, path, handle) = (store.clone(), path.clone(), handle.clone());
-                let FileVersion::Etag(etag) = version.clone() else {
-                    return Err(changed(&path).with("version_found", format!("{version:?}")));
+            Site::Object { store, path, handle } => {
+                let FileVersion::Etag(etag) = self.version.clone() else {
+                    return Err(changed(path).with("version_found", format!("{:?}", self.version)));
                 };
+                let (store, path, handle) = (store.clone(), path.clone(), handle.clone());
                 Ok(Box::new(ObjectBytes {
                     store,
                     path,
                     etag,
                     handle,
-                    at: offset,
-                    size: *size,
+                    at: from,
+                    size: to,
                     block: Bytes::new(),
                 }))
             }
@@ -148,28 +186,31 @@ impl Input {
         match error.downcast::<Error>() {
             Ok(ours) if ours.context().any(|(key, _)| key == "file") => ours,
             Ok(ours) => ours.with("file", self.name()),
-            Err(error) if self.is_gzip() && is_damage(&error) => Error::new(
-                ErrorKind::Data,
-                OPERATION,
-                format!("the compressed content is damaged or cut off: {error}"),
-            )
-            .with("file", self.name())
-            .because(error),
+            Err(error) if self.gzip.known.get() == Some(&true) && is_damage(&error) => self.damaged(error),
             Err(error) => error::local(OPERATION, Path::new(&self.name()), error),
         }
     }
 
-    /// The name of the file, for messages.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Local { path, .. } => path.display().to_string(),
-            Self::Object { path, .. } => path.to_string(),
+    fn damaged(&self, error: io::Error) -> Error {
+        let damaged = Error::new(
+            ErrorKind::Data,
+            OPERATION,
+            format!("the compressed content is damaged or cut off: {error}"),
+        )
+        .with("file", self.name())
+        .because(error);
+        if self.gzip.by_name {
+            return damaged
+                .with("compression", "auto: the name says gzip; set it to none where that is wrong");
         }
+        damaged
     }
 
-    fn is_gzip(&self) -> bool {
-        match self {
-            Self::Local { gzip, .. } | Self::Object { gzip, .. } => *gzip,
+    /// The name of the file, for messages.
+    pub(crate) fn name(&self) -> String {
+        match &self.site {
+            Site::Local { path, .. } => path.display().to_string(),
+            Site::Object { path, .. } => path.to_string(),
         }
     }
 
@@ -178,6 +219,10 @@ impl Input {
             .with("file", self.name())
             .with("offset", offset)
     }
+}
+
+fn gunzip<R: Read>(stored: R) -> Gunzip<BufReader<R>> {
+    Gunzip::new(BufReader::with_capacity(COMPRESSED_BYTES, stored))
 }
 
 fn is_damage(error: &io::Error) -> bool {
@@ -239,6 +284,7 @@ struct ObjectBytes {
     etag: Arc<str>,
     handle: Handle,
     at: u64,
+    /// Where reading ends.
     size: u64,
     block: Bytes,
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blocking;
+mod changed;
 mod committable;
 mod config;
 mod dead_letter;
@@ -8,19 +9,22 @@ mod discovery;
 mod error;
 mod folder;
 mod format;
+mod gunzip;
 mod input;
 mod names;
 mod reader;
+mod selection;
 mod sink;
 mod source;
 mod split;
 mod target;
+mod told;
 mod writer;
 
 pub use committable::{FileCommittable, Staged};
 pub use config::{
-    Compression, CsvReading, CsvWriting, FilesSinkConfig, FilesSourceConfig, OnBadRecord, SinkFormat,
-    SourceFormat, StoreOptions,
+    Compression, CsvQuotes, CsvReading, CsvWriting, FilesSinkConfig, FilesSourceConfig, OnBadRecord,
+    OnChangedFile, SinkFormat, SourceFormat, StoreOptions,
 };
 pub use reader::FileReader;
 pub use sink::FilesSink;

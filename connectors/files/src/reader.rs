@@ -21,9 +21,11 @@ use crate::blocking::blocking;
 use crate::config::{FilesSourceConfig, OnBadRecord};
 use crate::dead_letter;
 use crate::folder::Folder;
-use crate::format::{BadRecord, Next, Parser};
+use crate::format::columns;
+use crate::format::next::{BadRecord, Next};
+use crate::format::parser::Parser;
 use crate::input::Input;
-use crate::split::FileSplit;
+use crate::split::{FileSplit, Place};
 
 const OPERATION: &str = "read a file";
 
@@ -56,7 +58,7 @@ struct Work {
 struct Found<T> {
     records: Vec<T>,
     bad: Vec<BadRecord>,
-    offset: u64,
+    place: Place,
     end: bool,
 }
 
@@ -71,7 +73,7 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
         let (opened, with, handle) = (split.clone(), Arc::clone(&config), Handle::current());
         let work = blocking(OPERATION, move || {
             let input = Input::open(&folder, &opened, with.compression, handle)?;
-            let parser = Parser::open(&input, opened.offset, &with)?;
+            let parser = Parser::open(&input, opened.place(), &with, columns::fields_of::<T>())?;
             Ok(Box::new(Work { input, parser, config: with }))
         });
         Ok(Self { work: Some(work.await?), split, config, dead_letters, batch_bytes: 0, record: PhantomData })
@@ -83,9 +85,13 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
         let file = &*self.split.file;
         match &self.config.on_bad_record {
             OnBadRecord::Fail => {
-                return Err(Error::new(ErrorKind::Data, "read a record", &first.reason)
+                let error = Error::new(ErrorKind::Data, "read a record", &first.reason)
                     .with("file", file)
-                    .with("offset", first.offset));
+                    .with("offset", first.offset);
+                return Err(match first.line {
+                    Some(line) => error.with("line", line),
+                    None => error,
+                });
             }
             OnBadRecord::Skip => {}
             OnBadRecord::DeadLetter(_) => {
@@ -97,6 +103,7 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
         tracing::warn!(
             file,
             offset = first.offset,
+            line = first.line,
             reason = first.reason,
             count = bad.len(),
             "bad records left out"
@@ -116,12 +123,12 @@ impl Work {
     }
 
     fn parse<T: DeserializeOwned>(&mut self) -> Result<Found<T>> {
-        let begin = self.parser.offset();
+        let begin = self.parser.place().offset;
         let (records_max, bytes_max) = (self.config.batch_records_max, self.config.batch_bytes_max as u64);
         let mut records = Vec::new();
         let mut bad = Vec::new();
         let mut end = false;
-        while records.len() + bad.len() < records_max && self.parser.offset() - begin < bytes_max {
+        while records.len() + bad.len() < records_max && self.parser.place().offset - begin < bytes_max {
             match self.parser.next(&self.input)? {
                 Next::Record(record) => {
                     if records.capacity() == 0 {
@@ -141,7 +148,7 @@ impl Work {
                 }
             }
         }
-        Ok(Found { records, bad, offset: self.parser.offset(), end })
+        Ok(Found { records, bad, place: self.parser.place(), end })
     }
 }
 
@@ -164,8 +171,8 @@ impl<T: DeserializeOwned + Send + 'static> SplitReader for FileReader<T> {
             return Ok(None);
         }
         self.dispose(found.bad).await?;
-        self.batch_bytes = found.offset.saturating_sub(self.split.offset);
-        self.split.offset = found.offset;
+        self.batch_bytes = found.place.offset.saturating_sub(self.split.offset);
+        (self.split.offset, self.split.line) = (found.place.offset, found.place.line);
         Ok(Some(Batch { records: found.records, resume: self.split.clone() }))
     }
 

@@ -1,19 +1,21 @@
 //! The source: finds files, and opens them where the snapshot left off.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source, Split, SplitId};
+use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source};
 
+use crate::changed::{self, Decision};
 use crate::config::{FilesSourceConfig, OnBadRecord};
-use crate::discovery::{self, Selection};
+use crate::discovery::{self, Listing};
 use crate::folder::Folder;
 use crate::reader::FileReader;
+use crate::selection::Selection;
 use crate::split::FileSplit;
+use crate::told::Told;
 
 /// Reads the files of a folder as records of type `T`: see the [crate's page](crate) for what it
 /// guarantees.
@@ -22,6 +24,7 @@ pub struct FilesSource<T> {
     folder: Folder,
     dead_letters: Option<Folder>,
     selection: Selection,
+    told: Told,
     record: PhantomData<fn() -> T>,
 }
 
@@ -44,7 +47,14 @@ impl<T> FilesSource<T> {
             OnBadRecord::Fail | OnBadRecord::Skip => None,
         };
         let selection = Selection::new(&config.glob)?;
-        Ok(Self { config: Arc::new(config), folder, dead_letters, selection, record: PhantomData })
+        Ok(Self {
+            config: Arc::new(config),
+            folder,
+            dead_letters,
+            selection,
+            told: Told::default(),
+            record: PhantomData,
+        })
     }
 
     fn found_nothing(&self) -> Error {
@@ -64,21 +74,20 @@ impl<T: DeserializeOwned + Send + 'static> Source for FilesSource<T> {
     type Split = FileSplit;
     type Reader = FileReader<T>;
 
+    /// Files end, and there may be thousands: each that is open takes a handle, or a block of an object.
+    const OPEN_SPLITS_MAX: usize = 16;
+
     async fn discover(&self, known: &Known<FileSplit>) -> Result<Discovery<FileSplit>> {
-        let mut new = discovery::list(&self.folder, &self.selection).await?;
-        let there: HashSet<SplitId> = new.iter().map(Split::id).collect();
+        let Listing { files, mut passed_over } =
+            discovery::list(&self.folder, &self.selection, self.config.follow_links).await?;
         let nothing_known = known.active.is_empty() && known.finished.is_empty();
-        if self.config.bounded && !self.config.allow_empty && nothing_known && new.is_empty() {
+        let nothing_there = files.is_empty();
+        let Decision { new, forget, notices } = changed::decide(files, known, &self.config)?;
+        passed_over.extend(notices);
+        self.told.tell(&self.config.folder, passed_over);
+        if self.config.bounded && !self.config.allow_empty && nothing_known && nothing_there {
             return Err(self.found_nothing());
         }
-        let taken: HashSet<SplitId> =
-            known.active.iter().map(Split::id).chain(known.finished.iter().cloned()).collect();
-        new.retain(|split| !taken.contains(&split.id()));
-        let forget = if self.config.forget_removed {
-            known.finished.iter().filter(|id| !there.contains(id)).cloned().collect()
-        } else {
-            Vec::new()
-        };
         Ok(Discovery { new, forget, complete: self.config.bounded })
     }
 

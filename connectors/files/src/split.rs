@@ -3,7 +3,26 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidelock::{Result, Split, SplitId, Versioned, unknown_version};
+use tidelock::{Result, Split, SplitId, Versioned, from_json, unknown_version};
+
+/// A place in the decompressed content of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// How many bytes stand before it.
+    pub(crate) offset: u64,
+    /// The number of the line that begins there, from 1; `None` where that is not known.
+    pub(crate) line: Option<u64>,
+}
+
+impl Place {
+    /// The beginning of a file.
+    pub(crate) const BEGIN: Self = Self { offset: 0, line: Some(1) };
+
+    /// The place so many bytes and lines further.
+    pub(crate) fn after(self, bytes: u64, lines: u64) -> Self {
+        Self { offset: self.offset + bytes, line: self.line.map(|line| line + lines) }
+    }
+}
 
 /// A file, and how far it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,10 +39,30 @@ pub struct FileSplit {
     pub size: u64,
     /// What tells this content from another of the same size.
     pub version: FileVersion,
+    /// The number of the line at `offset`, from 1, for messages. `None` where the position comes from a
+    /// snapshot that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The number by which the file system knows a local file, whatever its name: with size and time it tells
+    /// that a file was moved. `None` where there is none, and in older snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+}
+
+impl FileSplit {
+    /// Where reading goes on.
+    pub(crate) fn place(&self) -> Place {
+        Place { offset: self.offset, line: self.line }
+    }
+
+    /// Whether another listing shows the same content, as far as size and version tell.
+    pub(crate) fn is_same_content(&self, other: &Self) -> bool {
+        (self.size, &self.version) == (other.size, &other.version)
+    }
 }
 
 /// What tells a file's content from another that has the same name and size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FileVersion {
@@ -40,10 +79,14 @@ impl Split for FileSplit {
 }
 
 impl Versioned for FileSplit {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
-    fn upgrade(version: u16, _json: &str) -> Result<Self> {
-        Err(unknown_version::<Self>(version))
+    fn upgrade(version: u16, json: &str) -> Result<Self> {
+        match version {
+            // The first version knew neither line nor inode.
+            1 => from_json(json),
+            _ => Err(unknown_version::<Self>(version)),
+        }
     }
 }
 
@@ -53,20 +96,40 @@ mod tests {
 
     use super::*;
 
+    fn split(version: FileVersion, line: Option<u64>, inode: Option<u64>) -> FileSplit {
+        FileSplit { file: "2013/flights-01.csv".into(), offset: 4096, size: 2_500_000, version, line, inode }
+    }
+
+    fn modified() -> FileVersion {
+        FileVersion::Modified("2013-01-01T10:00:00.000000001Z".parse().unwrap())
+    }
+
     #[test]
     fn the_stored_form_is_the_one_that_was_released() {
-        for (golden, version) in [
+        for (golden, split) in [
             (
-                include_str!("../tests/golden/split_v1_local.json"),
-                FileVersion::Modified("2013-01-01T10:00:00.000000001Z".parse().unwrap()),
+                include_str!("../tests/golden/split_v2_local.json"),
+                split(modified(), Some(57), Some(1_234_567)),
             ),
+            (
+                include_str!("../tests/golden/split_v2_object.json"),
+                split(FileVersion::Etag("\"9b2cf5\"".into()), Some(57), None),
+            ),
+        ] {
+            let golden: Stored = serde_json::from_str(golden).unwrap();
+            assert_eq!(golden.decode::<FileSplit>().unwrap(), split);
+            assert_eq!(Stored::encode(&split).unwrap(), golden);
+        }
+    }
+
+    #[test]
+    fn a_position_of_the_first_version_goes_on_without_its_line() {
+        for (golden, version) in [
+            (include_str!("../tests/golden/split_v1_local.json"), modified()),
             (include_str!("../tests/golden/split_v1_object.json"), FileVersion::Etag("\"9b2cf5\"".into())),
         ] {
             let golden: Stored = serde_json::from_str(golden).unwrap();
-            let split =
-                FileSplit { file: "2013/flights-01.csv".into(), offset: 4096, size: 2_500_000, version };
-            assert_eq!(golden.decode::<FileSplit>().unwrap(), split);
-            assert_eq!(Stored::encode(&split).unwrap(), golden);
+            assert_eq!(golden.decode::<FileSplit>().unwrap(), split(version, None, None));
         }
     }
 }

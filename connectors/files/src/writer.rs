@@ -7,12 +7,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 use tidelock::{Epoch, Prepared, Result, SinkWriter, TargetName};
+use tokio::time::Instant;
 
-use crate::committable::FileCommittable;
+use crate::committable::{FileCommittable, Staged};
 use crate::config::FilesSinkConfig;
 use crate::format::encoder::Encoder;
 use crate::names;
 use crate::target::{InProgress, Target};
+
+/// How much memory the open files of a writer may take together. More, and the largest gives up what it gathered:
+/// a file of Parquet its row group, which is then smaller than it might be.
+const MEMORY_BYTES_MAX: usize = 256 << 20;
 
 /// Writes the name of a record's bucket into an empty string.
 pub(crate) type BucketOf<T> = dyn Fn(&T, &mut String) + Send + Sync;
@@ -30,9 +35,10 @@ pub struct FileWriter<T> {
     /// Which of them took the last record: mostly it takes the next one too.
     last: usize,
     /// Closed before the epoch ended.
-    closed: Vec<Prepared<FileCommittable>>,
+    closed: Vec<Closed>,
     /// How many files this writer began.
     begun: u64,
+    memory_bytes_max: usize,
     record: PhantomData<fn(T)>,
 }
 
@@ -55,10 +61,20 @@ struct OpenFile {
     records: u64,
 }
 
+/// A file that is durable and hidden.
+struct Closed {
+    committable: FileCommittable,
+    /// When the target throws it away.
+    expires_at: Option<Instant>,
+}
+
 impl OpenFile {
-    fn count(&mut self, bytes: &[u8]) {
+    /// Hands what is ready to the target.
+    async fn append(&mut self) -> Result<()> {
+        let bytes = self.encoder.take()?;
         self.bytes += bytes.len() as u64;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &bytes);
+        self.in_progress.append(bytes).await
     }
 }
 
@@ -79,6 +95,7 @@ impl<T> FileWriter<T> {
             last: 0,
             closed: Vec::new(),
             begun: 0,
+            memory_bytes_max: MEMORY_BYTES_MAX,
             record: PhantomData,
         }
     }
@@ -114,23 +131,38 @@ impl<T> FileWriter<T> {
     async fn close(&mut self, which: std::ops::Range<usize>) -> Result<()> {
         let mut files = Vec::with_capacity(which.len());
         let mut committables = Vec::with_capacity(which.len());
-        for mut file in self.open.drain(which) {
-            let rest = std::mem::replace(&mut file.encoder, Encoder::JsonLines(Vec::new())).finish()?;
-            file.count(&rest);
-            files.push((file.in_progress, rest));
-            committables.push((file.file, file.bytes, file.crc32c, file.records));
+        for OpenFile { file, encoder, in_progress, bytes, crc32c, records, .. } in self.open.drain(which) {
+            let rest = encoder.finish()?;
+            committables.push(FileCommittable {
+                file,
+                staged: Staged::File(String::new()),
+                bytes: bytes + rest.len() as u64,
+                crc32c: crc32c::crc32c_append(crc32c, &rest),
+                records,
+            });
+            files.push((in_progress, rest));
         }
         if files.is_empty() {
             return Ok(());
         }
         let finished = self.target.finish(files).await?;
-        self.closed.extend(committables.into_iter().zip(finished).map(
-            |((file, bytes, crc32c, records), finished)| Prepared {
-                committable: FileCommittable { file, staged: finished.staged, bytes, crc32c, records },
-                expires_in: finished.expires_in,
-            },
-        ));
+        let now = Instant::now();
+        self.closed.extend(committables.into_iter().zip(finished).map(|(committable, finished)| Closed {
+            committable: FileCommittable { staged: finished.staged, ..committable },
+            expires_at: finished.expires_in.map(|expires_in| now + expires_in),
+        }));
         Ok(())
+    }
+
+    /// Writes out what the largest file gathered while all together take too much memory.
+    async fn relieve(&mut self) -> Result<()> {
+        let memory: usize = self.open.iter().map(|file| file.encoder.memory()).sum();
+        if memory <= self.memory_bytes_max {
+            return Ok(());
+        }
+        let Some(file) = self.open.iter_mut().max_by_key(|file| file.encoder.memory()) else { return Ok(()) };
+        file.encoder.make_ready()?;
+        file.append().await
     }
 }
 
@@ -157,9 +189,10 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
             if file.bytes + file.encoder.held() as u64 >= self.config.file_bytes_max {
                 self.close(at..at + 1).await?;
             } else if file.encoder.ready() >= append_bytes {
-                let bytes = file.encoder.take()?;
-                file.count(&bytes);
-                file.in_progress.append(bytes).await?;
+                file.append().await?;
+            }
+            if self.open.len() > 1 {
+                self.relieve().await?;
             }
         }
         Ok(())
@@ -167,7 +200,13 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
 
     async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Prepared<FileCommittable>>> {
         self.close(0..self.open.len()).await?;
-        Ok(std::mem::take(&mut self.closed))
+        let now = Instant::now();
+        let prepared = std::mem::take(&mut self.closed).into_iter().map(|closed| Prepared {
+            committable: closed.committable,
+            // What remains from now on: a file may have been closed long before the epoch ended.
+            expires_in: closed.expires_at.map(|at| at.saturating_duration_since(now)),
+        });
+        Ok(prepared.collect())
     }
 
     async fn settled(&mut self, _epoch: Epoch, _reinit: bool) -> Result<()> {

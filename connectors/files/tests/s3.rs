@@ -293,7 +293,7 @@ async fn an_object_that_is_not_the_one_found_is_an_error_that_names_it() {
     let Some(s3) = boot().await.unwrap() else { return };
     s3.append("a", 0..100).await.unwrap();
     let source = s3.source().await.unwrap();
-    let known = Known { active: Vec::new(), finished: Vec::new(), first_run: true };
+    let known = Known { active: Vec::new(), finished: Vec::new(), ended: Vec::new(), first_run: true };
     let split = source.discover(&known).await.unwrap().new.remove(0);
     let first = source.open(split).await.unwrap().next().await.unwrap().unwrap();
     s3.append("a", 100..200).await.unwrap();

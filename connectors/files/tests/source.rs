@@ -7,11 +7,11 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use common::{Row, first_run, read_all, read_split, row};
+use common::{Row, assert_names, first_run, read_all, read_split, row};
 use flate2::{Compression, write::GzEncoder};
 use serde::Deserialize;
 use tempfile::TempDir;
-use tidelock::{Error, ErrorKind, Known, Retry, Source, Split, Stored};
+use tidelock::{ErrorKind, Known, Source, Split, SplitReader, Stored};
 use tidelock_files::{CsvReading, FilesSource, FilesSourceConfig, OnBadRecord, SourceFormat};
 
 const ROWS: u64 = 1000;
@@ -58,15 +58,6 @@ fn config(folder: &Path, format: SourceFormat) -> FilesSourceConfig {
 
 fn source<T>(config: FilesSourceConfig) -> FilesSource<T> {
     FilesSource::new(config).unwrap()
-}
-
-/// Asserts that an error names all of `facts`, and halts.
-fn assert_names(error: &Error, kind: ErrorKind, facts: &[&str]) {
-    let text = error.to_string();
-    assert_eq!((error.kind(), error.retry()), (kind, Retry::Halt), "{text}");
-    for fact in facts {
-        assert!(text.contains(fact), "{fact:?} is not in: {text}");
-    }
 }
 
 #[tokio::test]
@@ -173,7 +164,8 @@ async fn files_are_found_in_the_order_of_names_once_and_hidden_ones_never() {
     assert_eq!(names(first_run()).await.len(), 3, "discovery is idempotent");
     let mut found = source.discover(&first_run()).await.unwrap().new;
     fs::write(path("0.jsonl"), json_lines_of(&[row(1)])).unwrap();
-    let known = Known { finished: vec![found.pop().unwrap().id()], active: found, first_run: false };
+    let ended = found.pop().unwrap();
+    let known = Known { finished: vec![ended.id()], ended: vec![ended], active: found, first_run: false };
     assert_eq!(names(known).await, ["0.jsonl"], "only the new file is new");
 }
 
@@ -198,6 +190,7 @@ async fn a_finished_file_that_is_gone_is_forgotten_only_if_asked() {
     let known = Known {
         active: Vec::new(),
         finished: ["here.jsonl", "gone.jsonl"].map(tidelock::SplitId::new).to_vec(),
+        ended: Vec::new(),
         first_run: false,
     };
     for (forget_removed, forgotten) in [(false, vec![]), (true, vec!["gone.jsonl"])] {
@@ -242,7 +235,6 @@ async fn a_file_that_is_not_the_one_found_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn a_file_truncated_while_it_is_read_gives_an_error_and_no_record_of_the_wrong_content() {
-    use tidelock::SplitReader;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.jsonl");
     let content = json_lines_of(&(0..50_000).map(row).collect::<Vec<_>>());
@@ -258,23 +250,27 @@ async fn a_file_truncated_while_it_is_read_gives_an_error_and_no_record_of_the_w
 #[tokio::test]
 async fn a_record_that_cannot_be_read_names_file_offset_and_reason() {
     let cases = [
-        ("a.csv", csv(), "id,name,delay\n1,x,\ntwo,y,\n3,z,\n", 19, "column id: "),
-        ("a.csv", csv(), "id,name,delay\n1,x,\n2,y\n3,z,\n", 19, "2 fields"),
-        ("a.csv", csv(), "id,name,delay\n1,x,\n2,y,slow\n", 19, "column delay: "),
+        ("a.csv", csv(), "id,name,delay\n1,x,\ntwo,y,\n3,z,\n", 19, 3, "column id: "),
+        ("a.csv", csv(), "id,name,delay\n1,x,\n2,y\n3,z,\n", 19, 3, "2 fields"),
+        ("a.csv", csv(), "id,name,delay\n1,x,\n2,y,slow\n", 19, 3, "column delay: "),
+        ("a.csv", csv(), "\u{feff}id,name,delay\r\n\r\n1,x,\r\n\r\ntwo,y,\r\n", 28, 5, "column id: "),
+        ("a.csv", csv(), "id,name,delay\n1,\"two\nlines\",\n2,\"x\"y,\n", 29, 4, "after a closing quote"),
         (
             "a.jsonl",
             SourceFormat::JsonLines,
             "{\"id\":1,\"name\":\"x\",\"delay\":null}\n{\"id\":\n",
             33,
+            2,
             "EOF",
         ),
+        ("a.txt", SourceFormat::JsonLines, "\r\n\n{}\n", 3, 3, "missing field"),
     ];
-    for (name, format, content, offset, reason) in cases {
+    for (name, format, content, offset, line, reason) in cases {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join(name), content).unwrap();
         let source: FilesSource<Row> = source(config(folder.path(), format));
         let error = read_all(&source).await.unwrap_err();
-        assert_names(&error, ErrorKind::Data, &[name, &format!("offset={offset}"), reason]);
+        assert_names(&error, ErrorKind::Data, &[name, &format!("offset={offset}, line={line}]"), reason]);
     }
 }
 
@@ -309,15 +305,90 @@ async fn damaged_or_cut_gzip_is_an_error_that_names_the_file() {
 #[tokio::test]
 async fn a_record_without_an_end_does_not_fill_the_memory() {
     let folder = TempDir::new().unwrap();
-    let endless = format!("id,name,delay\n1,\"{}", "x".repeat(4 << 20));
-    fs::write(folder.path().join("a.csv"), &endless).unwrap();
-    for format in [csv(), SourceFormat::JsonLines] {
+    for (format, begin) in [(csv(), "id,name,delay\n1,\""), (SourceFormat::JsonLines, "{\"name\":\"")] {
+        let endless = format!("{begin}{}", "x".repeat(4 << 20));
+        fs::write(folder.path().join("a.csv"), &endless).unwrap();
         let mut config = config(folder.path(), format);
         config.record_bytes_max = 1 << 20;
         config.on_bad_record = OnBadRecord::Skip;
+        let rest = read_all(&source::<Row>(config.clone())).await.unwrap();
+        assert_eq!(rest, [], "it is a bad record as any other");
+        config.on_bad_record = OnBadRecord::Fail;
         let error = read_all(&source::<Row>(config)).await.unwrap_err();
         assert_names(&error, ErrorKind::Data, &["a.csv", "record_bytes_max=1048576"]);
     }
+}
+
+#[tokio::test]
+async fn a_record_may_be_as_long_as_the_limit_and_not_a_byte_longer_wherever_reading_begins() {
+    const LIMIT: usize = 300_000;
+    let long = |name_bytes: usize| {
+        let csv = format!("1,{},\n", "x".repeat(name_bytes - 4));
+        let json = format!("{{\"id\":1,\"name\":\"{}\",\"delay\":null}}\n", "x".repeat(name_bytes - 32));
+        assert_eq!((csv.len(), json.len()), (name_bytes, name_bytes), "the whole line");
+        (csv, json)
+    };
+    let folder = TempDir::new().unwrap();
+    let (good, bad) = (long(LIMIT), long(LIMIT + 1));
+    let csv_lines = format!("id,name,delay\n{0}{1}{0}{1}2,y,\n", good.0, bad.0);
+    let json_lines = format!("{0}{1}{0}{1}{{\"id\":2,\"name\":\"y\",\"delay\":null}}\n", good.1, bad.1);
+    for (name, format, content) in
+        [("a.csv", csv(), csv_lines), ("a.jsonl", SourceFormat::JsonLines, json_lines)]
+    {
+        fs::write(folder.path().join(name), content).unwrap();
+        let mut config = config(folder.path(), format);
+        config.glob = name.into();
+        config.record_bytes_max = LIMIT;
+        config.batch_records_max = 1;
+        config.on_bad_record = OnBadRecord::Skip;
+        let source: FilesSource<Row> = source(config);
+        let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+        let batches = read_split(&source, split.clone()).await.unwrap();
+        let ids = |batches: &[(Vec<Row>, _)]| {
+            batches.iter().flat_map(|(rows, _)| rows.iter().map(|row| row.id)).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&batches), [1, 1, 2], "{name}");
+        assert_eq!(batches.len(), 5, "{name}: each of the five lines is a batch");
+        for (at, (_, resume)) in batches.iter().enumerate() {
+            let rest = read_split(&source, resume.clone()).await.unwrap();
+            assert_eq!(ids(&rest), ids(&batches[at + 1..]), "{name} after {at}");
+        }
+    }
+}
+
+/// Bad and good records, empty lines and line endings of each kind, in any order: reading on after any batch
+/// gives the rest, and the lines are right.
+#[tokio::test]
+async fn bad_records_lie_at_the_same_places_wherever_reading_begins() {
+    let content = "id,name,delay\r\n1,\"a\nb\",\r\n2,\"x\"y,\r\n\r\n\u{feff}3,z,\n4,\"open,\n5,q,\n\n6,\"p\",0.5\nseven,r,\n8,s,";
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.csv"), content).unwrap();
+    let mut skipping = config(folder.path(), csv());
+    skipping.on_bad_record = OnBadRecord::Skip;
+    skipping.batch_records_max = 1;
+    let mut failing = skipping.clone();
+    failing.on_bad_record = OnBadRecord::Fail;
+    let (skipping, failing): (FilesSource<Row>, FilesSource<Row>) = (source(skipping), source(failing));
+    let split = skipping.discover(&first_run()).await.unwrap().new.remove(0);
+    let batches = read_split(&skipping, split.clone()).await.unwrap();
+    let mut starts = vec![split];
+    starts.extend(batches.iter().map(|(_, resume)| resume.clone()));
+    let mut seen = Vec::new();
+    for start in starts {
+        let rest = read_split(&skipping, start.clone()).await.unwrap();
+        assert_eq!(rest.len(), batches.len() - seen.len(), "from {start:?}");
+        // The place of the next record, if that is a bad one.
+        let mut reader = failing.open(start).await.unwrap();
+        match reader.next().await {
+            Ok(batch) => seen.push(batch.map(|batch| batch.records[0].id.to_string()).unwrap_or_default()),
+            Err(error) => {
+                let place =
+                    error.context().filter(|(key, _)| *key != "file").map(|(_, value)| value.to_owned());
+                seen.push(place.collect::<Vec<_>>().join("@"));
+            }
+        }
+    }
+    assert_eq!(seen, ["1", "25@4", "36@6", "44@7", "5", "6", "69@11", "8", ""]);
 }
 
 #[tokio::test]
@@ -365,4 +436,86 @@ async fn a_dead_letter_that_cannot_be_written_is_an_error_that_names_the_path() 
     config.on_bad_record = OnBadRecord::DeadLetter(folder.path().join("letters").to_str().unwrap().into());
     let error = read_all(&source::<Row>(config)).await.unwrap_err();
     assert_names(&error, ErrorKind::Config, &["letters", "folder"]);
+}
+
+#[tokio::test]
+async fn columns_that_break_the_record_type_are_a_fault_of_the_file() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its names count")]
+    struct Strict {
+        id: u64,
+    }
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only its names count")]
+    struct Aliased {
+        #[serde(alias = "number")]
+        id: u64,
+    }
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.csv"), "id,number\n1,2\n").unwrap();
+    let mut config = config(folder.path(), csv());
+    config.on_bad_record = OnBadRecord::Skip;
+    let unknown = read_all(&source::<Strict>(config.clone())).await.unwrap_err();
+    assert_names(&unknown, ErrorKind::Data, &["unknown field `number`", "header=id,number"]);
+    let twice = read_all(&source::<Aliased>(config)).await.unwrap_err();
+    assert_names(&twice, ErrorKind::Data, &["duplicate field `id`", "header=id,number"]);
+}
+
+/// What listing a folder must find, and pass over: what is told is tried in the crate.
+#[cfg(unix)]
+mod listing {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    async fn names(folder: &Path, glob: &str, follow_links: bool) -> tidelock::Result<Vec<String>> {
+        let mut config = config(folder, SourceFormat::Lines);
+        config.glob = glob.into();
+        config.follow_links = follow_links;
+        let found = source::<String>(config).discover(&first_run()).await?;
+        Ok(found.new.iter().map(|split| split.id().to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn discovery_looks_only_where_the_glob_can_match() {
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for folder in ["logs/2013", "lost+found", "secret"] {
+            fs::create_dir_all(path(folder)).unwrap();
+        }
+        fs::write(path("logs/2013/a.csv"), "").unwrap();
+        fs::write(path("lost+found/b.csv"), "").unwrap();
+        fs::set_permissions(path("secret"), fs::Permissions::from_mode(0)).unwrap();
+        let odd = OsStr::from_bytes(b"odd-\xFF.txt");
+        fs::write(folder.path().join(odd), "").unwrap();
+        fs::create_dir(folder.path().join(OsStr::from_bytes(b"folder-\xFF"))).unwrap();
+
+        assert_eq!(names(folder.path(), "logs/*/*.csv", false).await.unwrap(), ["logs/2013/a.csv"]);
+        assert_eq!(names(folder.path(), "l*/**/*.csv", false).await.unwrap(), ["logs/2013/a.csv"]);
+        let error = names(folder.path(), "*.txt", false).await.unwrap_err();
+        assert_names(&error, ErrorKind::Data, &["odd-", "not UTF-8"]);
+        fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn links_to_folders_are_followed_if_asked_and_rings_are_noticed() {
+        let folder = TempDir::new().unwrap();
+        let elsewhere = TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(folder.path().join("a/x.txt"), "").unwrap();
+        fs::write(elsewhere.path().join("y.txt"), "").unwrap();
+        symlink(elsewhere.path(), folder.path().join("b")).unwrap();
+        symlink(folder.path(), folder.path().join("a/ring")).unwrap();
+        symlink(folder.path().join("nothing"), folder.path().join("dangling.txt")).unwrap();
+        symlink(elsewhere.path().join("y.txt"), folder.path().join("linked.txt")).unwrap();
+        assert_eq!(names(folder.path(), "**/*.txt", false).await.unwrap(), ["a/x.txt", "linked.txt"]);
+        assert_eq!(
+            names(folder.path(), "**/*.txt", true).await.unwrap(),
+            ["a/x.txt", "b/y.txt", "linked.txt"]
+        );
+        assert_eq!(names(folder.path(), "b/*.txt", true).await.unwrap(), ["b/y.txt"]);
+    }
 }

@@ -53,6 +53,8 @@ impl<T: Send + 'static> Source for DecodedSource<T> {
     type Split = KafkaSplit;
     type Reader = DecodedReader<T>;
 
+    const OPEN_SPLITS_MAX: usize = KafkaSource::OPEN_SPLITS_MAX;
+
     async fn discover(&self, known: &Known<KafkaSplit>) -> Result<Discovery<KafkaSplit>> {
         self.source.discover(known).await
     }

@@ -359,7 +359,7 @@ pub(crate) mod tests {
         let config =
             KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
         let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
-        let known = Known { active: vec![], finished: vec![], first_run: true };
+        let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
         let split = source.discover(&known).await.expect("discovered").new.remove(0);
         let mut reader = source.open(split).await.expect("open");
         assert_eq!(read_one(&mut reader).await.expect("read"), "1");
@@ -391,7 +391,7 @@ pub(crate) mod tests {
         topics.iter().for_each(|topic| produce(&brokers, topic, "1"));
         let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(topics.to_vec()));
         let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
-        let known = Known { active: vec![], finished: vec![], first_run: true };
+        let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
         let splits = source.discover(&known).await.expect("discovered").new;
         let open = async || {
             let mut readers = Vec::new();

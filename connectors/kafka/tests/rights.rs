@@ -77,7 +77,7 @@ async fn the_rights_of_the_table_are_enough_to_write_to_recover_and_to_read() {
             .with_stop(Stop::Latest);
         config.export_to_group = group;
         let source = KafkaSource::connect(config).await.expect("connected");
-        let known = Known { active: vec![], finished: vec![], first_run: true };
+        let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
         let split = source.discover(&known).await.expect("discovered").new.remove(0);
         let mut reader = source.open(split).await.expect("open");
         let mut count = 0;

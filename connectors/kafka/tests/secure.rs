@@ -62,7 +62,7 @@ async fn count(properties: &Properties, topic: &str) -> usize {
     let topics = Subscription::Topics(vec![topic.to_owned()]);
     let config = KafkaSourceConfig::new(properties.clone(), topics).with_stop(Stop::Latest);
     let source = KafkaSource::connect(config).await.expect("connected");
-    let known = Known { active: vec![], finished: vec![], first_run: true };
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
     let split = source.discover(&known).await.expect("discovered").new.remove(0);
     let mut reader = source.open(split).await.expect("open");
     let mut count = 0;

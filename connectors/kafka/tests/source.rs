@@ -23,7 +23,7 @@ async fn connect(config: KafkaSourceConfig) -> KafkaSource {
 }
 
 fn known(active: &[KafkaSplit], first_run: bool) -> Known<KafkaSplit> {
-    Known { active: active.to_vec(), finished: vec![], first_run }
+    Known { active: active.to_vec(), finished: vec![], ended: vec![], first_run }
 }
 
 async fn first_splits(source: &KafkaSource) -> Vec<KafkaSplit> {

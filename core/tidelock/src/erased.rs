@@ -43,7 +43,8 @@ pub trait SourceControl: Send + Sync + 'static {
 impl<S: Source> SourceControl for S {
     async fn discover(&self, known: Known<Stored>) -> Result<Discovery<StoredSplit>> {
         let active = known.active.iter().map(Stored::decode).collect::<Result<_>>()?;
-        let known = Known { active, finished: known.finished, first_run: known.first_run };
+        let ended = known.ended.iter().map(Stored::decode).collect::<Result<_>>()?;
+        let known = Known { active, finished: known.finished, ended, first_run: known.first_run };
         let found = Source::discover(self, &known).await?;
         let new = found.new.iter().map(StoredSplit::encode).collect::<Result<_>>()?;
         Ok(Discovery { new, forget: found.forget, complete: found.complete })

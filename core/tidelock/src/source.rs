@@ -58,6 +58,9 @@ pub struct Known<S> {
     pub active: Vec<S>,
     /// Splits that were read to their end and are not forgotten yet.
     pub finished: Vec<SplitId>,
+    /// Those of them whose end is in the snapshot, as they ended: the evidence of what was read, for a source
+    /// whose splits can be replaced under their names.
+    pub ended: Vec<S>,
     /// Whether this is the very first discovery of the job: the configured start position applies
     /// now. Later a new split starts at its beginning, or records would be lost.
     pub first_run: bool,
@@ -106,6 +109,11 @@ pub trait Source: Send + Sync + 'static {
     type Split: Split;
     /// Reads one split.
     type Reader: SplitReader<Record = Self::Record, Split = Self::Split>;
+
+    /// How many of its splits are worth opening at once on one worker, unless the user says otherwise. Splits
+    /// that end can wait for one another: a few keep a worker busy, and each that is open costs a handle or a
+    /// buffer. Default: all, because a split that never ends is read only while it is open.
+    const OPEN_SPLITS_MAX: usize = usize::MAX;
 
     /// Finds splits that are not known yet.
     ///

@@ -3,13 +3,17 @@
 use serde::de::DeserializeOwned;
 use tidelock::Result;
 
-use crate::format::Next;
 use crate::format::lines::Lines;
+use crate::format::next::{Next, too_long};
 use crate::input::Input;
 
 /// The value of the next line that is not empty.
 pub(crate) fn next<T: DeserializeOwned>(lines: &mut Lines, input: &Input) -> Result<Next<T>> {
+    let limit = lines.limit();
     while let Some(line) = lines.next_line(input)? {
+        if line.too_long {
+            return Ok(line.bad(too_long(limit)));
+        }
         if line.bytes.trim_ascii().is_empty() {
             continue;
         }

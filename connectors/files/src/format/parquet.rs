@@ -5,15 +5,19 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_arrow::ArrayBuilder;
-use serde_arrow::schema::{SchemaLike, SerdeArrowSchema};
+use serde_arrow::schema::{SchemaLike, SerdeArrowSchema, TracingOptions};
 use tidelock::{Error, ErrorKind, Result};
 
 use crate::error::setting;
-use crate::format::encoder::unwritable;
+use crate::format::faithful::{Form, Watch, unwritable};
 
-/// How many records are gathered before they are encoded, column by column.
+/// After how many records what was gathered is encoded, column by column.
 const ROWS: usize = 4096;
+
+/// The same, after how many bytes of values: rows may be large, and many files open.
+const GATHERED_BYTES: usize = 1 << 20;
 
 /// After how many bytes a row group ends: it bounds the memory of an open file.
 const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -22,6 +26,9 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 pub(crate) struct ParquetEncoder {
     rows: ArrayBuilder,
     rows_len: usize,
+    /// About how many bytes the values of these rows take.
+    rows_bytes: usize,
+    watch: Watch,
     /// Begun with the first rows, which know the schema in Arrow's form.
     writer: Option<ArrowWriter<Vec<u8>>>,
 }
@@ -32,13 +39,16 @@ impl ParquetEncoder {
             setting("format", format!("these are no columns of Parquet: {error}")).because(error)
         };
         let rows = ArrayBuilder::new(SerdeArrowSchema::from_value(columns).map_err(wrong)?).map_err(wrong)?;
-        Ok(Self { rows, rows_len: 0, writer: None })
+        Ok(Self { rows, rows_len: 0, rows_bytes: 0, watch: Watch::new(Form::Parquet), writer: None })
     }
 
     pub(crate) fn push<T: Serialize>(&mut self, record: &T) -> Result<()> {
-        self.rows.push(record).map_err(|error| unwritable("Parquet", error))?;
+        let pushed = self.rows.push(self.watch.record(record));
+        self.watch.written();
+        self.rows_bytes += self.watch.take_weight();
+        pushed.map_err(|error| unwritable("Parquet", error))?;
         self.rows_len += 1;
-        if self.rows_len >= ROWS { self.encode() } else { Ok(()) }
+        if self.rows_len >= ROWS || self.rows_bytes >= GATHERED_BYTES { self.encode() } else { Ok(()) }
     }
 
     /// How many bytes there are to be taken.
@@ -46,9 +56,20 @@ impl ParquetEncoder {
         self.writer.as_ref().map_or(0, |writer| writer.inner().len())
     }
 
-    /// About how many bytes are not yet to be taken.
-    pub(crate) fn in_progress(&self) -> usize {
-        self.writer.as_ref().map_or(0, ArrowWriter::in_progress_size)
+    /// About how many bytes the file grows by that are not yet to be taken.
+    pub(crate) fn gathered(&self) -> usize {
+        self.rows_bytes + self.writer.as_ref().map_or(0, ArrowWriter::in_progress_size)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.ready() + self.rows_bytes + self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
+    }
+
+    /// Ends the row group, so that its bytes are to be taken.
+    pub(crate) fn end_group(&mut self) -> Result<()> {
+        self.encode()?;
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.flush().map_err(broken))
     }
 
     pub(crate) fn take(&mut self) -> Vec<u8> {
@@ -69,7 +90,7 @@ impl ParquetEncoder {
             return Ok(());
         }
         let rows = self.rows.to_record_batch().map_err(|error| unwritable("Parquet", error))?;
-        self.rows_len = 0;
+        (self.rows_len, self.rows_bytes) = (0, 0);
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
@@ -80,11 +101,28 @@ impl ParquetEncoder {
             }
         };
         writer.write(&rows).map_err(broken)?;
-        if writer.in_progress_size() >= ROW_GROUP_BYTES {
+        if writer.memory_size() >= ROW_GROUP_BYTES {
             writer.flush().map_err(broken)?;
         }
         Ok(())
     }
+}
+
+/// The columns that hold a record type, in the form that [`ParquetEncoder::new`] reads.
+pub(crate) fn columns_of<T: DeserializeOwned>() -> Result<serde_json::Value> {
+    let options = TracingOptions::default()
+        .map_as_struct(false)
+        .strings_as_large_utf8(false)
+        .sequence_as_large_list(false)
+        .bytes_as_large_binary(false)
+        .enums_without_data_as_strings(true);
+    let wrong = |error: String| {
+        setting("format", format!("no columns of Parquet follow from the record type: {error}; state them"))
+            .with("type", std::any::type_name::<T>())
+    };
+    let columns =
+        SerdeArrowSchema::from_type::<T>(options).map_err(|error| wrong(error.to_string()).because(error))?;
+    serde_json::to_value(&columns).map_err(|error| wrong(error.to_string()))
 }
 
 fn broken(error: parquet::errors::ParquetError) -> Error {

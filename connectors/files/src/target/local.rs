@@ -52,9 +52,9 @@ impl LocalTarget {
         blocking("open a folder", move || create_folders(&root, &folder)).await
     }
 
-    pub(crate) fn begin(&self, writer: &TargetName, number: u64) -> LocalFile {
+    pub(crate) fn begin(&self, writer: &TargetName, number: u64, file: &str) -> LocalFile {
         let name = names::staged(writer, number);
-        LocalFile { path: self.root.join(&name), name, file: None }
+        LocalFile { path: self.root.join(&name), visible: self.root.join(file), name, file: None }
     }
 
     pub(crate) async fn finish(&self, files: Vec<(LocalFile, Vec<u8>)>) -> Result<Vec<Finished>> {
@@ -85,14 +85,16 @@ impl LocalTarget {
 /// A file in progress; created with its first bytes.
 pub(crate) struct LocalFile {
     path: PathBuf,
+    visible: PathBuf,
     name: String,
     file: Option<File>,
 }
 
 impl LocalFile {
     pub(crate) async fn append(&mut self, bytes: Vec<u8>) -> Result<()> {
-        let Self { path, name, file } = self;
-        let mut moved = Self { path: path.clone(), name: name.clone(), file: file.take() };
+        let Self { path, visible, name, file } = self;
+        let mut moved =
+            Self { path: path.clone(), visible: visible.clone(), name: name.clone(), file: file.take() };
         self.file = blocking("write a file", move || {
             moved.write(&bytes)?;
             Ok(moved.file)
@@ -107,11 +109,33 @@ impl LocalFile {
             Some(file) => file,
             // The folder is there since the writer was opened. Where it is not, a newer attempt swept
             // it, and to make it again would leave something behind the newer attempt's back.
-            none => none.insert(File::create_new(&self.path).map_err(failed)?),
+            none => {
+                let file = File::create_new(&self.path).map_err(failed)?;
+                check_file_system(&file, &self.visible)?;
+                none.insert(file)
+            }
         };
         file.write_all(bytes).map_err(failed)?;
         Ok(file)
     }
+}
+
+/// Refuses a bucket on a file system of its own, such as a mounted one, before anything is written for it: no file
+/// could become visible there in one step.
+#[cfg(unix)]
+fn check_file_system(file: &File, visible: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let Some(folder) = visible.ancestors().skip(1).find(|folder| folder.is_dir()) else { return Ok(()) };
+    let failed = |error| error::local("write a file", folder, error);
+    let (ours, theirs) =
+        (file.metadata().map_err(failed)?.dev(), fs::metadata(folder).map_err(failed)?.dev());
+    if ours == theirs { Ok(()) } else { Err(failed(io::ErrorKind::CrossesDevices.into())) }
+}
+
+/// Elsewhere the commit finds out.
+#[cfg(not(unix))]
+fn check_file_system(_file: &File, _visible: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// Removes what older attempts of this job and sink left and nothing pending needs. Names are read

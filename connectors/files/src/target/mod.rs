@@ -60,7 +60,7 @@ impl Target {
     /// Begins a file that will be visible as `file`. Does no I/O.
     pub(crate) fn begin(&self, writer: &TargetName, number: u64, file: &str) -> InProgress {
         match self {
-            Self::Local(local) => InProgress::Local(local.begin(writer, number)),
+            Self::Local(local) => InProgress::Local(local.begin(writer, number, file)),
             Self::Store(store) => InProgress::Store(Box::new(store.begin(writer, number, file))),
         }
     }

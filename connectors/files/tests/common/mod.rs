@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidelock::{
-    CommitPermit, Epoch, Generation, JobId, Known, Pending, Position, Result, Sink, SinkAttempt, SinkWriter,
-    Source, SplitReader, Uid, WriterId,
+    CommitPermit, Epoch, Error, ErrorKind, Generation, JobId, Known, Pending, Position, Result, Retry, Sink,
+    SinkAttempt, SinkWriter, Source, SplitReader, Uid, WriterId,
 };
 use tidelock_files::{FileCommittable, FileSplit, FilesSink, FilesSource};
 
@@ -45,7 +45,7 @@ pub(crate) fn permit(epoch: u64) -> CommitPermit {
 }
 
 pub(crate) fn first_run() -> Known<FileSplit> {
-    Known { active: Vec::new(), finished: Vec::new(), first_run: true }
+    Known { active: Vec::new(), finished: Vec::new(), ended: Vec::new(), first_run: true }
 }
 
 /// Reads a split to its end; the records with the split as it stands after each batch.
@@ -147,4 +147,13 @@ pub(crate) fn json_lines<T: DeserializeOwned>(files: &BTreeMap<String, Vec<u8>>)
 /// The ids of all visible rows, in the order of file names.
 pub(crate) fn visible_ids(folder: &Path) -> Vec<u64> {
     json_lines(&visible(folder)).into_iter().map(|row: Row| row.id).collect()
+}
+
+/// Asserts that an error names all of `facts`, and halts.
+pub(crate) fn assert_names(error: &Error, kind: ErrorKind, facts: &[&str]) {
+    let text = error.to_string();
+    assert_eq!((error.kind(), error.retry()), (kind, Retry::Halt), "{text}");
+    for fact in facts {
+        assert!(text.contains(fact), "{fact:?} is not in: {text}");
+    }
 }

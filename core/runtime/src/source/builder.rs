@@ -64,7 +64,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             out_of_orderness: 0,
             idle_after: None,
             in_order_of_names: false,
-            open_splits_max: OPEN_SPLITS_MAX,
+            open_splits_max: S::OPEN_SPLITS_MAX.min(OPEN_SPLITS_MAX),
         };
         let mut intake = Intake::new(Box::new(weight::<S::Record>));
         intake.count_left_out(graph.inner.shared.counters.lateness(&uid));
@@ -115,8 +115,8 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
         self
     }
 
-    /// How many splits are open at once on each worker; the others wait for one to end. Default
-    /// 1,024. Splits that never end must all be open.
+    /// How many splits are open at once on each worker; the others wait for one to end. Default: what the
+    /// source says ([`Source::OPEN_SPLITS_MAX`]), and at most 1,024. Splits that never end must all be open.
     pub fn open_splits_max(mut self, splits: usize) -> Self {
         self.reading.open_splits_max = splits.max(1);
         self

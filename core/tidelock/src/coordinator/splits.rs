@@ -105,7 +105,13 @@ impl Splits {
         let known = self.current.values().chain(self.newcomers.iter().map(|newcomer| &newcomer.state));
         let active =
             known.filter(|split| !self.finished.contains(&split.id)).map(|split| split.split.clone());
-        Some(Known { active: active.collect(), finished: self.finished.iter().cloned().collect(), first_run })
+        let ended = self.current.values().filter(|split| split.finished).map(|split| split.split.clone());
+        Some(Known {
+            active: active.collect(),
+            finished: self.finished.iter().cloned().collect(),
+            ended: ended.collect(),
+            first_run,
+        })
     }
 
     /// Discovery answered. Returns the new splits, to be assigned. `next` is the epoch that the next

@@ -81,6 +81,8 @@ impl<S: Source> Source for Paced<S> {
     type Split = S::Split;
     type Reader = PacedReader<S::Reader>;
 
+    const OPEN_SPLITS_MAX: usize = S::OPEN_SPLITS_MAX;
+
     async fn discover(&self, known: &Known<S::Split>) -> Result<Discovery<S::Split>> {
         self.source.discover(known).await
     }

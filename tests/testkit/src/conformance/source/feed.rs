@@ -36,7 +36,7 @@ pub(super) async fn fresh<H: SourceHarness>(harness: &H) -> Checked<SourceOf<H>>
 
 /// The first discovery of a job.
 pub(super) async fn discover_first<S: Source>(source: &S) -> Checked<Vec<S::Split>> {
-    let known = Known { active: Vec::new(), finished: Vec::new(), first_run: true };
+    let known = Known { active: Vec::new(), finished: Vec::new(), ended: Vec::new(), first_run: true };
     Ok(must("discover", source.discover(&known)).await?.new)
 }
 
@@ -46,7 +46,8 @@ pub(super) async fn discover_again<S: Source>(
     active: &[S::Split],
     finished: &[SplitId],
 ) -> Checked<Discovery<S::Split>> {
-    let known = Known { active: active.to_vec(), finished: finished.to_vec(), first_run: false };
+    let known =
+        Known { active: active.to_vec(), finished: finished.to_vec(), ended: Vec::new(), first_run: false };
     must("discover", source.discover(&known)).await
 }
 
