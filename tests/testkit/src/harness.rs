@@ -112,6 +112,73 @@ pub trait RejectingHarness: SinkHarness {
     );
 }
 
+/// One value, as [`conformance::values`](crate::conformance::values) writes it and reads it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Value {
+    /// A float of 32 bits.
+    F32(f32),
+    /// A float of 64 bits.
+    F64(f64),
+    /// A signed integer.
+    I64(i64),
+    /// An unsigned integer.
+    U64(u64),
+    /// A text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A text that may be missing.
+    MaybeText(Option<String>),
+    /// Bytes that may be missing.
+    MaybeBytes(Option<Vec<u8>>),
+    /// A timestamp in milliseconds since 1970.
+    Timestamp(i64),
+}
+
+impl Value {
+    /// Whether it is the same value: of floats the same bits, and NaN is NaN.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::F32(one), Self::F32(other)) => {
+                one.to_bits() == other.to_bits() || one.is_nan() && other.is_nan()
+            }
+            (Self::F64(one), Self::F64(other)) => {
+                one.to_bits() == other.to_bits() || one.is_nan() && other.is_nan()
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    /// The value for messages, of a long one its beginning.
+    pub fn shown(&self) -> String {
+        let mut shown = format!("{self:?}");
+        if let Some((end, _)) = shown.char_indices().nth(80) {
+            shown.truncate(end);
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+/// Plugs a sink into [`conformance::values`](crate::conformance::values).
+///
+/// One harness is made for each check, with a target of its own.
+#[async_trait]
+pub trait ValuesHarness: Send + Sync + 'static {
+    /// The sink under test.
+    type Sink: Sink;
+
+    /// Makes the sink as a fresh process would.
+    async fn sink(&self) -> Result<Self::Sink>;
+
+    /// The record that holds this value; `None` where no record of the sink can hold a value of its type.
+    fn record(&self, value: &Value) -> Option<<Self::Sink as Sink>::Record>;
+
+    /// The values that a normal reader of the target sees now, in any order.
+    async fn visible(&self) -> Result<Vec<Value>>;
+}
+
 /// What only some targets can do.
 #[derive(Clone, Copy)]
 #[non_exhaustive]

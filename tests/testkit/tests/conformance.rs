@@ -2,7 +2,9 @@
 
 use tidelock::Result;
 use tidelock_testkit::conformance;
-use tidelock_testkit::doubles::{MemorySinkHarness, MemorySourceHarness, PickyHarness, TableHarness};
+use tidelock_testkit::doubles::{
+    MemorySinkHarness, MemorySourceHarness, MemoryValuesHarness, PickyHarness, TableHarness,
+};
 
 async fn sink() -> Result<Option<MemorySinkHarness>> {
     Ok(Some(MemorySinkHarness::new(None)))
@@ -20,7 +22,12 @@ async fn picky() -> Result<Option<PickyHarness>> {
     Ok(Some(PickyHarness::new(None)))
 }
 
+async fn values() -> Result<Option<MemoryValuesHarness>> {
+    Ok(Some(MemoryValuesHarness::new(None)))
+}
+
 conformance::sink!(sink);
+conformance::values!(values);
 conformance::rejecting!(picky);
 conformance::idempotent!(table);
 conformance::source!(

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use tidelock_testkit::check::Verdict;
-use tidelock_testkit::conformance::{idempotent, rejecting, sink, source};
+use tidelock_testkit::conformance::{idempotent, rejecting, sink, source, values};
 use tidelock_testkit::doubles::{
-    Fails, MemorySinkHarness, MemorySourceHarness, PickyHarness, RejectingDefect, SinkDefect, SourceDefect,
-    TableDefect, TableHarness,
+    Fails, MemorySinkHarness, MemorySourceHarness, MemoryValuesHarness, PickyHarness, RejectingDefect,
+    SinkDefect, SourceDefect, TableDefect, TableHarness, ValuesDefect,
 };
 
 async fn failed_sink_checks(defect: Option<SinkDefect>) -> BTreeSet<&'static str> {
@@ -70,6 +70,21 @@ async fn failed_rejecting_checks(defect: Option<RejectingDefect>) -> BTreeSet<&'
     failed
 }
 
+async fn failed_values_checks(defect: Option<ValuesDefect>) -> BTreeSet<&'static str> {
+    let mut failed = BTreeSet::new();
+    for name in values::CHECKS {
+        let harness = MemoryValuesHarness::new(defect);
+        match Box::pin(values::check(name, &harness)).await.expect("a check of this name") {
+            Ok(verdict) => assert_eq!(verdict, Verdict::Passed, "{name}: a double holds every value"),
+            Err(failure) => {
+                println!("{defect:?} fails {name}: {failure}");
+                failed.insert(*name);
+            }
+        }
+    }
+    failed
+}
+
 /// What a row of the table says, against what happened.
 fn compare(defect: &str, fails: Fails, failed: &BTreeSet<&str>) -> Option<String> {
     let documented: BTreeSet<&str> = fails.also.iter().copied().chain([fails.check]).collect();
@@ -86,6 +101,7 @@ async fn correct_doubles_pass_every_check() {
     assert_eq!(failed_source_checks(None).await, BTreeSet::new());
     assert_eq!(failed_idempotent_checks(None).await, BTreeSet::new());
     assert_eq!(failed_rejecting_checks(None).await, BTreeSet::new());
+    assert_eq!(failed_values_checks(None).await, BTreeSet::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +144,16 @@ async fn every_broken_table_sink_fails_its_check_and_passes_the_others() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn every_sink_that_changes_values_fails_its_check_and_passes_the_others() {
+    let mut wrong = Vec::new();
+    for defect in ValuesDefect::ALL {
+        let failed = failed_values_checks(Some(*defect)).await;
+        wrong.extend(compare(&format!("{defect:?}"), defect.fails(), &failed));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_check_has_a_double_that_fails_it() {
     let broken: BTreeSet<&str> = SinkDefect::ALL.iter().map(|defect| defect.fails().check).collect();
@@ -138,4 +164,6 @@ fn every_check_has_a_double_that_fails_it() {
     assert_eq!(broken, idempotent::CHECKS.iter().copied().collect());
     let broken: BTreeSet<&str> = RejectingDefect::ALL.iter().map(|defect| defect.fails().check).collect();
     assert_eq!(broken, rejecting::CHECKS.iter().copied().collect());
+    let broken: BTreeSet<&str> = ValuesDefect::ALL.iter().map(|defect| defect.fails().check).collect();
+    assert_eq!(broken, values::CHECKS.iter().copied().collect());
 }

@@ -21,12 +21,13 @@
 
 pub mod sink;
 pub mod source;
+pub mod values;
 
 pub use sink::{idempotent, rejecting};
 
 pub use crate::{
     idempotent_conformance as idempotent, rejecting_conformance as rejecting, sink_conformance as sink,
-    source_conformance as source,
+    source_conformance as source, values_conformance as values,
 };
 
 /// Makes one test of every check of [`conformance::sink`](crate::conformance::sink); to be called as
@@ -81,6 +82,20 @@ macro_rules! rejecting_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__rejecting_checks!($crate::__tests, rejecting [$(#[$attribute])*] ($boot));
+        }
+    };
+}
+
+/// Makes one test of every check of [`conformance::values`](crate::conformance::values); to be called as
+/// `conformance::values!(boot)`, and in a module of its own for each format of a sink.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! values_conformance {
+    ($(#[$attribute:meta])* $boot:path) => {
+        mod values_conformance {
+            #[allow(unused_imports)]
+            use super::*;
+            $crate::__values_checks!($crate::__tests, values [$(#[$attribute])*] ($boot));
         }
     };
 }

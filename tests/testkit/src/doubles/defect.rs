@@ -293,3 +293,21 @@ defects! {
     /// What was rejected once is not rejected again.
     RemembersRejects => "a_replay_rejects_again";
 }
+
+defects! {
+    /// One kind of value that a sink changes without a word.
+    ValuesDefect;
+
+    /// Minus zero becomes zero.
+    LosesTheSignOfZero => "floats_are_what_was_written";
+    /// Integers go through a float.
+    CountsInFloats => "integers_are_what_was_written";
+    /// A text ends at its first NUL.
+    EndsTextsAtNul => "texts_are_what_was_written";
+    /// Bytes that are not UTF-8 become question marks.
+    TakesBytesForText => "bytes_are_what_was_written";
+    /// An empty text becomes a missing one.
+    TakesEmptyForMissing => "missing_values_are_what_was_written";
+    /// A timestamp of 0 becomes the time of now.
+    TakesZeroForNow => "timestamps_are_what_was_written";
+}
