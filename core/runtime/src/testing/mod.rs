@@ -7,6 +7,7 @@ mod keyed;
 mod lookup;
 mod memory;
 mod reject;
+mod restores;
 mod slices;
 mod snapshot;
 mod spread;

@@ -239,7 +239,7 @@ fn look_up_again(stream: Stream<'_, Event>) -> Stream<'_, Event> {
 }
 
 /// Any graph of forks, unions, exchanges, lookups and functions that take their time.
-fn any_ways<'s>(
+pub(super) fn any_ways<'s>(
     stream: Stream<'s, Event>,
     rng: &mut StdRng,
     depth: u32,
@@ -248,7 +248,7 @@ fn any_ways<'s>(
     if depth == 0 {
         return (stream, 1);
     }
-    let stream = match rng.random_range(0..5) {
+    let stream = match rng.random_range(0..7) {
         0 => {
             let (one, ways) = any_ways(stream.clone(), rng, depth - 1, names);
             let (other, other_ways) = any_ways(stream, rng, depth - 1, names);
@@ -273,6 +273,14 @@ fn any_ways<'s>(
                 event
             })
         }
+        4 => stream.rebalance(),
+        5 => {
+            *names += 1;
+            let odd = |event: Event| if event.number % 2 == 1 { Err("odd") } else { Ok(event) };
+            let (even, rejected) =
+                stream.try_map_or(&format!("odd-{names}"), move |event| odd(event.clone()));
+            rejected.map(|rejected| rejected.record).union(even)
+        }
         _ => stream.filter(|_| true),
     };
     any_ways(stream, rng, depth - 1, names)
@@ -280,7 +288,7 @@ fn any_ways<'s>(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_in_order_are_not_late_behind_any_graph() {
-    for seed in 0..24 {
+    for seed in 0..32 {
         println!("seed {seed}");
         let splits = [("a", 400), ("b", 250), ("c", 500)];
         let workers = 1 + seed as usize % 3;
