@@ -4,10 +4,8 @@ use serde::{Deserialize, Serialize};
 use timely::Accountable;
 
 use crate::budget::Credit;
+pub(crate) use crate::records::Millis;
 use crate::records::Records;
-
-/// An event time in milliseconds since 1970.
-pub(crate) type Millis = i64;
 
 /// One parallel origin of watermarks: a source or a stateful operator on one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,7 +5,8 @@
 //! one of them: a time that drifted to another record would be a window with the wrong records, and nobody would
 //! notice.
 
-use crate::batch::Millis;
+/// An event time in milliseconds since 1970.
+pub(crate) type Millis = i64;
 
 /// Records, each with its event time; or all of them without, where the stream has none.
 #[derive(Debug, Clone)]
