@@ -129,7 +129,7 @@ pub(crate) async fn run<F: Build>(
         counters: Arc::clone(&setup.counters),
         log: setup.log.clone(),
         desks: Desks::default(),
-        post: setup.workers.place().map(Post::new),
+        post: setup.workers.place().map(|place| Post::new(place, setup.workers.addresses().to_vec())),
         #[cfg(test)]
         apply_on_arrival: setup.apply_on_arrival,
         stop,

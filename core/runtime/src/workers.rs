@@ -28,7 +28,9 @@ impl Workers {
     ///
     /// When one of them ends with an error or is killed, [`Job::run`](crate::Job::run) fails in all;
     /// each process must then end, and all are to be started again. The connections are neither
-    /// encrypted nor authenticated: they belong into a network that nobody else can reach.
+    /// encrypted nor authenticated: they belong into a network that nobody else can reach. Over UDP, on
+    /// the same ports, the processes say that they live; where that does not come through, one whose
+    /// first worker is held up for ten seconds is taken for dead.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] where `process` has no address.
@@ -76,6 +78,11 @@ impl Workers {
     pub(crate) fn place(&self) -> Option<Place> {
         let (process, processes) = (self.process, self.addresses.len());
         (processes > 1).then_some(Place { process, processes, threads: self.threads })
+    }
+
+    /// The address of every process; nothing where there is only one.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 
     pub(crate) fn to_timely(&self) -> Config {

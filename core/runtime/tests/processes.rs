@@ -79,6 +79,7 @@ async fn run(directory: &Path, workers: Workers, fail_at: u64, numbers: Numbers)
         let numbers = match fail_at {
             TAGGED => through_tags(numbers),
             WEIGHTY => through_large_records(numbers),
+            HELD_UP => numbers.inspect(hold_up),
             _ => numbers,
         };
         numbers
@@ -147,6 +148,16 @@ async fn spread(directory: &Path, workers: Workers, numbers: Numbers) -> Result<
         unparsed.union(unwritten).sink("letters", &letters);
     });
     Ok(format!("{:?}", ended.await?.closed))
+}
+
+/// Where the job is to fail at this number, a worker that has the post of its process is held up by a function for
+/// longer than a process may be silent.
+const HELD_UP: u64 = u64::MAX - 3;
+
+fn hold_up((split, number): &(u64, u64)) {
+    if (*split, *number) == (2, LENGTH / 2) {
+        std::thread::sleep(Duration::from_secs(13));
+    }
 }
 
 /// Where the job is to fail at this number, its records are large on their way to other processes.
@@ -383,6 +394,17 @@ fn records_that_other_processes_could_not_read_are_refused_at_the_first() {
         assert!(!well && named.iter().all(|word| said.contains(word)), "{said}");
     }
     assert!(rows(directory.path()).is_empty());
+}
+
+#[test]
+fn a_process_whose_worker_is_held_up_is_not_taken_for_dead() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut processes = Processes::start(directory.path(), HELD_UP);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("ended: Finished"), "{said}");
+    }
+    assert_exactly_once(directory.path(), LENGTH);
 }
 
 /// The sources could read everything before a tenth of it is through. Between the processes are queues that have no

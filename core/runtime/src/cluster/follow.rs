@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::post::Post;
+use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
 use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
 use crate::dispatch::Dispatch;
@@ -24,6 +25,8 @@ pub(crate) async fn follow(
     dispatch: Dispatch,
     hello: Hello,
 ) -> Result<Ended> {
+    let signs = give_and_take_signs(Arc::clone(post), hello.job.clone());
+    shared.tasks.spawn(None, "give signs of life", signs);
     post.send(0, Content::Hello(hello))?;
     let (orders, own_orders) = mpsc::channel(MESSAGES_WAITING_MAX);
     let (to_post, news) = mpsc::channel(MESSAGES_WAITING_MAX);
@@ -73,7 +76,7 @@ async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host
                 post.send(0, Content::Alive)?;
                 // Before its first word process 0 may still wait for others.
                 let lost = match heard {
-                    Some(heard) => heard.elapsed() > SILENCE_MAX,
+                    Some(heard) => post.last_heard_of(0, heard).elapsed() > SILENCE_MAX,
                     None => began.elapsed() > START_TIMEOUT,
                 };
                 if lost {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::post::Post;
+use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
 use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
 use crate::attempt::{Coordination, watch_coordinator};
@@ -48,6 +49,8 @@ pub(crate) async fn lead(
         opened: 0,
         byes: byes.clone(),
     };
+    let signs = give_and_take_signs(Arc::clone(post), hello.job.clone());
+    shared.tasks.spawn(None, "give signs of life", signs);
     shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
     shared.tasks.spawn(None, "hear", hearing.run(from_outbox, news.clone()));
 
@@ -203,9 +206,11 @@ impl Hearing {
 
     fn look_around(&mut self) -> Result<()> {
         self.post.broadcast(Content::Alive)?;
-        let silent_one = self.heard.iter().skip(1).position(|heard| heard.elapsed() > SILENCE_MAX);
-        match silent_one {
-            Some(process) => Err(silent(process + 1)),
+        let is_silent = |(process, heard): &(usize, &Instant)| {
+            self.post.last_heard_of(*process, **heard).elapsed() > SILENCE_MAX
+        };
+        match self.heard.iter().enumerate().skip(1).find(is_silent) {
+            Some((process, _)) => Err(silent(process)),
             None => Ok(()),
         }
     }

@@ -13,6 +13,7 @@
 mod follow;
 mod lead;
 mod post;
+mod signs;
 mod wire;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::worker::Worker;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Place;
 use super::wire::{Content, Mail, decode, encode};
@@ -22,6 +23,10 @@ type Letter = (u64, Vec<u8>);
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(super) place: Place,
+    /// The address of every process.
+    pub(super) addresses: Vec<String>,
+    /// When each process gave its last sign of life beside the post.
+    signs: Mutex<Vec<Option<Instant>>>,
     outgoing: Mutex<VecDeque<Letter>>,
     waker: OnceLock<Waker>,
     incoming: Mutex<VecDeque<Vec<u8>>>,
@@ -30,9 +35,11 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    pub(crate) fn new(place: Place) -> Arc<Self> {
+    pub(crate) fn new(place: Place, addresses: Vec<String>) -> Arc<Self> {
         Arc::new(Self {
             place,
+            signs: Mutex::new(vec![None; addresses.len()]),
+            addresses,
             outgoing: Mutex::default(),
             waker: OnceLock::new(),
             incoming: Mutex::default(),
@@ -76,6 +83,17 @@ impl Post {
                 None => self.came.notified().await,
             }
         }
+    }
+
+    pub(super) fn note_sign_of(&self, process: usize) {
+        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        signs[process] = Some(Instant::now());
+    }
+
+    /// When a process was last heard of: by a letter, of which the caller knows, or by a sign beside the post.
+    pub(super) fn last_heard_of(&self, process: usize, by_letter: Instant) -> Instant {
+        let signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        signs[process].map_or(by_letter, |sign| sign.max(by_letter))
     }
 
     /// No letter matters any more.

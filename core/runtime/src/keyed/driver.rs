@@ -33,7 +33,7 @@ use crate::graph::{Graph, Time};
 use crate::marks::{Marks, Origins, lane_of};
 use crate::shared::Shared;
 use crate::slice::Slice;
-use crate::state::{Entries, Entry, Floors, Frozen, Keeper, StoredValue, restore};
+use crate::state::{Entries, Entry, Floors, Frozen, Keeper, Storage, StoredValue, restore};
 use crate::stop::Place;
 use crate::stream::Stream;
 
@@ -391,12 +391,12 @@ async fn open(
     to_keep: mpsc::Receiver<Frozen>,
     loaded: Arc<LoadedPlace>,
 ) -> Result<()> {
-    let attempt = opening.attempt.number;
     let none = std::collections::BTreeMap::new();
     let parts = opening.operators.get(&uid).unwrap_or(&none);
-    let mut restored = restore(&shared.log, attempt, parts, worker, workers).await?;
+    let storage = Storage::new(shared.log.clone(), opening.attempt.number);
+    let mut restored = restore(&storage, parts, worker, workers).await?;
     let (entries, floors) = (restored.entries.take(), restored.floors.clone());
-    let keeper = Keeper::new(uid.clone(), shared.log.clone(), attempt, (worker, workers), book, restored);
+    let keeper = Keeper::new(uid.clone(), storage, book, restored);
     shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
     *loaded.lock().unwrap_or_else(PoisonError::into_inner) =
         Some(Loaded { epoch: opening.epoch, entries, floors });

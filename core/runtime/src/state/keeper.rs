@@ -1,8 +1,29 @@
 //! Keeps the stored form of an operator's state on one worker: a list of segments, the newest last.
 //!
-//! Every barrier adds what changed. Small segments are merged into larger ones in the background, from
-//! their bytes alone, so that neither the list nor what lies in it dead grows for ever; the table in
-//! memory and the worker are not involved. A byte is rewritten about once for each size class.
+//! ```text
+//!   worker   freeze of epoch n ──> Frozen { delta, watermarks } ── queue: the worker never waits ──┐
+//!                                                                                                  v
+//!   list     [ base ][ segment ][ segment ]...[ segment ]  <──────────── 1. store, and add at the end
+//!                     └── a run of neighbours ──┘ ── 3. read, merge bytes, store, beside it all ──┐
+//!            [ base ][        merged           ]...[ segment ]  <── 4. put in place of the run ───┘
+//!
+//!   report n:  first ++ (the delta | the whole list again) ++ watermarks   ──> 2. book ──> coordinator
+//! ```
+//!
+//! 1. What changed in an epoch is stored and added to the list. Small segments travel in the manifest, others are
+//!    chunks that are written before the report that names them.
+//! 2. The report of the epoch says how the snapshot's part becomes the list. `first` is what the restore left to be
+//!    changed, and is empty from the second report on. Where the list only grew since the last report, the delta is
+//!    enough; where it was `rearranged`, all of it is told again, beginning with a base, which replaces the part.
+//!    The coordinator applies the reports of all epochs in order, also of those whose checkpoint fails, so each
+//!    builds on the one before.
+//! 3. When enough neighbours of one size have gathered they are merged, one run at a time, from their bytes alone: the
+//!    table in memory and the worker are not involved. Meanwhile the list grows behind the run, and nothing else
+//!    changes it: the run stays where it is.
+//! 4. The result takes the place of the run, and the next report tells of it. A merge that fails changes nothing, and
+//!    is tried again with the next segment. The chunks of the run are the log's to delete, when no entry lists them.
+//!
+//! So neither the list nor what lies in it dead grows for ever; a byte is rewritten about once for each size class.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,18 +32,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture};
 use tidelock::host::{Change, PartChange};
-use tidelock::log::Log;
-use tidelock::{Epoch, Position, Result, Segment, Uid};
+use tidelock::{Epoch, Result, Segment, Uid};
 use tokio::sync::mpsc;
 
 use super::floors::Floors;
-use super::restore::{Restored, blocking, part_name, store_watermarks};
-use super::segment::merge;
+use super::parts::{part_name, store_watermarks};
+use super::restore::Restored;
+use super::storage::{INLINE_BYTES_MAX, Kept, Storage};
 use crate::book::{Book, Part};
-use crate::key::groups_of;
-
-/// Larger segments become chunks: what is inline is written again with every manifest.
-const INLINE_BYTES_MAX: u64 = 4 * 1024;
 
 /// So many segments of about one size are merged into one.
 const FANOUT: usize = 8;
@@ -40,42 +57,13 @@ pub(crate) struct Frozen {
     pub(crate) watermarks: Option<Floors>,
 }
 
-/// A segment of the list.
-#[derive(Debug, Clone)]
-pub(super) struct Kept {
-    segment: Segment,
-    bytes: u64,
-}
-
-impl Kept {
-    pub(super) fn of(segment: Segment) -> Self {
-        Self { bytes: segment.size(), segment }
-    }
-}
-
-/// Stores a segment. Where a chunk cannot be written it stays inline: the coordinator then tries
-/// itself, and counts a failure as one of the checkpoint.
-pub(super) async fn store(log: &Log, attempt: Position, bytes: Bytes) -> Segment {
-    if bytes.len() as u64 <= INLINE_BYTES_MAX {
-        return Segment::Bytes(bytes);
-    }
-    match log.write_chunk(attempt, bytes.clone()).await {
-        Ok(chunk) => Segment::Chunk(chunk),
-        Err(error) => {
-            tracing::warn!(%error, "a chunk of keyed state could not be written");
-            Segment::Bytes(bytes)
-        }
-    }
-}
-
 /// The segments that were merged, and what came out of them.
 type Merged = (Range<usize>, Result<Option<Kept>>);
 
 pub(crate) struct Keeper {
     uid: Uid,
     groups: Range<u16>,
-    log: Log,
-    attempt: Position,
+    storage: Storage,
     book: Arc<Book>,
     list: Vec<Kept>,
     /// What the first report must change.
@@ -86,18 +74,10 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(
-        uid: Uid,
-        log: Log,
-        attempt: Position,
-        (worker, workers): (u32, u32),
-        book: Arc<Book>,
-        restored: Restored,
-    ) -> Self {
-        let Restored { kept: list, first, .. } = restored;
-        let groups = groups_of(worker, workers);
-        let (rearranged, merging) = (false, None);
-        Self { uid, groups, log, attempt, book, list, first, rearranged, merging }
+    /// Goes on with what was restored.
+    pub(crate) fn new(uid: Uid, storage: Storage, book: Arc<Book>, restored: Restored) -> Self {
+        let Restored { groups, kept: list, first, .. } = restored;
+        Self { uid, groups, storage, book, list, first, rearranged: false, merging: None }
     }
 
     /// Reports what is frozen, and merges in between, until the operator is gone.
@@ -120,11 +100,12 @@ impl Keeper {
         let mut changes = std::mem::take(&mut self.first);
         let part = part_name(&self.groups);
         if let Some(delta) = frozen.delta {
-            let segment = store(&self.log, self.attempt, delta).await;
+            let kept = self.storage.store(delta).await;
             if !self.rearranged {
-                changes.push(PartChange { part: part.clone(), change: Change::Delta(segment.clone()) });
+                let change = Change::Delta(kept.segment.clone());
+                changes.push(PartChange { part: part.clone(), change });
             }
-            self.list.push(Kept::of(segment));
+            self.list.push(kept);
         }
         if std::mem::take(&mut self.rearranged) {
             changes.extend(self.list.iter().enumerate().map(|(index, kept)| {
@@ -161,17 +142,13 @@ impl Keeper {
         }
         let sizes: Vec<u64> = self.list.iter().map(|kept| kept.bytes).collect();
         let Some(run) = due(&sizes) else { return };
+        // What was removed must stay removed while something older may have it.
         let keep_removed = run.start > 0;
         let segments: Vec<Segment> = self.list[run.clone()].iter().map(|kept| kept.segment.clone()).collect();
-        let (log, attempt, groups) = (self.log.clone(), self.attempt, self.groups.clone());
+        let (storage, groups) = (self.storage.clone(), self.groups.clone());
         let merge = async move {
-            let mut read = Vec::with_capacity(segments.len());
-            for segment in &segments {
-                read.push(log.read_segment(segment).await?);
-            }
-            let merged = blocking(move || merge(&read, &groups, keep_removed)).await?;
-            Ok(match merged {
-                Some(bytes) => Some(Kept::of(store(&log, attempt, bytes).await)),
+            Ok(match storage.merged(&segments, groups, keep_removed).await? {
+                Some(bytes) => Some(storage.store(bytes).await),
                 None => None,
             })
         };
@@ -210,8 +187,10 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
     use tidelock::host::News;
-    use tidelock::{Attempt, Generation, JobId};
+    use tidelock::log::Log;
+    use tidelock::{Attempt, Generation, JobId, Position};
 
+    use super::super::restore::restore;
     use super::super::segment::{Encoder, decode, entries, merge_all};
     use super::super::{Form, Table, Touch};
     use super::*;
@@ -250,9 +229,9 @@ mod tests {
             let attempt =
                 Attempt { job: JobId::new("test").unwrap(), number: Position(1), generation: Generation(1) };
             book.begin(Start { attempt, epoch: Epoch(1) });
-            let restored =
-                Restored { entries: None, floors: Floors::default(), kept: Vec::new(), first: Vec::new() };
-            let keeper = Keeper::new(uid.clone(), log.clone(), Position(1), (0, 1), book, restored);
+            let storage = Storage::new(log.clone(), Position(1));
+            let restored = restore(&storage, &BTreeMap::new(), 0, 1).await.unwrap();
+            let keeper = Keeper::new(uid.clone(), storage, book, restored);
             let (frozen, to_keep) = mpsc::channel(64);
             let (news_end, mut news) = mpsc::channel(64);
             tokio::spawn(outbox.forward(news_end));

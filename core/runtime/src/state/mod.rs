@@ -8,8 +8,10 @@
 
 mod floors;
 mod keeper;
+mod parts;
 mod restore;
 mod segment;
+mod storage;
 mod table;
 
 pub(crate) use floors::Floors;
@@ -18,4 +20,5 @@ pub(crate) use restore::restore;
 pub(crate) use segment::{Entries, Entry, StoredValue, decode};
 #[cfg(test)]
 pub(crate) use segment::{entries, merge_all};
+pub(crate) use storage::Storage;
 pub(crate) use table::{Form, Table, Touch};
