@@ -80,12 +80,14 @@ fn default_slots_ready() -> u32 {
 }
 
 /// What the sink decides itself.
-const SINK_OWNS: [(&str, &str); 5] = [
+const SINK_OWNS: [(&str, &str); 7] = [
     ("transactional.id", "the sink names its transactions itself"),
     ("enable.idempotence", "the sink always writes idempotently"),
     ("acks", "the sink always waits for all replicas in sync"),
     ("request.required.acks", "the sink always waits for all replicas in sync"),
     ("delivery.report.only.error", "the sink counts every delivery"),
+    ("retry.backoff.ms", "the sink proves by it that librdkafka sent a request once"),
+    ("retry.backoff.max.ms", "the sink proves by it that librdkafka sent a request once"),
 ];
 
 impl KafkaSinkConfig {
@@ -310,6 +312,15 @@ mod tests {
         for (name, _) in SINK_OWNS {
             let config = KafkaSinkConfig::new(Properties::new("b:1").with(name, "1"));
             let error = config.validate().expect_err("refused").to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_else_decides_when_librdkafka_sends_a_request_again() {
+        for name in ["retry.backoff.ms", "retry.backoff.max.ms"] {
+            let config = KafkaSinkConfig::new(Properties::new("b:1").with(name, "1"));
+            let error = config.validate().expect_err("a copy could arrive late").to_string();
             assert!(error.contains(name), "{error}");
         }
     }

@@ -4,7 +4,6 @@
 //! librdkafka's queue, and a flush in librdkafka, so that a barrier waits for the last report and not for a
 //! timer. Everything of librdkafka that blocks runs on threads that may.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,9 +37,26 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// librdkafka's own end of a transaction that has ended already.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// librdkafka repeats a request on its own after 80 ms at the earliest (`retry.backoff.ms` with its
-/// jitter). One that took less was not repeated, so no second copy of it can arrive late.
-const SURELY_NOT_REPEATED: Duration = Duration::from_millis(50);
+/// How long librdkafka waits before it repeats a request. Nobody else may set it: [`SURELY_NOT_REPEATED`] follows from it.
+const RETRY_BACKOFF: Duration = Duration::from_millis(100);
+
+/// A request that was answered within this time of the call that sent it was sent once.
+///
+/// librdkafka sends a request to end a transaction again only when the first copy has failed, and not before
+/// `retry.backoff.ms` less a fifth of it, its jitter, has passed since then (`rd_kafka_broker_buf_retry`, the only way
+/// there, in 2.12.1). The first copy fails after the call has begun. So a second copy leaves 80 ms after that at the
+/// earliest, and a call that returned before was answered by its only copy. Half of the backoff leaves room for clocks
+/// that are rounded.
+const SURELY_NOT_REPEATED: Duration = RETRY_BACKOFF.checked_div(2).expect("invariant: two is not zero");
+
+/// Makes sure that librdkafka repeats nothing sooner than the proof of [`SURELY_NOT_REPEATED`] needs, whatever its
+/// defaults become.
+pub(crate) fn set_backoff(config: &mut ClientConfig) {
+    let backoff = RETRY_BACKOFF.as_millis();
+    config.set("retry.backoff.ms", backoff.to_string());
+    // It caps the other one.
+    config.set("retry.backoff.max.ms", (10 * backoff).to_string());
+}
 
 /// What librdkafka reports beside the calls. Shared with its event thread.
 struct Events {
@@ -48,15 +64,13 @@ struct Events {
     failure: Mutex<Option<Error>>,
     /// The first delivery to each partition. Few: searched from the start.
     begins: Mutex<Vec<Begin>>,
-    /// Errors and warnings: whether something happened while a request was under way.
-    disturbances: AtomicU64,
     bootstrap: Bootstrap,
 }
 
 impl Events {
     fn new(config: &ClientConfig) -> Self {
         let (failure, begins) = (Mutex::new(None), Mutex::default());
-        Self { failure, begins, disturbances: AtomicU64::new(0), bootstrap: Bootstrap::new(config) }
+        Self { failure, begins, bootstrap: Bootstrap::new(config) }
     }
 
     fn begins(&self) -> std::sync::MutexGuard<'_, Vec<Begin>> {
@@ -79,14 +93,11 @@ impl Events {
 
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if crate::logging::log(level, facility, message) {
-            self.disturbances.fetch_add(1, Ordering::SeqCst);
-        }
+        crate::logging::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.bootstrap.note(&error);
-        self.disturbances.fetch_add(1, Ordering::SeqCst);
         // The same trouble comes as a line of its log.
         tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
@@ -179,15 +190,13 @@ impl Librdkafka {
     /// transaction committed, and is then ready for the next one. `Ok(false)`: nothing is wrong, but a
     /// second copy of its request may be under way.
     fn settle(&self) -> Result<bool, KafkaError> {
-        let before = self.events.disturbances.load(Ordering::SeqCst);
         let begun = Instant::now();
         self.producer.commit_transaction(SETTLE_TIMEOUT)?;
-        let was_quick = begun.elapsed() < SURELY_NOT_REPEATED;
-        let was_calm = before == self.events.disturbances.load(Ordering::SeqCst);
-        if was_quick && was_calm {
+        let was_sent_once = begun.elapsed() < SURELY_NOT_REPEATED;
+        if was_sent_once {
             self.producer.begin_transaction()?;
         }
-        Ok(was_quick && was_calm)
+        Ok(was_sent_once)
     }
 }
 
@@ -242,5 +251,20 @@ impl Wire for Librdkafka {
         // A higher producer epoch, so that a request that arrives late cannot end the next transaction.
         let wire = Self::start(config).await?;
         Ok(Recycled { wire: Box::new(wire), is_new: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_as_sent_once_is_answered_before_the_earliest_second_copy() {
+        let mut config = ClientConfig::new();
+        set_backoff(&mut config);
+        let given = |name: &str| config.get(name).and_then(|text| text.parse::<u32>().ok()).expect("given");
+        // librdkafka's jitter takes a fifth at most, and the other setting is a cap.
+        let earliest = (given("retry.backoff.ms") * 4 / 5).min(given("retry.backoff.max.ms"));
+        assert!(SURELY_NOT_REPEATED < Duration::from_millis(earliest.into()));
     }
 }

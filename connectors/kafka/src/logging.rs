@@ -2,8 +2,8 @@
 
 use rdkafka::config::RDKafkaLogLevel;
 
-/// Passes a line on. Returns whether it tells of trouble.
-pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) -> bool {
+/// Passes a line on.
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     use RDKafkaLogLevel as L;
     // One map configures producers and consumers, so each is given settings of the other: no trouble.
     let is_trouble = !matches!(level, L::Info | L::Notice | L::Debug) && facility != "CONFWARN";
@@ -12,5 +12,4 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) -> bool
     } else {
         tracing::debug!(target: "librdkafka", facility, "{message}");
     }
-    is_trouble
 }

@@ -7,9 +7,22 @@
 //!                                              a slot that is made for the first time
 //! ```
 //!
-//! A slot begins its next transaction, or initialises its id, only after `settled`: then no snapshot
-//! that a recovery could restore lists its last one. So, on recovery, a raised producer epoch means
-//! that a transaction was lost, and never that it was committed and its id used again.
+//! The steps of a slot, and what each waits for:
+//!
+//! 1. *Taken*: a writer with records takes a free slot. The first record begins the transaction at the broker.
+//! 2. *Prepared*: everything has arrived, and the transaction stays open. Nothing is sent under the id any more.
+//! 3. The coordinator of the job ends the transaction by the control client. The producer hears nothing of it.
+//! 4. *Settled*: the commit is confirmed, and a later durable entry no longer lists it. Before this nobody may begin
+//!    a transaction under the id or initialise it: then no snapshot that a recovery could restore lists its last one,
+//!    and a raised producer epoch always means lost, never committed and used again.
+//! 5. *Making*: librdkafka commits as well, finds the transaction committed, and may begin the next one. Where a
+//!    second copy of a request to end the last one may be under way, a new producer takes the id instead.
+//! 6. *Free*: a new producer was asked at the broker who it is.
+//!
+//! A copy of a request that arrives late would end whatever is open then, half an epoch. It names the producer
+//! epoch that it was sent with, so a new producer, whose epoch is higher, is safe from it. Two may send copies: the
+//! control client, which then says `reinit`, and librdkafka in step 5, which says nothing.
+//! [`Librdkafka`](crate::librdkafka::Librdkafka) finds it out.
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use crate::committable::KafkaCommittable;
 use crate::config::{Guarantee, KafkaSinkConfig, refuse};
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
+use crate::librdkafka::set_backoff;
 use crate::sweep::{Owner, Sweeper};
 
 /// How long a delivery may take before the attempt ends and recovers: as long as the control client waits for
@@ -110,6 +111,7 @@ impl Target {
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "262144");
+        set_backoff(&mut config);
         if self.config.guarantee == Guarantee::AtLeastOnce {
             // A record is visible when it is sent, so little of it.
             config.set("linger.ms", "1");
