@@ -13,7 +13,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tidelock::job::{JobConfig, Settings};
 use tidelock::log::{Closed, Log};
-use tidelock::{Discovery, Error, ErrorKind, JobId, Known, Result, Retry, Source, Uid};
+use tidelock::{
+    CommitPermit, Committed, Discovery, Error, ErrorKind, JobId, Known, Pending, Result, Retry, Sink,
+    SinkAttempt, Source, Uid, WriterId,
+};
 use tidelock_runtime::{Job, Restarts, Tumbling, Window, Workers, fold};
 use tidelock_testkit::doubles::{Feed, MemorySink, MemorySource, Target};
 use tidelock_testkit::harness::Row;
@@ -392,4 +395,67 @@ async fn an_attempt_that_fails_below_a_newer_one_says_that_it_is_fenced_and_does
     assert!(format!("{error:?}").contains("the file was swept"), "{error:?}");
     handle.stop(None).await.unwrap();
     assert_eq!(newer.await.unwrap().unwrap().closed, Closed::Stopped);
+}
+
+/// A [`MemorySink`] whose recoveries take longer than the time between two, and which in the end meets another owner.
+struct Swept {
+    inner: MemorySink,
+    recoveries: AtomicU64,
+    running: AtomicU64,
+    most: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Sink for Swept {
+    type Record = <MemorySink as Sink>::Record;
+    type Committable = <MemorySink as Sink>::Committable;
+    type Writer = <MemorySink as Sink>::Writer;
+
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<Self::Committable>]) -> Result<()> {
+        self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        match self.recoveries.fetch_add(1, Ordering::SeqCst) {
+            0..3 => Sink::recover(&self.inner, attempt, pending).await,
+            3 => Err(passing(3)),
+            _ => Err(Error::new(ErrorKind::Conflict, "test", "another owner").with_retry(Retry::Halt)),
+        }
+    }
+
+    async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<Self::Writer> {
+        Sink::open(&self.inner, attempt, writer).await
+    }
+
+    async fn commit(
+        &self,
+        permit: &CommitPermit,
+        committables: Vec<Pending<Self::Committable>>,
+    ) -> Result<Committed> {
+        Sink::commit(&self.inner, permit, committables).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sweep_runs_at_a_time_and_one_that_meets_another_owner_ends_the_job() {
+    let feed = Feed::new();
+    feed.append("a", 0..100);
+    let source = Arc::new(MemorySource::new(feed));
+    let most = Arc::new(AtomicU64::new(0));
+    let sink = Arc::new(Swept {
+        inner: MemorySink::new(Target::new()),
+        recoveries: AtomicU64::new(0),
+        running: AtomicU64::new(0),
+        most: Arc::clone(&most),
+    });
+    let mut config = config();
+    config.sweep_interval = Duration::from_millis(5);
+    let job = Job::open_on(config, log()).await.unwrap().restarts(restarts());
+    let running = job.run(Workers::threads(1), move |graph| {
+        let rows = graph.source("in", &source).stream().map(|input| Row::new(input.split, input.place));
+        rows.sink("out", &sink);
+    });
+    let error = running.await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("uid=out"), "{error}");
+    assert_eq!(most.load(Ordering::SeqCst), 1);
 }

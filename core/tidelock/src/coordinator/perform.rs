@@ -14,7 +14,7 @@ use crate::job::OnCancel;
 use crate::log::{Closed, Entry, PendingState, SnapshotId, State};
 use crate::protocol::{Action, End, Event, Lists, SinkIndex};
 use crate::retry::Patience;
-use crate::{Epoch, Error, ErrorKind, Position, Result, WriterId};
+use crate::{Epoch, Error, ErrorKind, Position, Result, Retry, WriterId};
 
 impl Running {
     pub(super) fn perform(&mut self, action: Action) -> Result<()> {
@@ -99,6 +99,19 @@ impl Running {
             let patience = self.patience();
             self.work.push(Box::pin(work::sweep(sinks, patience)));
         }
+    }
+
+    /// Nothing depends on one sweep: the next one, or the next attempt, finds what is left. But a sink that met an
+    /// attempt which is not older cannot say whose the job is. The log can, once this one has ended.
+    pub(super) fn on_swept(&mut self, errors: Vec<Error>) -> Result<()> {
+        self.sweeping = false;
+        for error in errors {
+            if error.kind() == ErrorKind::Conflict && error.retry() == Retry::Halt {
+                return Err(error);
+            }
+            tracing::warn!(%error, "leftovers of older attempts were not swept");
+        }
+        Ok(())
     }
 
     fn bodies(&self, uid: &crate::Uid, epochs: impl IntoIterator<Item = Epoch>) -> Vec<PendingState> {

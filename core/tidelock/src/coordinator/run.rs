@@ -478,13 +478,7 @@ impl Running {
                 // Whoever stopped waiting does not mind.
                 drop(answer.send(result));
             }
-            Done::Swept(result) => {
-                self.sweeping = false;
-                // Nothing depends on one sweep: the next one, or the next attempt, finds what is left.
-                if let Err(error) = result {
-                    tracing::warn!(%error, "leftovers of older attempts were not swept");
-                }
-            }
+            Done::Swept { errors } => self.on_swept(errors)?,
             Done::BooksLoaded(books) => self.on_books_loaded(books),
             Done::Pruned { work, outcome } => self.on_pruned(&work, &outcome),
             Done::Acknowledged(result) => {

@@ -49,7 +49,7 @@ pub(super) enum Done {
     Committed { sink: SinkIndex, epoch: Epoch, groups: Vec<Epoch>, result: Result<Committed>, again: bool },
     Discovered { uid: Uid, found: Result<Discovery<StoredSplit>> },
     Exported { position: Position, result: Result<SnapshotId>, answer: Answer },
-    Swept(Result<()>),
+    Swept { errors: Vec<Error> },
     BooksLoaded(Result<Retention>),
     Pruned { work: PruneWork, outcome: Result<()> },
     Acknowledged(Result<()>),
@@ -179,13 +179,11 @@ pub(super) async fn recover(
 
 /// The sweep of leftovers that is repeated while the job runs (I6): nothing of theirs is pending.
 pub(super) async fn sweep(sinks: Vec<(SinkAttempt, Arc<dyn SinkControl>)>, patience: Patience) -> Done {
-    let result = async {
-        for (attempt, control) in sinks {
-            retry("sweep", patience, || control.recover(&attempt, Vec::new())).await.result?;
-        }
-        Ok(())
-    };
-    Done::Swept(result.await)
+    let sweeps = sinks.into_iter().map(|(attempt, control)| async move {
+        let swept = retry("sweep", patience, || control.recover(&attempt, Vec::new())).await.result;
+        swept.err().map(|error| error.with("uid", &attempt.uid))
+    });
+    Done::Swept { errors: futures::future::join_all(sweeps).await.into_iter().flatten().collect() }
 }
 
 pub(super) async fn commit(
