@@ -14,7 +14,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tidelock::coordinator::{Coordinator, Ended};
 use tidelock::job::{Job, JobConfig, StartFrom};
-use tidelock::log::{EntryKind, Log, Snapshot};
+use tidelock::log::{Closed, EntryKind, Log, Snapshot};
 use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, Writes};
 use tidelock::{
     Epoch, Error, ErrorKind, Generation, JobId, Position, Result, Retry, Uid, Versioned, unknown_version,
@@ -80,9 +80,12 @@ struct World {
     target: Target,
 }
 
+/// A log, beside other places of the same store.
 fn log() -> Log {
-    let log = Log::on(Arc::new(InMemory::new()), Path::from("log"));
-    log.clone().with_places(move |_| Ok(log.clone()))
+    let store = Arc::new(InMemory::new());
+    let places = Arc::clone(&store);
+    Log::on(store, Path::from("log"))
+        .with_places(move |name| Ok(Log::on(Arc::clone(&places) as _, Path::from(name))))
 }
 
 /// A moment on the wall.
@@ -101,6 +104,17 @@ impl World {
 
     /// Runs an attempt at a time on the wall, until so many words are visible.
     async fn run(&self, wall_ms: u64, from: StartFrom, words: usize) -> Result<Ended> {
+        self.run_and_stop(wall_ms, from, words, None).await
+    }
+
+    /// The same, with a savepoint when it stops.
+    async fn run_and_stop(
+        &self,
+        wall_ms: u64,
+        from: StartFrom,
+        words: usize,
+        savepoint: Option<&str>,
+    ) -> Result<Ended> {
         let mut config = JobConfig::new(JobId::new(self.job).unwrap(), "memory");
         config.settings.interval = Duration::from_millis(20);
         config.start_from = from;
@@ -126,7 +140,7 @@ impl World {
             while self.words().len() < words {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            control.stop(None).await;
+            control.stop(savepoint).await;
             std::future::pending().await
         };
         tokio::time::timeout(PATIENCE, async {
@@ -197,6 +211,25 @@ async fn prepared_data_that_a_newer_generation_hides_is_written_again_after_it_i
     }
     world.run(7_000, entry(before.unwrap()), 10).await.unwrap();
     assert_eq!(world.words(), inputs("a", 0..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_whose_savepoint_cannot_be_written_leaves_the_job_stopped_and_the_savepoint_to_a_copy() {
+    let world = World::new();
+    world.feed.append("a", 0..10);
+    // The name of a folder that is taken: the log's own.
+    let error = world.run_and_stop(1_000, StartFrom::Newest, 10, Some("log")).await.unwrap_err();
+    halts(&error, ErrorKind::Config, "tidelock snapshots copy");
+    let last = world.log.newest().await.unwrap().unwrap();
+    assert_eq!(last.kind, EntryKind::Closed(Closed::Stopped), "it is stopped");
+    assert!(
+        error.context().any(|fact| fact == ("position", last.position.to_string().as_str())),
+        "{error:?}"
+    );
+    let savepoint = Log::on(Arc::new(InMemory::new()), Path::from("elsewhere"));
+    let settled = Snapshot::load_from(world.log.clone(), Some(last.position)).await.unwrap();
+    settled.export(&savepoint).await.unwrap();
+    assert_eq!(Snapshot::load_from(savepoint, None).await.unwrap().id(), last.snapshot_id());
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::host::{Opening, Order};
 use crate::job::OnCancel;
 use crate::log::{Closed, Entry, PendingState, SnapshotId, State};
 use crate::protocol::{Action, End, Event, Lists, SinkIndex};
-use crate::retry::Patience;
+use crate::retry::{Patience, in_time};
 use crate::{Epoch, Error, ErrorKind, Position, Result, Retry, WriterId};
 
 impl Running {
@@ -71,7 +71,7 @@ impl Running {
 
     /// I6: sweep leftovers and look at everything that is pending, all sinks side by side.
     fn recover(&mut self, lists: &Lists) {
-        let Some(attempt) = self.attempt.clone() else { return };
+        let Some(attempt) = self.standing.attempt().cloned() else { return };
         self.recovering = self.sinks.len();
         if self.sinks.is_empty() {
             self.events.push_back(Event::Recovered);
@@ -89,7 +89,7 @@ impl Running {
     /// I6: the sweep is repeated now and then, because a paused older attempt may open something late. By
     /// now nothing of an older attempt is pending, and nothing of this one is touched by it. One at a time.
     pub(super) fn sweep(&mut self) {
-        if let Some(attempt) = self.attempt.clone()
+        if let Some(attempt) = self.standing.attempt().cloned()
             && self.machine.is_running()
             && !self.sweeping
         {
@@ -135,8 +135,9 @@ impl Running {
 
     fn open_host(&mut self, epoch: Epoch) -> Result<()> {
         let attempt = self
-            .attempt
-            .clone()
+            .standing
+            .attempt()
+            .cloned()
             .ok_or_else(|| Error::new(ErrorKind::Bug, "open", "the job is not claimed"))?;
         let operators = self.building.operators().clone();
         self.open_until = Some(Instant::now() + self.deadlines.call_timeout());
@@ -180,18 +181,39 @@ impl Running {
                 );
             }
         };
-        let was_finished = self.newest.is_none();
-        let last = self.newest.take().or(self.head.take());
+        let was_finished = self.standing.newest().is_none();
+        let last = self.standing.below().cloned();
         let last = last.ok_or_else(|| Error::new(ErrorKind::Bug, "end", "the job ended without an entry"))?;
         if let Some(url) = self.stop_savepoint.take() {
-            export(&self.log, &last, &url).await?;
+            let exported = export(&self.log, &last, &url).await;
+            exported
+                .map_err(|error| self.only_not(SAVEPOINT_MISSING, &last, error).with("savepoint", url))?;
         }
         if closed == Closed::Cancelled && self.config.on_cancel == OnCancel::Delete {
-            self.log.delete_below_closed(&last).await?;
+            let deleting = self.log.delete_below_closed(&last);
+            let deleted = in_time("delete snapshots", self.deadlines.call_timeout(), deleting).await;
+            deleted.map_err(|error| self.only_not(SNAPSHOTS_LEFT, &last, error))?;
         }
         Ok(Ended { closed, snapshot: last.snapshot_id(), was_finished })
     }
+
+    /// The closed entry stands, and something after it failed. Whoever would start again for that would run a
+    /// job that its user has stopped.
+    fn only_not(&self, what: &str, last: &Entry, error: Error) -> Error {
+        Error::new(error.kind(), "stop", what)
+            .with_retry(Retry::Halt)
+            .with("log", self.log.place())
+            .with("position", last.position)
+            .because(error)
+    }
 }
+
+const SAVEPOINT_MISSING: &str = "the job is stopped and everything is committed; only the savepoint could not be \
+     written: do not start the job again for it, but copy its last entry with `tidelock snapshots copy LOG#POSITION \
+     FOLDER`";
+
+const SNAPSHOTS_LEFT: &str = "the job is cancelled and everything is committed; only some of its snapshots could not be \
+     deleted: do not start the job again for it, but delete them with `tidelock snapshots delete LOG#POSITION`";
 
 /// Exports an entry whose commits are confirmed: it lists nothing any more.
 async fn export(log: &crate::log::Log, entry: &Entry, url: &str) -> Result<SnapshotId> {

@@ -1,5 +1,7 @@
 //! Chunks: large pieces of state beside the manifests, written once under a fresh name.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -13,9 +15,12 @@ use super::{CHUNKS, ChunkRef, Log, POSITION_DIGITS, Segment, parse_position};
 /// Random part of a chunk's name, in hexadecimal digits: 128 bits, so that no two are ever the same.
 const RANDOM_DIGITS: usize = 32;
 
+/// How long the removal of a chunk that failed may take: the store may be what failed.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Log {
-    /// Writes a chunk under a fresh name of this attempt. After an error nothing refers to it: it is swept
-    /// by a later attempt.
+    /// Writes a chunk under a fresh name of this attempt. After an error nothing refers to it: it is removed
+    /// where that is possible now, and else by a later attempt.
     ///
     /// # Errors
     /// Where it is not known to be durable.
@@ -28,7 +33,11 @@ impl Log {
             Ok(()) => Ok(chunk),
             // The name is fresh: "taken" is the answer to our own request, sent again by the store's client.
             Err(error) if is_taken(&error) => self.read_chunk(&chunk).await.map(|_| chunk),
-            Err(error) => Err(from_store("write a chunk", &self.place_of(&object), error)),
+            Err(error) => {
+                // The request may have arrived. Whoever tries again takes another name.
+                let _ = tokio::time::timeout(REMOVAL_TIMEOUT, self.store.delete(&object)).await;
+                Err(from_store("write a chunk", &self.place_of(&object), error))
+            }
         }
     }
 

@@ -119,7 +119,7 @@ impl Log {
     /// or was given up may have failed exactly there. Creating any other file in the same folder syncs the
     /// folder, or fails. Object stores answer a read only with what is durable.
     async fn make_listing_durable(&self) -> Result<()> {
-        if !self.local {
+        if self.local.is_none() {
             return Ok(());
         }
         let object = self.root.clone().join(ENTRIES).join(format!("{SYNC}{:032x}", self.random()));

@@ -42,6 +42,7 @@ mod store;
 mod tests;
 
 use std::fmt;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
@@ -95,8 +96,8 @@ pub struct Log {
     root: Path,
     /// What a person calls it.
     place: Arc<str>,
-    /// A file system below, whose reads see what is not durable yet.
-    local: bool,
+    /// Its folder on a file system, whose reads see what is not durable yet.
+    local: Option<Arc<FilePath>>,
     random: Arc<dyn Fn() -> u128 + Send + Sync>,
     /// How other places are opened, where a test says so.
     places: Option<Arc<Places>>,
@@ -126,11 +127,12 @@ impl Log {
     /// A log under `root` of a given store. What the store answers to a read must be durable.
     pub fn on(store: Arc<dyn ObjectStore>, root: Path) -> Self {
         let name = format!("{store}/{root}");
-        Self::at(store::Place { store, root, name, local: false })
+        Self::at(store::Place { store, root, name, local: None })
     }
 
     fn at(place: store::Place) -> Self {
         let store::Place { store, root, name, local } = place;
+        let local = local.map(Into::into);
         Self { store, root, place: name.into(), local, random: Arc::new(rand::random), places: None }
     }
 

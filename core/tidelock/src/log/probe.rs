@@ -8,8 +8,9 @@ use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Result};
 
-use super::error::{from_store, is_absent, is_taken};
-use super::{Log, PROBES};
+use super::error::{from_io, from_store, is_absent, is_taken};
+use super::store::create_folder;
+use super::{CHUNKS, ENTRIES, Log, PROBES};
 
 const OPERATION: &str = "probe the store";
 
@@ -25,10 +26,25 @@ impl Log {
     /// [`ErrorKind::Config`] for a store that cannot hold a log; otherwise why it cannot be written,
     /// read or listed.
     pub async fn probe(&self) -> Result<()> {
+        self.make_folders().await?;
         let fresh = || self.root.clone().join(PROBES).join(format!("{:032x}", self.random()));
         let (object, contended) = (fresh(), fresh());
         self.removed(&object, self.probe_with(&object).await).await?;
         self.removed(&contended, self.probe_at_once(&contended).await).await
+    }
+
+    /// Makes the log's folders on a local disk before the store does: with rights for nobody else, also where
+    /// somebody made the folder around them for all to read.
+    async fn make_folders(&self) -> Result<()> {
+        let Some(root) = self.local.clone() else { return Ok(()) };
+        let make = move || {
+            let made = |name: &&str| create_folder(&root.join(name));
+            [ENTRIES, CHUNKS, PROBES].iter().try_for_each(|name| made(name))
+        };
+        let made = tokio::task::spawn_blocking(make).await.map_err(|error| {
+            Error::new(ErrorKind::Other, OPERATION, "making the folders was interrupted").because(error)
+        })?;
+        made.map_err(|error| from_io(OPERATION, self.place(), error))
     }
 
     /// Removes a probe, whatever came of it.

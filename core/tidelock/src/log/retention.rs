@@ -1,5 +1,22 @@
 //! Deletes what `gc.rs` lets go, beside the running job and never in its way.
 //!
+//! ```text
+//!   load, once for an attempt           note, for each durable entry     due ──> prune ──> done
+//!
+//!   newest entry                        heads: what the log holds        waiting_entries, oldest first
+//!     │ 1. down, reading, until all       │                                │ then
+//!     v    retained snapshots are known   │ let_go: not retained, no       v
+//!   oldest retained                       │ fence, not pinned          waiting_chunks, to which no head
+//!     │ 2. down, attempt by attempt:      └──────────────────────────> refers any more
+//!     v    claims and what stands at
+//!   older attempts' leftovers             3. chunks of older attempts that no head refers to wait, too
+//! ```
+//!
+//! Step 1 reads a bounded number of entries. Where it does not come to the last retained snapshot, or meets a damaged
+//! entry, steps 2 and 3 are left out: what is not known to be free is kept. Step 2 reads two entries of an attempt,
+//! the one after its claim, which may say what was abandoned, and the one below it, which belongs to the attempt
+//! before: between them stands no claim (I5).
+//!
 //! The books are kept in memory: the store is listed once for an attempt, not at each checkpoint. Entries
 //! go first, oldest first, then the chunks that only they referred to, so that a crash in between leaves
 //! chunks too many and never an entry without its chunks. What a crash leaves is found at the next load:

@@ -13,11 +13,13 @@
 //! what it listed: by I3 that was committed meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
+use crate::retry::in_time;
 use crate::{Error, ErrorKind, Position, Result, Retry};
 
 use super::error::{from_read, from_store, is_absent, is_taken};
@@ -26,6 +28,10 @@ use super::{ChunkRef, Entry, EntryKind, Log, Segment, SnapshotId, State};
 
 /// The manifest of a savepoint.
 const SNAPSHOT: &str = "snapshot.json";
+
+/// How long one step of a copy may take, such as one chunk: a store that never answers must not hold up a job
+/// that was stopped.
+const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How many chunks are looked for at once.
 const HEADS_AT_ONCE: usize = 16;
@@ -200,7 +206,7 @@ impl Log {
                 "a savepoint never lists what waits to be committed",
             ));
         }
-        to.check_empty().await?;
+        in_time("write a savepoint", STEP_TIMEOUT, to.check_empty()).await?;
         let mut written = Vec::new();
         let outcome = self.write_savepoint(entry, state, to, &mut written).await;
         if outcome.is_err() {
@@ -231,9 +237,12 @@ impl Log {
         };
         let object = to.snapshot_object();
         let bytes = manifest::encode(Form::Savepoint, &savepoint)?;
-        let Err(error) = to.put_new(&object, bytes.into()).await else { return Ok(savepoint.snapshot_id()) };
+        let put = async { Ok(to.put_new(&object, bytes.into()).await) };
+        let put = in_time("write a savepoint", STEP_TIMEOUT, put).await?;
+        let Err(error) = put else { return Ok(savepoint.snapshot_id()) };
         // A remote store's client sends a request again by itself: what stands there may be ours.
-        let stands = if to.local { None } else { to.read_manifest(Form::Savepoint, &object).await? };
+        let stands =
+            if to.local.is_some() { None } else { to.read_manifest(Form::Savepoint, &object).await? };
         match stands {
             Some(stands) if stands.nonce == savepoint.nonce => Ok(savepoint.snapshot_id()),
             _ if is_taken(&error) => Err(not_empty(to)),
@@ -353,7 +362,8 @@ async fn copy_state(
         let copy = match copies.get(&chunk.name) {
             Some(copy) => copy.clone(),
             None => {
-                let copy = to.write_chunk(attempt, from.read_chunk(chunk).await?).await?;
+                let copy = async { to.write_chunk(attempt, from.read_chunk(chunk).await?).await };
+                let copy = in_time("copy a chunk", STEP_TIMEOUT, copy).await?;
                 written.push(copy.clone());
                 copies.insert(chunk.name.clone(), copy.clone());
                 copy

@@ -21,7 +21,8 @@ pub(super) struct Place {
     pub(super) root: Path,
     /// What a person calls it.
     pub(super) name: String,
-    pub(super) local: bool,
+    /// The folder, where it is a local one.
+    pub(super) local: Option<PathBuf>,
 }
 
 /// Whether a local folder that does not exist is made.
@@ -92,19 +93,21 @@ fn local(path: &FilePath, missing: Missing) -> Result<Place> {
     }
     let store =
         LocalFileSystem::new_with_prefix(&path).map_err(|error| from_store(OPERATION, &name, error))?;
-    Ok(Place { store: Arc::new(store.with_fsync(true)), root: Path::ROOT, name, local: true })
+    let store = Arc::new(store.with_fsync(true));
+    Ok(Place { store, root: Path::ROOT, name, local: Some(path) })
 }
 
 /// Creates a folder and all above it, each durable: an entry in a folder that a power failure takes away
-/// is not durable either.
-fn create_folder(path: &FilePath) -> std::io::Result<()> {
+/// is not durable either. What is stored may hold users' records in clear, so nobody else may enter a folder
+/// that we make; one that somebody made keeps the rights that it was given.
+pub(super) fn create_folder(path: &FilePath) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
         create_folder(parent)?;
     }
-    match std::fs::create_dir(path) {
+    match private_folder().create(path) {
         // Another process was faster.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
         other => other?,
@@ -115,6 +118,14 @@ fn create_folder(path: &FilePath) -> std::io::Result<()> {
     }
 }
 
+fn private_folder() -> std::fs::DirBuilder {
+    #[cfg_attr(not(unix), allow(unused_mut))]
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
 #[cfg(any(feature = "aws", feature = "gcp", feature = "azure"))]
 fn remote(url: &str, parsed: &Url, built: object_store::Result<impl ObjectStore>) -> Result<Place> {
     let store = built.map_err(|error| {
@@ -122,7 +133,7 @@ fn remote(url: &str, parsed: &Url, built: object_store::Result<impl ObjectStore>
     })?;
     let (_, root) = object_store::ObjectStoreScheme::parse(parsed)
         .map_err(|error| refuse(url, "the store does not understand this URL").because(error))?;
-    Ok(Place { store: Arc::new(store), root, name: url.trim_end_matches('/').to_owned(), local: false })
+    Ok(Place { store: Arc::new(store), root, name: url.trim_end_matches('/').to_owned(), local: None })
 }
 
 #[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure")))]

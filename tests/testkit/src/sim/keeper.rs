@@ -3,7 +3,7 @@
 
 use rand::RngExt;
 use tidelock::coordinator::Ended;
-use tidelock::job::StartFrom;
+use tidelock::job::{OnCancel, StartFrom};
 use tidelock::log::Closed;
 use tidelock::{Error, ErrorKind, Result, Retry};
 
@@ -154,6 +154,16 @@ impl Keeper {
                 // Refused, and rightly so: the entry was pruned, or is not settled. A person chooses again.
                 sim.world.lock().reached("a rollback was refused");
                 self.spec.config.start_from = StartFrom::Newest;
+                Ok(())
+            }
+            Err(heard) if heard.operation == "stop" => {
+                // Closed, and only what follows could not be done: nobody starts the job again for that.
+                sim.world.lock().reached("a job was closed, and what follows that failed");
+                self.closed_by = Some(process);
+                self.kept = Kept::Ended(match self.spec.config.on_cancel {
+                    OnCancel::Retain => Closed::Stopped,
+                    OnCancel::Delete => Closed::Cancelled,
+                });
                 Ok(())
             }
             Err(heard) if heard.retry != Retry::Halt => Ok(()),

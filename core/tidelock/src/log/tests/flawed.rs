@@ -25,6 +25,8 @@ pub(super) enum Flaw {
     DeniesWrites,
     DeniesDeletes,
     IsDown,
+    /// It writes, and says that it could not.
+    WritesAndFails,
     /// The client sends a delete again and learns that nothing is there.
     DeletesTwice,
     /// The client sends the first create again and gets "already exists".
@@ -75,6 +77,10 @@ impl ObjectStore for Flawed {
             Flaw::DeniesWrites => return Err(StoreError::PermissionDenied { path, source: "no".into() }),
             Flaw::IsDown => {
                 return Err(StoreError::Generic { store: "flawed", source: "connection refused".into() });
+            }
+            Flaw::WritesAndFails => {
+                self.0.put_opts(to, payload, options).await?;
+                return Err(StoreError::Generic { store: "flawed", source: "the answer was lost".into() });
             }
             Flaw::SendsTwice => drop(self.0.put_opts(to, payload.clone(), options.clone()).await),
             _ => {}

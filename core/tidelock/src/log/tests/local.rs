@@ -1,6 +1,7 @@
 //! The log in a local folder.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::*;
 use crate::{ErrorKind, Retry};
@@ -169,4 +170,23 @@ async fn probing_leaves_nothing_and_bothers_nobody() {
     let (a, b, c) = tokio::join!(logs[0].probe(), logs[1].probe(), logs[2].probe());
     a.and(b).and(c).unwrap();
     assert_eq!(fs::read_dir(folder.path().join("probe")).unwrap().count(), 0);
+}
+
+/// Records of write-ahead sinks and keyed state are stored in clear.
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_enter_the_folders_of_a_log() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    // One that the log made, and one that somebody made for all to read.
+    for root in [folder.path().join("made/by/us"), folder.path().to_owned()] {
+        let log = Log::open(root.to_str().unwrap()).await.unwrap();
+        log.probe().await.unwrap();
+        small_log(&log).await;
+        assert_eq!((mode(root.join("log")), mode(root.join("chunks"))), (0o700, 0o700));
+    }
+    assert_eq!(mode(folder.path().join("made/by/us")), 0o700);
+    assert_eq!(mode(folder.path().to_owned()), 0o755, "somebody's folder is left alone");
 }

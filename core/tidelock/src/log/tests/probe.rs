@@ -50,6 +50,13 @@ async fn a_create_that_the_client_sent_twice_is_found_to_be_ours() {
 }
 
 #[tokio::test]
+async fn a_chunk_whose_write_failed_does_not_stay() {
+    let log = Flawed::log(Flaw::WritesAndFails);
+    log.write_chunk(Position(1), vec![7; 100].into()).await.expect_err("the answer was lost");
+    assert_eq!(log.stored_chunks().await.unwrap(), BTreeMap::new());
+}
+
+#[tokio::test]
 async fn a_full_disk_is_named_and_the_job_goes_on_when_there_is_space() {
     let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
     let error = StoreError::Generic { store: "LocalFileSystem", source: Box::new(full()) };
