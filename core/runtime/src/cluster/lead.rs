@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidelock::coordinator::{Ended, HostLink};
 use tidelock::host::{News, Order};
 use tidelock::job::Graph as CoreGraph;
+use tidelock::log::SnapshotId;
 use tidelock::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -117,7 +118,11 @@ fn check(from: usize, own: &Hello, other: &Hello) -> Result<()> {
         return refuse(differ, "the processes built different graphs", own, other);
     }
     if own.restored != other.restored {
-        let (own, other) = (format!("{:?}", own.restored), format!("{:?}", other.restored));
+        let told = |restored: &Option<SnapshotId>| match restored {
+            Some(snapshot) => snapshot.to_string(),
+            None => "none: a first run".to_owned(),
+        };
+        let (own, other) = (told(&own.restored), told(&other.restored));
         let why = "the processes see different snapshots: start all of them again";
         return refuse(ErrorKind::Conflict, why, own, other);
     }

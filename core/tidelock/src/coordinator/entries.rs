@@ -14,7 +14,7 @@ use crate::host::Order;
 use crate::log::{ChunkRef, Closed, Entry, EntryKind, Lineage, State};
 use crate::protocol::{Draft, Event, Head, Lists, Token};
 use crate::restore::place_state;
-use crate::{Attempt, Epoch, Error, ErrorKind, Generation, Position, Result, Retry, Stored};
+use crate::{Epoch, Error, ErrorKind, Generation, Position, Result, Retry, Stored};
 
 /// The pause before a position is asked for again: doubled each time, jittered.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -28,11 +28,8 @@ const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
 impl Running {
     /// The newest entry is known: check that it can be restored into this graph, before the claim.
     pub(super) fn on_looked(&mut self, entry: Option<Entry>) -> Result<()> {
-        // I5: a claim that landed in a gap which pruning left does not count, and nor does what it was made
-        // of: the next claim is made of what is found now.
-        self.newest = None;
-        self.lineage = None;
-        self.attempt = None;
+        // I5: nothing of an earlier claim counts; the next one is made of what is found now.
+        self.standing.looked(None);
         self.durables.clear();
         self.building.restore_pending(&State::default());
         if let (Some(entry), Some(chosen)) = (&entry, &self.chosen)
@@ -72,7 +69,7 @@ impl Running {
             lists,
             finished: entry.kind == EntryKind::Closed(Closed::Finished) && self.chosen.is_none(),
         })));
-        self.head = head;
+        self.standing.looked(head);
         Ok(())
     }
 
@@ -149,8 +146,8 @@ impl Running {
         self.work.push(Box::pin(work::append(self.log.clone(), token, entry, pause, until)));
     }
 
-    fn entry(&mut self, position: Position, draft: &Draft) -> Entry {
-        let before = self.newest.as_ref().or(self.head.as_ref());
+    fn entry(&self, position: Position, draft: &Draft) -> Entry {
+        let before = self.standing.below();
         let state = match draft.kind {
             EntryKind::Claim => before.and_then(|entry| entry.state.clone()),
             EntryKind::Start | EntryKind::Checkpoint => Some(self.building.state(&self.sinks, &draft.lists)),
@@ -159,10 +156,9 @@ impl Running {
                 before.and_then(|entry| entry.state.clone()).map(|state| State { sinks, ..state })
             }
         };
-        let mut lineage = match (&self.lineage, before) {
-            (Some(lineage), _) => lineage.clone(),
-            (None, Some(entry)) => entry.lineage.clone(),
-            (None, None) => Lineage { id: position, generation: self.first_generation(), origin: None },
+        let mut lineage = match before {
+            Some(entry) => entry.lineage.clone(),
+            None => Lineage { id: position, generation: self.first_generation(), origin: None },
         };
         let mut obeyed = before.map(|entry| entry.obeyed.clone()).unwrap_or_default();
         if draft.kind == EntryKind::Start
@@ -202,14 +198,12 @@ impl Running {
         })?;
         self.asked.retain(|_, asked| asked.position > position);
         self.store_error = None;
-        self.lineage = Some(entry.lineage.clone());
-        self.newest = Some(Arc::clone(&entry));
+        self.standing.durable(&entry)?;
         match entry.kind {
-            EntryKind::Claim => self.claimed(&entry),
+            EntryKind::Claim => self.claimed(),
             EntryKind::Start => {
-                let generation = entry.lineage.generation;
-                self.attempt = self.attempt.take().map(|attempt| Attempt { generation, ..attempt });
-                self.progress.send_modify(|progress| progress.attempt.clone_from(&self.attempt));
+                self.new_lineage = None;
+                self.progress.send_modify(|progress| progress.attempt = self.standing.attempt().cloned());
                 self.load_books();
             }
             EntryKind::Checkpoint => self.checkpoint_durable(&entry),
@@ -219,15 +213,13 @@ impl Running {
         Ok(())
     }
 
-    fn claimed(&mut self, entry: &Entry) {
-        let attempt =
-            Attempt { job: entry.job.clone(), number: entry.position, generation: entry.lineage.generation };
-        tracing::info!(job = %attempt.job, attempt = %attempt.number, "claimed");
-        self.attempt = Some(attempt);
+    fn claimed(&self) {
+        tracing::info!(job = %self.config.job, attempt = %self.attempt_number(), "claimed");
         let chosen = self.chosen.as_ref().map(|chosen| chosen.snapshot.id());
-        let newest = self.head.as_ref().filter(|head| head.state.is_some()).map(|head| head.snapshot_id());
+        let head = self.standing.head();
+        let newest = head.filter(|head| head.state.is_some()).map(|head| head.snapshot_id());
         self.progress.send_modify(|progress| {
-            progress.attempt.clone_from(&self.attempt);
+            progress.attempt = self.standing.attempt().cloned();
             progress.restored = chosen.or(newest);
         });
     }
@@ -266,7 +258,7 @@ impl Running {
         let inputs = Inputs {
             log: self.log.clone(),
             attempt: self.attempt_number(),
-            head: self.head.clone(),
+            head: self.standing.head().cloned(),
             chosen: self.chosen.clone(),
             sources: self.graph.sources.clone(),
             operators: self.graph.operators.iter().cloned().collect(),

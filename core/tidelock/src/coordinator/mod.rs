@@ -25,6 +25,7 @@ mod schedule;
 mod snapshot;
 mod split_table;
 mod splits;
+mod standing;
 mod start;
 mod tidy;
 mod waiting;

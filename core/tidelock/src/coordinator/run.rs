@@ -18,15 +18,16 @@ use super::phases::Phases;
 use super::pruning::Pruning;
 use super::schedule::Schedule;
 use super::snapshot::Building;
+use super::standing::Standing;
 use super::start::NewLineage;
 use super::waiting::Waiting;
 use super::work::{Done, Relisted, Work, reinit};
 use crate::host::{News, Order, Report};
 use crate::job::{Chosen, Graph, JobConfig, Settings};
-use crate::log::{Created, Durable, Entry, Lineage, Log, ReadBack};
+use crate::log::{Created, Durable, Entry, Log, ReadBack};
 use crate::protocol::{Action, Draft, End, Event, Limits, Machine, Millis, Token};
 use crate::retry::Patience;
-use crate::{Attempt, Epoch, Error, ErrorKind, Position, Result, SplitId, Uid, WriterId};
+use crate::{Epoch, Error, ErrorKind, Position, Result, SplitId, Uid, WriterId};
 
 /// A writer that waits for a settled epoch waits at most this long for one where the next checkpoint is
 /// far off.
@@ -74,17 +75,15 @@ pub(super) struct Running {
     pub(super) machine: Machine,
     pub(super) events: VecDeque<Event>,
     pub(super) work: FuturesUnordered<Work>,
-    /// The entry below the claim.
-    pub(super) head: Option<Arc<Entry>>,
-    /// The newest entry of ours that is durable.
-    pub(super) newest: Option<Arc<Entry>>,
-    /// Entries that are asked for, by request.
+    /// What is known of the log.
+    pub(super) standing: Standing,
+    /// Entries that are asked for at the position above [`Standing::below`], by request: empty once one of them
+    /// is known to stand.
     pub(super) asked: BTreeMap<Token, Arc<Entry>>,
     pub(super) chunking: Option<Chunking>,
     /// I1: proofs of the entries whose commits are not confirmed.
     pub(super) durables: BTreeMap<Position, Durable>,
-    pub(super) attempt: Option<Attempt>,
-    pub(super) lineage: Option<Lineage>,
+    /// What the start entry begins, from the moment when its state is found until it is durable.
     pub(super) new_lineage: Option<NewLineage>,
     pub(super) building: Building,
     pub(super) recovering: usize,
@@ -142,13 +141,10 @@ impl Running {
             machine: Machine::new(limits),
             events: VecDeque::new(),
             work: FuturesUnordered::new(),
-            head: None,
-            newest: None,
+            standing: Standing::default(),
             asked: BTreeMap::new(),
             chunking: None,
             durables: BTreeMap::new(),
-            attempt: None,
-            lineage: None,
             new_lineage: None,
             building: Building::default(),
             recovering: 0,
@@ -242,7 +238,7 @@ impl Running {
     }
 
     pub(super) fn attempt_number(&self) -> Position {
-        self.attempt.as_ref().map_or(Position(0), |attempt| attempt.number)
+        self.standing.number()
     }
 
     /// How long sources, sinks and the store are waited for.

@@ -1,5 +1,25 @@
 //! The splits of one source, as the coordinator knows them: what is in the snapshot, what was found
 //! since, and when discovery must be asked.
+//!
+//! ```text
+//!   discovery ──found──> newcomer ──admitted with an epoch──> current ──finished, in the snapshot──> forgotten
+//!                           │                                   │          (where the source asks for it)
+//!                           └──────────── assigned, read ───────┘
+//! ```
+//!
+//! A split lives through these steps:
+//!
+//! 1. `begin_discovery` tells the source what is known: what is read, and what was read to its end.
+//! 2. `found` takes the answer. A new split is assigned at once, and is a *newcomer*: in no entry yet.
+//! 3. `apply` brings an epoch's reports into `current`, the snapshot. A newcomer is admitted with the epoch in which
+//!    it was read first at the earliest; or with the end of the splits that had finished when it was found, because
+//!    its parents are among them: never before, or a restore would read children beside their parents, and never
+//!    after, or a restore would find neither.
+//! 4. `finish` notes at once that a split was read to its end, and wants discovery, which may know children. A report
+//!    that says so waits until discovery has answered: `discoveries_wanted` counts requests, `discoveries_answered`
+//!    says how many of them are answered, and a request made while one runs is one more.
+//! 5. `forget` is obeyed when the end of the split is in the snapshot too: earlier, a restore would read it again.
+//! 6. `is_exhausted`: the source said that no more will come, every request is answered, and all is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 

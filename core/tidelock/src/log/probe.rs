@@ -37,10 +37,8 @@ impl Log {
     /// somebody made the folder around them for all to read.
     async fn make_folders(&self) -> Result<()> {
         let Some(root) = self.local.clone() else { return Ok(()) };
-        let make = move || {
-            let made = |name: &&str| create_folder(&root.join(name));
-            [ENTRIES, CHUNKS, PROBES].iter().try_for_each(|name| made(name))
-        };
+        let make =
+            move || [ENTRIES, CHUNKS, PROBES].iter().try_for_each(|name| create_folder(&root.join(name)));
         let made = tokio::task::spawn_blocking(make).await.map_err(|error| {
             Error::new(ErrorKind::Other, OPERATION, "making the folders was interrupted").because(error)
         })?;

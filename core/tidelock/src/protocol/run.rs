@@ -1,4 +1,22 @@
 //! Writing epochs: barriers, reports, commits, failures, and the end.
+//!
+//! The rules, in the order in which an epoch meets them:
+//!
+//! 1. A barrier is sent only while fewer than `epochs_in_flight_max` epochs are in flight: sent, and neither confirmed
+//!    nor given up.
+//! 2. Every task reports every epoch once, in the order of epochs. A host that does otherwise ends the attempt.
+//! 3. From its report on, what was prepared is in the ledger, and every entry that covers its epoch lists it until its
+//!    commit is confirmed, whatever becomes of its own checkpoint (I3).
+//! 4. An epoch is stored when all tasks have reported it, also with nothing prepared (I4), and nothing is listed that
+//!    would expire before its commit: see `append.rs`, which asks for one position at a time (I5).
+//! 5. Only what a durable entry of ours lists is committed (I1, I8): the oldest entry first, all sinks of an entry
+//!    side by side, each also with nothing to commit (I4). The next entry's commit begins when all have confirmed.
+//! 6. Settled is what is confirmed *and* no longer listed by the newest durable entry: only then may writers use again
+//!    what they prepared it with.
+//! 7. A checkpoint that takes too long is given up: no new request is made for it, but one that was made may still
+//!    stand, and counts then. More than `tolerable_failures` in a row, or the last barrier's, end the attempt.
+//! 8. A job that stops or has read everything sends one last barrier, and closes when all is committed. A job that is
+//!    cancelled sends none: what is durable is committed, and nothing else is.
 
 use std::collections::BTreeSet;
 
