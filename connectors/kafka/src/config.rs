@@ -1,11 +1,20 @@
 //! How source and sink are configured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Result};
 
+use crate::defaults;
 use crate::properties::Properties;
+
+/// Refuses a setting that is given under both of its names.
+fn refuse_twice(properties: &Properties) -> Result<()> {
+    match defaults::given_twice(properties) {
+        Some(name) => Err(refuse(name, "this setting has two names, and both are given")),
+        None => Ok(()),
+    }
+}
 
 pub(crate) fn refuse(setting: &str, why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Config, "configure Kafka", why).with("setting", setting)
@@ -66,9 +75,10 @@ pub struct KafkaSinkConfig {
     /// Slots that are made ready when a writer opens, so that none is waited for later. Default 4.
     #[serde(default = "default_slots_ready")]
     pub slots_ready: u32,
-    /// What happens to a record that is larger than `message.max.bytes`.
-    #[serde(default)]
-    pub on_too_large: RecordPolicy,
+    /// What happens to a record that cannot be written as it is: it is larger than `message.max.bytes`, or has the
+    /// timestamp 0, which librdkafka would replace by now.
+    #[serde(default, alias = "on_too_large")]
+    pub on_unwritable: RecordPolicy,
 }
 
 fn default_slots_max() -> u32 {
@@ -98,7 +108,7 @@ impl KafkaSinkConfig {
             guarantee: Guarantee::default(),
             slots_max: default_slots_max(),
             slots_ready: default_slots_ready(),
-            on_too_large: RecordPolicy::default(),
+            on_unwritable: RecordPolicy::default(),
         }
     }
 
@@ -115,6 +125,7 @@ impl KafkaSinkConfig {
     /// [`ErrorKind::Config`] naming the setting.
     pub fn validate(&self) -> Result<()> {
         refuse_owned(&self.properties, &SINK_OWNS)?;
+        refuse_twice(&self.properties)?;
         if self.slots_max < 2 {
             return Err(refuse("slots_max", "one epoch is written while another is committed: at least 2"));
         }
@@ -186,7 +197,10 @@ pub enum Stop {
     Offsets(BTreeMap<String, BTreeMap<i32, i64>>),
 }
 
-/// What happens when records that were to be read no longer exist.
+/// What happens when records that were to be read no longer exist: retention took them, or their topic was deleted.
+///
+/// A partition that is gone ends under `Warn` and `Ignore`, and is forgotten; a topic under the same name that is made
+/// later is read from its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDataLoss {
@@ -217,6 +231,14 @@ pub struct KafkaSourceConfig {
     /// What happens when records are gone. Default fail.
     #[serde(default)]
     pub on_data_loss: OnDataLoss,
+    /// What happens to a record that cannot be passed on as it is: the name of a header is no text. Default fail.
+    #[serde(default)]
+    pub on_unreadable: RecordPolicy,
+    /// Topics, or partitions as `topic/partition`, that are read no more: their splits leave the snapshot, and their
+    /// positions with them. A topic that is no longer subscribed to must be named here. One that is found again
+    /// after its name was taken off this list is read from its beginning.
+    #[serde(default)]
+    pub drop_splits: BTreeSet<String>,
     /// Whether records of open and aborted transactions are read as well. Default no.
     #[serde(default)]
     pub read_uncommitted: bool,
@@ -241,14 +263,17 @@ fn default_batch_bytes() -> usize {
 }
 
 /// What the source decides itself.
-const SOURCE_OWNS: [(&str, &str); 8] = [
+const SOURCE_OWNS: [(&str, &str); 11] = [
     ("group.id", "positions are in the snapshot; export_to_group and start name groups"),
     ("group.instance.id", "partitions are assigned by the job, never by a group"),
     ("auto.offset.reset", "on_data_loss says what happens"),
     ("enable.auto.commit", "export_to_group says whether positions are exported"),
+    ("auto.commit.enable", "export_to_group says whether positions are exported"),
     ("enable.auto.offset.store", "export_to_group says whether positions are exported"),
     ("enable.partition.eof", "the source needs it"),
     ("isolation.level", "read_uncommitted says it"),
+    ("check.crcs", "a damaged batch is an error and never a record"),
+    ("allow.auto.create.topics", "a topic that was deleted must not come back by being read"),
     ("client.rack", "only leaders are read: a follower may not know the end that a bounded reader looks for"),
 ];
 
@@ -261,6 +286,8 @@ impl KafkaSourceConfig {
             start: Start::default(),
             stop: Stop::default(),
             on_data_loss: OnDataLoss::default(),
+            on_unreadable: RecordPolicy::default(),
+            drop_splits: BTreeSet::new(),
             read_uncommitted: false,
             export_to_group: None,
             batch_records: default_batch_records(),
@@ -288,6 +315,7 @@ impl KafkaSourceConfig {
     /// [`ErrorKind::Config`] naming the setting.
     pub fn validate(&self) -> Result<()> {
         refuse_owned(&self.properties, &SOURCE_OWNS)?;
+        refuse_twice(&self.properties)?;
         if self.batch_records == 0 || self.batch_bytes == 0 {
             return Err(refuse("batch_records", "a batch has at least one record and one byte"));
         }
@@ -299,7 +327,31 @@ impl KafkaSourceConfig {
         if empty {
             return Err(refuse("subscription", "there is nothing to read"));
         }
-        Ok(())
+        self.check_dropped()
+    }
+
+    /// What is dropped by name cannot be subscribed to by name.
+    fn check_dropped(&self) -> Result<()> {
+        let both = self.drop_splits.iter().find(|dropped| match &self.subscription {
+            // A pattern does not match what is dropped.
+            Subscription::Pattern(_) => false,
+            Subscription::Topics(topics) => topics.contains(dropped),
+            Subscription::Partitions(partitions) => {
+                let named = |(topic, of_topic): (&String, &Vec<i32>)| {
+                    topic == *dropped || of_topic.iter().any(|one| format!("{topic}/{one}") == **dropped)
+                };
+                partitions.iter().any(named)
+            }
+        });
+        match both {
+            Some(name) => Err(refuse("drop_splits", "this is subscribed to as well").with("name", name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a partition's split is to leave the snapshot.
+    pub(crate) fn drops(&self, topic: &str, partition: i32) -> bool {
+        self.drop_splits.contains(topic) || self.drop_splits.contains(&format!("{topic}/{partition}"))
     }
 }
 
@@ -344,6 +396,38 @@ mod tests {
             KafkaSinkConfig::new(Properties::new("b:1").with("transaction.timeout.ms", text)).validate()
         };
         assert!(timeout("900000").is_ok() && timeout("soon").is_err() && timeout("10").is_err());
+    }
+
+    #[test]
+    fn a_setting_under_both_of_its_names_is_refused() {
+        let properties = Properties::new("b:1").with("linger.ms", "1").with("queue.buffering.max.ms", "2");
+        let topics = Subscription::Topics(vec!["t".into()]);
+        for refused in [
+            KafkaSinkConfig::new(properties.clone()).validate(),
+            KafkaSourceConfig::new(properties, topics).validate(),
+        ] {
+            assert!(refused.expect_err("refused").to_string().contains("linger.ms"));
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_by_name_is_not_subscribed_to_by_name() {
+        let config = |subscription, dropped: &str| {
+            let mut config = KafkaSourceConfig::new(Properties::new("b:1"), subscription);
+            config.drop_splits.insert(dropped.to_owned());
+            config.validate()
+        };
+        let topics = || Subscription::Topics(vec!["t".into()]);
+        assert!(
+            config(topics(), "t").is_err()
+                && config(topics(), "u").is_ok()
+                && config(topics(), "t/3").is_ok()
+        );
+        let partitions = || Subscription::Partitions(BTreeMap::from([("t".to_owned(), vec![1])]));
+        assert!(config(partitions(), "t").is_err() && config(partitions(), "t/1").is_err());
+        assert!(
+            config(partitions(), "t/2").is_ok() && config(Subscription::Pattern("t".into()), "t").is_ok()
+        );
     }
 
     #[test]

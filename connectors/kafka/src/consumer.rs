@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
@@ -17,8 +16,10 @@ use tokio::sync::Notify;
 use crate::blocking::blocking;
 use crate::bootstrap::Bootstrap;
 use crate::config::KafkaSourceConfig;
+use crate::defaults;
 use crate::error::kafka_error;
 use crate::events::{EVENT_WAIT, EventThread};
+use crate::native::queue::PartitionQueue;
 use crate::split::KafkaSplit;
 
 /// What concerns the consumer as a whole.
@@ -113,11 +114,11 @@ impl Consumer {
     /// Begins to fetch a partition. Blocks for a moment.
     pub(crate) fn attach(&self, split: &KafkaSplit, wake: Arc<Notify>) -> Result<Queue> {
         // The queue before the assignment, or the first records would go to the main queue.
-        let mut queue = self.inner.split_partition_queue(&split.topic, split.partition).ok_or_else(|| {
+        let consumer = Arc::clone(&self.inner);
+        let queue = PartitionQueue::open(consumer, &split.topic, split.partition, wake).ok_or_else(|| {
             Error::new(ErrorKind::Other, "read from Kafka", "the partition has no queue")
                 .with("topic", &split.topic)
         })?;
-        queue.set_nonempty_callback(move || wake.notify_one());
         let list = list_of(&split.topic, split.partition, Some(split.offset))?;
         self.inner.incremental_assign(&list).map_err(|error| kafka_error("read from Kafka", error))?;
         Ok(queue)
@@ -145,22 +146,11 @@ fn list_of(topic: &str, partition: i32, offset: Option<i64>) -> Result<TopicPart
 /// librdkafka's settings: ours where the user gives none.
 fn client_config(config: &KafkaSourceConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
+    defaults::apply(defaults::CONSUMER, &mut client);
     client
         // librdkafka asks for a group; nothing joins it and nothing is committed through it.
         .set("group.id", config.export_to_group.as_deref().unwrap_or("tidelock"))
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("enable.partition.eof", "true")
-        // A position that no longer exists is for `on_data_loss` to decide, never for a default.
-        .set("auto.offset.reset", "error")
-        .set("isolation.level", if config.read_uncommitted { "read_uncommitted" } else { "read_committed" })
-        .set("check.crcs", "true")
-        .set("queued.max.messages.kbytes", "16384")
-        // How long a full queue is left alone: a second, librdkafka's own choice, would empty it.
-        .set("fetch.queue.backoff.ms", "5")
-        .set("fetch.error.backoff.ms", "50");
-    for (name, value) in config.properties.iter() {
-        client.set(name, value);
-    }
+        .set("isolation.level", if config.read_uncommitted { "read_uncommitted" } else { "read_committed" });
+    defaults::replace(config.properties.iter(), &mut client);
     client
 }

@@ -4,17 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rdkafka::ClientConfig;
-use tidelock::{Batch, Discovery, Error, ErrorKind, Known, Result, Source, SplitReader};
+use tidelock::{Batch, Discovery, Known, Result, Source, SplitReader};
 
 use crate::config::RecordPolicy;
-use crate::librdkafka::Librdkafka;
-use crate::properties::Properties;
+use crate::letters::{Letters, set_aside};
 use crate::reader::KafkaReader;
-use crate::record::{Header, KafkaRecord, ProducerRecord};
+use crate::record::KafkaRecord;
 use crate::source::KafkaSource;
 use crate::split::KafkaSplit;
-use crate::wire::Wire;
 
 type Decode<T> = Arc<dyn Fn(&KafkaRecord) -> Result<T, String> + Send + Sync>;
 
@@ -36,7 +33,8 @@ impl KafkaSource {
     ///
     /// A dead letter is durable before the position passes its record. It is written without a
     /// transaction, so after a failure it may be there twice: its headers name topic, partition and
-    /// offset.
+    /// offset. A record that the source cannot even read, as its header's name is no text, is for
+    /// [`on_unreadable`](crate::KafkaSourceConfig::on_unreadable) to decide.
     pub fn decode<T, E: fmt::Display>(
         self,
         decode: impl Fn(&KafkaRecord) -> Result<T, E> + Send + Sync + 'static,
@@ -64,8 +62,7 @@ impl<T: Send + 'static> Source for DecodedSource<T> {
             reader: self.source.open(split).await?,
             decode: Arc::clone(&self.decode),
             policy: self.policy.clone(),
-            properties: self.source.shared.config.properties.clone(),
-            letters: None,
+            letters: Letters::new(self.source.properties()),
         })
     }
 
@@ -79,9 +76,7 @@ pub struct DecodedReader<T> {
     reader: KafkaReader,
     decode: Decode<T>,
     policy: RecordPolicy,
-    properties: Properties,
-    /// Writes dead letters. Made with the first one.
-    letters: Option<Box<dyn Wire>>,
+    letters: Letters,
 }
 
 impl<T> fmt::Debug for DecodedReader<T> {
@@ -102,88 +97,11 @@ impl<T: Send + 'static> SplitReader for DecodedReader<T> {
         for record in records {
             match (self.decode)(&record) {
                 Ok(value) => decoded.push(value),
-                Err(why) => letters.extend(set_aside(&self.policy, record, why)?),
+                Err(why) => letters.extend(set_aside(&self.policy, "the policy of decode", record, why)?),
             }
         }
-        if !letters.is_empty() {
-            // Durable before the batch is handed over: no snapshot has a position behind a lost letter.
-            let wire = match &mut self.letters {
-                Some(wire) => wire,
-                none => none.insert(Box::new(Librdkafka::start(letter_config(&self.properties)).await?)),
-            };
-            wire.send(&mut letters).await?;
-            wire.flush().await?;
-        }
+        // Durable before the batch is handed over.
+        self.letters.write(&mut letters).await?;
         Ok(Some(Batch { records: decoded, resume }))
-    }
-}
-
-fn letter_config(properties: &Properties) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::new();
-    config.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0");
-    for (name, value) in properties.iter() {
-        config.set(name, value);
-    }
-    Arc::new(config)
-}
-
-/// Applies the policy to a record that cannot be decoded: what is to be written of it, if anything.
-fn set_aside(policy: &RecordPolicy, record: KafkaRecord, why: String) -> Result<Option<ProducerRecord>> {
-    let KafkaRecord { topic, partition, offset, timestamp, key, value, mut headers } = record;
-    if *policy == RecordPolicy::Fail {
-        return Err(Error::new(ErrorKind::Data, "read from Kafka", "a record cannot be decoded")
-            .with("topic", topic)
-            .with("partition", partition)
-            .with("offset", offset)
-            .because(why));
-    }
-    metrics::counter!("tidelock_kafka_records_undecodable").increment(1);
-    let RecordPolicy::DeadLetter(to) = policy else {
-        tracing::warn!(%topic, partition, offset, why, "a record cannot be decoded: left out");
-        return Ok(None);
-    };
-    let facts = [
-        ("tidelock.error", why),
-        ("tidelock.topic", topic.to_string()),
-        ("tidelock.partition", partition.to_string()),
-        ("tidelock.offset", offset.to_string()),
-    ];
-    headers.extend(facts.map(|(name, value)| Header { name: name.into(), value: Some(value.into()) }));
-    Ok(Some(ProducerRecord { topic: to.as_str().into(), partition: None, timestamp, key, value, headers }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bad() -> KafkaRecord {
-        KafkaRecord {
-            topic: "t".into(),
-            partition: 3,
-            offset: 42,
-            timestamp: Some(7),
-            key: Some("k".into()),
-            value: Some("\u{0}".into()),
-            headers: vec![],
-        }
-    }
-
-    #[test]
-    fn fail_names_topic_partition_offset_and_cause() {
-        let error = set_aside(&RecordPolicy::Fail, bad(), "no number".into()).expect_err("refused");
-        let text = format!("{error:?}");
-        for part in ["topic=t", "partition=3", "offset=42", "no number"] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_dead_letter_is_the_record_with_where_it_came_from() {
-        let policy = RecordPolicy::DeadLetter("dead".into());
-        let letter = set_aside(&policy, bad(), "no number".into()).expect("set aside").expect("a letter");
-        assert_eq!((&*letter.topic, letter.key, letter.value), ("dead", bad().key, bad().value));
-        let offset = letter.headers.iter().find(|one| &*one.name == "tidelock.offset").expect("a header");
-        assert_eq!(offset.value.as_deref(), Some(&b"42"[..]));
-        assert_eq!(set_aside(&RecordPolicy::Skip, bad(), String::new()).expect("skipped"), None);
     }
 }

@@ -20,9 +20,11 @@ fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
             ErrorKind::Config
         }
         C::UnknownTopic | C::UnknownTopicOrPartition | C::UnknownPartition => ErrorKind::NotFound,
-        C::MessageSizeTooLarge | C::InvalidRecord | C::InvalidMessage | C::InvalidMessageSize => {
-            ErrorKind::Data
-        }
+        C::MessageSizeTooLarge
+        | C::InvalidRecord
+        | C::InvalidMessage
+        | C::InvalidMessageSize
+        | C::InvalidTimestamp => ErrorKind::Data,
         C::OffsetOutOfRange | C::AutoOffsetReset => ErrorKind::Expired,
         // The producer is of no use any more. Whether data was lost is for recovery to find out, which
         // looks at what was prepared: this alone proves nothing (I7).
@@ -80,6 +82,7 @@ mod tests {
         assert_eq!(retry(RDKafkaErrorCode::TopicAuthorizationFailed), Retry::Halt);
         assert_eq!(retry(RDKafkaErrorCode::MessageSizeTooLarge), Retry::Halt);
         assert_eq!(retry(RDKafkaErrorCode::OffsetOutOfRange), Retry::Halt);
+        assert_eq!(retry(RDKafkaErrorCode::InvalidTimestamp), Retry::Halt);
         assert_eq!(retry(RDKafkaErrorCode::AllBrokersDown), Retry::Restart);
         assert_eq!(retry(RDKafkaErrorCode::MessageTimedOut), Retry::Restart);
     }

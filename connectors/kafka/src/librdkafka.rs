@@ -23,6 +23,7 @@ use crate::error::kafka_error;
 use crate::events::{EVENT_WAIT, EventThread};
 use crate::native::flush;
 use crate::record::{Header, ProducerRecord};
+use crate::told::told;
 use crate::wire::{Begin, Recycled, Wire};
 
 /// How long a flush sleeps at most before it looks whether it is still needed.
@@ -132,7 +133,8 @@ impl Librdkafka {
     /// whatever is open under it and fences its producer, and the next transaction is begun locally:
     /// the broker learns of it with the first record.
     pub(crate) async fn start(config: Arc<ClientConfig>) -> Result<Self> {
-        blocking(move || Self::start_blocking(config)).await
+        let made = blocking(move || Self::start_blocking(config));
+        told("a Kafka producer is made ready", INIT_TIMEOUT, made).await
     }
 
     fn start_blocking(config: Arc<ClientConfig>) -> Result<Self> {
@@ -151,6 +153,15 @@ impl Librdkafka {
             producer.begin_transaction().map_err(refused)?;
         }
         Ok(Self { producer, events, config, _thread: thread })
+    }
+
+    /// How long a record may wait for its delivery.
+    fn delivery_max(&self) -> Duration {
+        /// librdkafka's own choice.
+        const UNTOLD_MS: u64 = 300_000;
+        let given =
+            ["message.timeout.ms", "delivery.timeout.ms"].iter().find_map(|name| self.config.get(name));
+        Duration::from_millis(given.and_then(|text| text.parse().ok()).unwrap_or(UNTOLD_MS))
     }
 
     /// A delivery that failed spoils everything that was sent with it.
@@ -205,19 +216,18 @@ impl Wire for Librdkafka {
     async fn send(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
         self.check()?;
         let mut taken = 0;
-        let outcome = loop {
-            let Some(record) = records.get(taken) else { break Ok(()) };
-            match self.offer(record) {
-                Ok(true) => taken += 1,
-                Ok(false) => {
+        let offered = async {
+            while let Some(record) = records.get(taken) {
+                if self.offer(record)? {
+                    taken += 1;
+                } else {
                     sleep(FULL_PAUSE).await;
-                    if let Err(failure) = self.check() {
-                        break Err(failure);
-                    }
+                    self.check()?;
                 }
-                Err(error) => break Err(error),
             }
+            Ok(())
         };
+        let outcome = told("Kafka takes records too slowly", self.delivery_max(), offered).await;
         records.drain(..taken);
         outcome
     }
@@ -225,12 +235,15 @@ impl Wire for Librdkafka {
     async fn flush(&mut self) -> Result<()> {
         // Every record is reported, at the latest after `message.timeout.ms`. In pieces: nobody waits for the
         // thread of a flush that was given up, and it must end.
-        loop {
-            let producer = Arc::clone(&self.producer);
-            if blocking(move || Ok(flush(&producer, FLUSH_WAIT))).await? {
-                return self.check();
+        let flushed = async {
+            loop {
+                let producer = Arc::clone(&self.producer);
+                if blocking(move || Ok(flush(&producer, FLUSH_WAIT))).await? {
+                    return self.check();
+                }
             }
-        }
+        };
+        told("records are delivered to Kafka", self.delivery_max(), flushed).await
     }
 
     fn take_begins(&mut self) -> Vec<Begin> {

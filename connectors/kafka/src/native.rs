@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)] // calls of C
 
+mod event;
+pub(crate) mod message;
+pub(crate) mod queue;
+
 use std::ffi::CStr;
 use std::time::Duration;
 

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+/// How Kafka writes that a record has no time.
+const NO_TIME: i64 = -1;
+
 /// One header of a record. A name may occur more than once; order is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -26,7 +29,7 @@ pub struct KafkaRecord {
     pub partition: i32,
     /// The record's place in the partition.
     pub offset: i64,
-    /// Milliseconds since 1970: when the record was made or appended, as the topic is configured.
+    /// Milliseconds since 1970: when the record was made or appended, as the topic is configured. `None`: it has none.
     pub timestamp: Option<i64>,
     /// The key.
     pub key: Option<Bytes>,
@@ -44,7 +47,8 @@ pub struct ProducerRecord {
     /// The partition. `None`: chosen by the key as Java's default partitioner does, or freely where
     /// there is no key.
     pub partition: Option<i32>,
-    /// Milliseconds since 1970. `None`: now, by the clock of the writing machine.
+    /// Milliseconds since 1970. `None`: now, by the clock of the writing machine. `Some(-1)`: no time, which a reader
+    /// sees as `None`.
     pub timestamp: Option<i64>,
     /// The key.
     pub key: Option<Bytes>,
@@ -67,9 +71,10 @@ impl ProducerRecord {
         }
     }
 
-    /// The same record in another topic: key, value, headers, timestamp and partition kept.
+    /// The same record in another topic: key, value, headers, timestamp and partition kept, also that it has no timestamp.
     pub fn copy_of(record: KafkaRecord, topic: impl Into<Arc<str>>) -> Self {
         let KafkaRecord { partition, timestamp, key, value, headers, .. } = record;
+        let timestamp = Some(timestamp.unwrap_or(NO_TIME));
         Self { topic: topic.into(), partition: Some(partition), timestamp, key, value, headers }
     }
 

@@ -26,6 +26,12 @@ impl KafkaSplit {
         // No topic name contains a slash.
         SplitId::new(format!("{topic}/{partition}"))
     }
+
+    /// The partition of a split's name.
+    pub(crate) fn place_of(id: &SplitId) -> Option<(&str, i32)> {
+        let (topic, partition) = id.as_str().rsplit_once('/')?;
+        Some((topic, partition.parse().ok()?))
+    }
 }
 
 impl Versioned for KafkaSplit {
@@ -57,6 +63,12 @@ mod tests {
         assert_eq!((split.id().as_str(), split.stop), ("flights/3", Some(400)));
         assert_eq!(Stored::encode(&split).expect("storable").json.get(), GOLDEN);
         assert!(KafkaSplit::upgrade(9, GOLDEN).is_err());
+    }
+
+    #[test]
+    fn a_splits_name_says_which_partition_it_is_of() {
+        assert_eq!(KafkaSplit::place_of(&KafkaSplit::id_of("flights", 12)), Some(("flights", 12)));
+        assert_eq!(KafkaSplit::place_of(&SplitId::new("flights")), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::committable::KafkaCommittable;
 use crate::config::{Guarantee, KafkaSinkConfig, refuse};
 use crate::control::cluster::Cluster;
 use crate::control::fault::Fault;
+use crate::defaults;
 use crate::librdkafka::set_backoff;
 use crate::sweep::{Owner, Sweeper};
 
@@ -104,13 +105,7 @@ impl Target {
     /// librdkafka's settings: ours where the user gives none.
     pub(crate) fn producer_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            // Java's default partitioner for records with a key; a record without one goes anywhere.
-            .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "262144");
+        defaults::apply(defaults::PRODUCER, &mut config);
         set_backoff(&mut config);
         if self.config.guarantee == Guarantee::AtLeastOnce {
             // A record is visible when it is sent, so little of it.
@@ -125,11 +120,8 @@ impl Target {
             // Never left to librdkafka: see TIMEOUT_MS_MAX.
             config.set("socket.timeout.ms", (self.timeout_ms - 100).min(60_000).to_string());
         }
-        for (name, value) in
-            self.config.properties.iter().filter(|(name, _)| *name != "transaction.timeout.ms")
-        {
-            config.set(name, value);
-        }
+        let given = self.config.properties.iter().filter(|(name, _)| *name != "transaction.timeout.ms");
+        defaults::replace(given, &mut config);
         config
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::committable::KafkaCommittable;
 use crate::control::producers::Producers;
 use crate::control::transactions::TransactionState;
-use crate::policy::{is_too_large, replace_too_large};
+use crate::policy::{misfit, replace};
 use crate::record::ProducerRecord;
 use crate::slots::{Identity, Ready, Slots};
 use crate::target::Target;
@@ -56,7 +56,7 @@ impl KafkaWriter {
         Self { target, mode, limits: HashMap::new() }
     }
 
-    /// Applies the policy to records that no broker would take. Touches nothing where all fit.
+    /// Applies the policy to records that cannot be written as they are. Touches nothing where all fit.
     async fn apply_policy(&mut self, records: &mut Vec<ProducerRecord>) -> Result<()> {
         let mut misfits = false;
         let mut last: Option<(Arc<str>, usize)> = None;
@@ -66,7 +66,7 @@ impl KafkaWriter {
                 _ => self.limit(&record.topic).await?,
             };
             last = Some((Arc::clone(&record.topic), limit));
-            misfits |= is_too_large(record, limit);
+            misfits |= misfit(record, limit).is_some();
         }
         if !misfits {
             return Ok(());
@@ -74,12 +74,12 @@ impl KafkaWriter {
         let mut fitting = Vec::with_capacity(records.len());
         for record in records.drain(..) {
             let limit = self.limit(&record.topic).await?;
-            if !is_too_large(&record, limit) {
+            let Some(misfit) = misfit(&record, limit) else {
                 fitting.push(record);
                 continue;
-            }
-            metrics::counter!("tidelock_kafka_records_too_large").increment(1);
-            fitting.extend(replace_too_large(&self.target.config.on_too_large, &record, limit)?);
+            };
+            metrics::counter!("tidelock_kafka_records_unwritable").increment(1);
+            fitting.extend(replace(&self.target.config.on_unwritable, &record, misfit)?);
         }
         *records = fitting;
         Ok(())

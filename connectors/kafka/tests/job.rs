@@ -11,8 +11,8 @@ use tidelock::JobId;
 use tidelock::job::{JobConfig, OnCancel};
 use tidelock::log::Closed;
 use tidelock_kafka::{
-    KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Start,
-    Subscription, TransactionState, Transactions,
+    KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, OnDataLoss, ProducerRecord,
+    Start, Subscription, TransactionState, Transactions,
 };
 use tidelock_runtime::{Graph, Handle, Job, Tumbling, Window, Workers, fold};
 
@@ -245,6 +245,47 @@ async fn what_a_cancelled_job_had_begun_holds_no_reader_up() {
         support::produce(&trial.brokers, &trial.to, 0, ["seen".to_owned()]);
         trial.wait_for(&["seen"]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_job_goes_on_without_a_topic_that_was_deleted_and_reads_one_that_is_made_later_under_its_name() {
+    let trial = Trial::new(1).await;
+    let other = format!("{}-other", trial.from);
+    support::create_topic(&trial.brokers, &other, 1).await;
+    let produce = async |topic: &str, value: &str| {
+        let (brokers, topic, value) = (trial.brokers.clone(), topic.to_owned(), value.to_owned());
+        let produced = move || support::produce(&brokers, &topic, 0, [value]);
+        tokio::task::spawn_blocking(produced).await.expect("produced");
+    };
+    produce(&other, "1").await;
+    let mut reading = trial.reading();
+    reading.subscription = Subscription::Pattern(format!("{}.*", trial.from));
+    reading.on_data_loss = OnDataLoss::Ignore;
+    trial
+        .copy(reading.clone(), async |handle| {
+            trial.wait_for(&["1"]).await;
+            support::delete_topic(&trial.brokers, &other).await;
+            // Long enough for it to be gone, and to be forgotten.
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            checkpoints(&handle, 1).await;
+            trial.produce(0, &["2"]).await;
+            trial.wait_for(&["1", "2"]).await;
+            support::create_topic(&trial.brokers, &other, 1).await;
+            produce(&other, "3").await;
+            trial.wait_for(&["1", "2", "3"]).await;
+        })
+        .await;
+    // The next attempt knows nothing of the old one, either: by name it leaves the snapshot, and the job goes on.
+    support::delete_topic(&trial.brokers, &other).await;
+    reading.on_data_loss = OnDataLoss::Fail;
+    reading.drop_splits.insert(other.clone());
+    trial
+        .copy(reading, async |_| {
+            trial.produce(0, &["4"]).await;
+            trial.wait_for(&["1", "2", "3", "4"]).await;
+        })
+        .await;
 }
 
 /// Counts by second of event time, which is what a value says; a partition is idle after `idle_after`.

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::producer::Producer;
-use tidelock::{ErrorKind, Known, Source, SplitReader};
+use tidelock::{ErrorKind, Known, Source, Split, SplitReader};
 use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{
-    KafkaRecord, KafkaSource, KafkaSourceConfig, KafkaSplit, OnDataLoss, RecordPolicy, Start, Stop,
+    KafkaReader, KafkaRecord, KafkaSource, KafkaSourceConfig, KafkaSplit, OnDataLoss, Start, Stop,
     Subscription,
 };
 use tokio::time::timeout;
@@ -24,6 +24,11 @@ async fn connect(config: KafkaSourceConfig) -> KafkaSource {
 
 fn known(active: &[KafkaSplit], first_run: bool) -> Known<KafkaSplit> {
     Known { active: active.to_vec(), finished: vec![], ended: vec![], first_run }
+}
+
+/// A split was read to its end, and that is in the snapshot.
+fn known_ended(split: &KafkaSplit) -> Known<KafkaSplit> {
+    Known { finished: vec![split.id()], ended: vec![split.clone()], ..known(&[], false) }
 }
 
 async fn first_splits(source: &KafkaSource) -> Vec<KafkaSplit> {
@@ -291,6 +296,209 @@ async fn a_topic_that_was_made_again_is_noticed_by_its_id() {
     assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(0..5));
 }
 
+/// Reads on until the next error, or the end; a reader that hangs fails the test.
+async fn read_on(reader: &mut KafkaReader) -> (Vec<String>, tidelock::Result<()>) {
+    let mut read = Vec::new();
+    loop {
+        match timeout(Duration::from_secs(60), reader.next()).await.expect("it does not hang") {
+            Ok(Some(batch)) => read.extend(texts(&batch.records)),
+            Ok(None) => return (read, Ok(())),
+            Err(error) => return (read, Err(error)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_loss_that_is_met_behind_records_is_not_forgotten() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let large = |digit: &str| digit.repeat(600);
+    let first = [large("0"), large("1"), "2".to_owned(), "3".to_owned()];
+    support::produce(&brokers, &topic, 0, first.clone());
+    let mut config = config(&brokers, &topic);
+    // A kilobyte is fetched ahead, so that the loss is met while two small records still wait; and a large record is a
+    // batch by itself, so that the loss is taken off the queue together with those two.
+    config.properties = config.properties.with("queued.max.messages.kbytes", "1");
+    config.batch_bytes = 500;
+    let source = connect(config).await;
+    let mut reader = source.open(first_splits(&source).await.remove(0)).await.expect("open");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    support::produce(&brokers, &topic, 0, numbers(4..12));
+    support::delete_records(&brokers, &topic, 0, 10).await;
+    let mut read = Vec::new();
+    for _ in 0..2 {
+        let batch = reader.next().await.expect("read").expect("a batch");
+        read.extend(texts(&batch.records));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let (rest, ended) = read_on(&mut reader).await;
+    read.extend(rest);
+    assert_eq!(read, first, "what was fetched before is handed over");
+    let error = ended.expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
+    assert!(error.to_string().contains("lost_records=6"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_position_passes_what_no_reader_sees_before_retention_takes_it() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let committed = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["0", "1"]);
+    committed.commit_transaction(Duration::from_secs(30)).expect("committed");
+    let source = connect(config(&brokers, &topic)).await;
+    let mut reader = source.open(first_splits(&source).await.remove(0)).await.expect("open");
+    let mut read = Vec::new();
+    let mut read_to = async |end: i64| {
+        let reading = async {
+            loop {
+                let batch = reader.next().await.expect("read").expect("a batch");
+                read.extend(texts(&batch.records));
+                if batch.resume.offset == end {
+                    return batch.resume;
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), reading).await.expect("the position moves on")
+    };
+    let passed = read_to(3).await;
+    // What is aborted later moves it, too, and nothing of it is seen.
+    let aborted = support::begin_transaction(&brokers, &support::fresh("id"), &topic, &["never", "seen"]);
+    aborted.abort_transaction(Duration::from_secs(30)).expect("aborted");
+    let passed_more = read_to(6).await;
+    assert_eq!(read, numbers(0..2));
+
+    // Retention empties the partition: all was read, and nothing is lost.
+    let later = connect(config(&brokers, &topic)).await;
+    support::delete_records(&brokers, &topic, 0, 3).await;
+    later.open(passed.clone()).await.expect("nothing is lost");
+    support::delete_records(&brokers, &topic, 0, 6).await;
+    later.open(passed_more).await.expect("nothing is lost");
+    let error = later.open(passed).await.expect_err("nobody can tell any more what was there");
+    assert!(error.to_string().contains("lost_records=3"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_topic_that_is_gone_is_for_the_policy_to_decide_and_its_split_is_forgotten() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..3));
+    let pattern = Subscription::Pattern(format!("{topic}.*"));
+    let strict = KafkaSourceConfig::new(support::properties(&brokers), pattern);
+    let mut lenient = strict.clone();
+    lenient.on_data_loss = OnDataLoss::Ignore;
+    let (strict_source, source) = (connect(strict.clone()).await, connect(lenient).await);
+    let split = first_splits(&source).await.remove(0);
+    let mut strict_reader = strict_source.open(split.clone()).await.expect("open");
+    let mut reader = source.open(split.clone()).await.expect("open");
+    support::delete_topic(&brokers, &topic).await;
+
+    let (_, ended) = read_on(&mut strict_reader).await;
+    let error = ended.expect_err("gone").to_string();
+    assert!(error.contains("does not exist any more") && error.contains("drop_splits"), "{error}");
+    let (_, ended) = read_on(&mut reader).await;
+    ended.expect("it ends, and the job goes on");
+    // The same where the topic was gone before the job came back.
+    let error = strict_source.open(split.clone()).await.expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    let (_, ended) = read_on(&mut source.open(split.clone()).await.expect("open")).await;
+    ended.expect("it ends");
+
+    // It is forgotten, and a topic under its name that is made later is read from its beginning.
+    let found = source.discover(&known_ended(&split)).await.expect("discovered");
+    assert_eq!((found.forget, found.new), (vec![split.id()], vec![]));
+    support::create_topic(&brokers, &topic, 1).await;
+    let found = source.discover(&known(&[], false)).await.expect("discovered").new;
+    assert_eq!((found.len(), found[0].offset), (1, 0));
+    assert_ne!(found[0].topic_id, split.topic_id);
+    // The same where that was before it was forgotten.
+    let found = source.discover(&known_ended(&split)).await.expect("discovered");
+    assert_eq!((found.forget, found.new), (vec![split.id()], vec![]));
+
+    // The remedy that the errors name.
+    let mut dropping = strict;
+    dropping.drop_splits.insert(topic.clone());
+    let dropping = connect(dropping).await;
+    let (read, done) = read_on(&mut dropping.open(split.clone()).await.expect("open")).await;
+    done.expect("it ends");
+    assert!(read.is_empty());
+    let found = dropping.discover(&known_ended(&split)).await.expect("discovered");
+    assert_eq!((found.forget, found.new), (vec![split.id()], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_partition_that_was_read_to_its_stop_is_not_read_again_where_the_stop_is_taken_away() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..3));
+    let bounded = connect(config(&brokers, &topic).with_stop(Stop::Latest)).await;
+    let split = KafkaSplit { offset: 3, ..first_splits(&bounded).await.remove(0) };
+    let unbounded = config(&brokers, &topic);
+    let error = connect(unbounded.clone()).await.discover(&known_ended(&split)).await.expect_err("in doubt");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    assert!(error.to_string().contains(&format!("{topic}/0")), "{error}");
+    // The remedy that it names.
+    let mut dropping = unbounded;
+    dropping.subscription = Subscription::Pattern(topic);
+    dropping.drop_splits.insert(split.id().as_str().to_owned());
+    let found = connect(dropping).await.discover(&known_ended(&split)).await.expect("discovered");
+    assert_eq!(found.forget, [split.id()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_topic_that_is_no_longer_subscribed_to_leaves_the_snapshot_by_name_alone() {
+    let brokers = support::brokers().await;
+    let (kept, left) = (support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 1).await);
+    let both = Subscription::Topics(vec![kept.clone(), left.clone()]);
+    let both = connect(KafkaSourceConfig::new(support::properties(&brokers), both)).await;
+    let splits = first_splits(&both).await;
+    let error = connect(config(&brokers, &kept)).await.discover(&known(&splits, false)).await;
+    let error = error.expect_err("not subscribed to").to_string();
+    assert!(error.contains(&left) && error.contains("drop_splits"), "{error}");
+
+    let mut dropping = config(&brokers, &kept);
+    dropping.drop_splits.insert(left.clone());
+    let dropping = connect(dropping).await;
+    assert_eq!(dropping.discover(&known(&splits, false)).await.expect("discovered").new, []);
+    let split = splits.into_iter().find(|split| split.topic == left).expect("found");
+    let (_, ended) = read_on(&mut dropping.open(split.clone()).await.expect("open")).await;
+    ended.expect("it ends");
+    assert_eq!(dropping.discover(&known_ended(&split)).await.expect("discovered").forget, [split.id()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_topic_that_is_made_again_under_a_reader_is_not_read_at_the_old_position_without_a_word() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..5));
+    let mut warned = config(&brokers, &topic);
+    warned.on_data_loss = OnDataLoss::Warn;
+    let (strict, source) = (connect(config(&brokers, &topic)).await, connect(warned).await);
+    let split = first_splits(&source).await.remove(0);
+    let mut strict_reader = strict.open(split.clone()).await.expect("open");
+    let mut reader = source.open(split).await.expect("open");
+    for reader in [&mut strict_reader, &mut reader] {
+        assert_eq!(texts(&reader.next().await.expect("read").expect("a batch").records), numbers(0..5));
+    }
+    // The new one is longer: no offset is out of range.
+    support::delete_topic(&brokers, &topic).await;
+    support::create_topic(&brokers, &topic, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(100..110));
+    let (_, ended) = read_on(&mut strict_reader).await;
+    let error = ended.expect_err("another topic").to_string();
+    assert!(error.contains("made again"), "{error}");
+    let mut read = Vec::new();
+    while !read.ends_with(&numbers(100..110)) {
+        let batch = timeout(Duration::from_secs(60), reader.next()).await.expect("it does not hang");
+        read.extend(texts(&batch.expect("read").expect("a batch").records));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
@@ -322,62 +530,4 @@ async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
     found.sort();
     // A topic that appears later is read whole, whatever the start of the first run was.
     assert_eq!(found, [(format!("{prefix}-a"), 0), (format!("{prefix}-b"), 0)]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn records_keep_key_headers_timestamp_and_tombstone() {
-    let brokers = support::brokers().await;
-    let topic = support::fresh_topic(&brokers, 1).await;
-    let producer: rdkafka::producer::BaseProducer =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a producer");
-    let headers = rdkafka::message::OwnedHeaders::new()
-        .insert(rdkafka::message::Header { key: "h", value: Some("1") })
-        .insert(rdkafka::message::Header { key: "h", value: None::<&str> });
-    let record: rdkafka::producer::BaseRecord<'_, str, str> =
-        rdkafka::producer::BaseRecord::to(&topic).key("k").timestamp(1_357_034_400_000).headers(headers);
-    producer.send(record).map_err(|(error, _)| error).expect("sent");
-    producer.flush(Duration::from_secs(30)).expect("delivered");
-
-    let source = connect(config(&brokers, &topic).with_stop(Stop::Latest)).await;
-    let split = first_splits(&source).await.remove(0);
-    let record = read_all(&source, split).await.remove(0);
-    assert_eq!((&*record.topic, record.partition, record.offset), (topic.as_str(), 0, 0));
-    assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(&b"k"[..]), None));
-    assert_eq!(record.timestamp, Some(1_357_034_400_000));
-    let headers: Vec<_> = record.headers.iter().map(|one| (&*one.name, one.value.as_deref())).collect();
-    assert_eq!(headers, [("h", Some(&b"1"[..])), ("h", None)]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn a_record_that_cannot_be_decoded_becomes_a_dead_letter_and_the_others_are_read() {
-    let brokers = support::brokers().await;
-    let (topic, dead) = (support::fresh_topic(&brokers, 1).await, support::fresh_topic(&brokers, 1).await);
-    support::produce(&brokers, &topic, 0, ["1", "two", "3"].map(str::to_owned));
-    let decode = |record: &KafkaRecord| {
-        std::str::from_utf8(record.value.as_deref().unwrap_or_default()).unwrap_or_default().parse::<u64>()
-    };
-    let bounded = || config(&brokers, &topic).with_stop(Stop::Latest);
-    let source = connect(bounded()).await.decode(decode, RecordPolicy::DeadLetter(dead.clone()));
-    let split = source.discover(&known(&[], true)).await.expect("discovered").new.remove(0);
-    let mut reader = source.open(split.clone()).await.expect("open");
-    let mut read = Vec::new();
-    while let Some(batch) = reader.next().await.expect("read") {
-        read.extend(batch.records);
-    }
-    assert_eq!(read, [1, 3]);
-    let letters = support::read(&brokers, &dead, 1);
-    assert_eq!((letters.len(), letters[0].text().as_str(), letters[0].headers), (1, "two", 4));
-
-    let source = connect(bounded()).await.decode(decode, RecordPolicy::Skip);
-    let mut reader = source.open(split.clone()).await.expect("open");
-    let batch = reader.next().await.expect("read").expect("a batch");
-    assert_eq!((batch.records, batch.resume.offset), (vec![1, 3], 3));
-
-    let source = connect(bounded()).await.decode(decode, RecordPolicy::Fail);
-    let error = source.open(split).await.expect("open").next().await.expect_err("refused");
-    for part in [format!("topic={topic}"), "partition=0".to_owned(), "offset=1".to_owned()] {
-        assert!(error.to_string().contains(&part), "{error}");
-    }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, BrokerId, MetadataResponse, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
-use rdkafka::Message;
 use tidelock_containers::{Kafka, KafkaOptions};
 use tokio::sync::Notify;
 
@@ -17,6 +16,7 @@ use super::*;
 use crate::config::{KafkaSourceConfig, Subscription};
 use crate::consumer::{Consumer, Queue};
 use crate::librdkafka::Librdkafka;
+use crate::native::queue::Polled;
 use crate::properties::Properties;
 use crate::reader::tests::produce;
 use crate::record::ProducerRecord;
@@ -107,9 +107,10 @@ fn pass(mut from: TcpStream, mut to: TcpStream, change: impl Fn(Vec<u8>) -> Vec<
 
 fn reads(queue: &Queue, value: &str, until: Instant) -> bool {
     loop {
-        let message = queue.poll(Duration::from_millis(50)).and_then(Result::ok);
-        if message.is_some_and(|message| message.payload() == Some(value.as_bytes())) {
-            return true;
+        match queue.poll() {
+            Some(Polled::Record(message)) if message.payload() == Some(value.as_bytes()) => return true,
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_millis(5)),
         }
         if Instant::now() > until {
             return false;

@@ -23,6 +23,7 @@ use super::fault::Fault;
 use super::names::topic_name;
 use super::security::Security;
 use crate::properties::{BOOTSTRAP_SERVERS, Properties};
+use crate::told::TOLD_AFTER;
 
 /// Requests under way at once, so also connections: for all brokers together.
 const REQUESTS_MAX: usize = 32;
@@ -82,7 +83,8 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// Asks until the fault is not a passing one, with growing, jittered pauses, for a minute.
+/// Asks until the fault is not a passing one, with growing, jittered pauses, for a minute. Says so once where that takes
+/// longer than two seconds.
 pub(crate) async fn patiently<T, F, Fut>(ask: F) -> Result<T, Fault>
 where
     F: FnMut() -> Fut,
@@ -94,7 +96,15 @@ where
         .with_max_delay(Duration::from_millis(500))
         .with_total_delay(Some(PATIENCE))
         .without_max_times();
-    ask.retry(pauses).when(Fault::is_passing).await
+    let (begun, mut is_told) = (Instant::now(), false);
+    let tell = |fault: &Fault, _: Duration| {
+        if !is_told && begun.elapsed() > TOLD_AFTER {
+            is_told = true;
+            let left = PATIENCE.saturating_sub(begun.elapsed()).as_secs();
+            tracing::warn!("Kafka is asked again, for another {left} s at most: {fault}");
+        }
+    };
+    ask.retry(pauses).when(Fault::is_passing).notify(tell).await
 }
 
 impl Cluster {

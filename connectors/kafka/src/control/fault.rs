@@ -1,5 +1,7 @@
 //! How a request to a broker fails, and which of the failures may pass by themselves.
 
+use std::fmt;
+
 use kafka_protocol::ResponseError;
 use tidelock::{Error, ErrorKind, Retry};
 
@@ -23,6 +25,16 @@ pub(crate) enum Fault {
     },
     /// Asking again cannot help.
     Final(Error),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) | Self::NoAnswer(error) | Self::Final(error) => error.fmt(f),
+            Self::Code(code) => write!(f, "the broker answers {code}"),
+            Self::TooLarge { broker, bytes, .. } => write!(f, "{broker} answers with {bytes} bytes"),
+        }
+    }
 }
 
 impl Fault {

@@ -1,9 +1,7 @@
-//! Whether a bounded reader has everything below its stop offset, and whether a quiet one misses something.
+//! Whether a quiet reader misses something.
 //!
-//! The last offsets of a partition may hold nothing that a reader sees: the markers that end
-//! transactions, and aborted records. A reader that waits for the record before its stop offset then
-//! waits for ever. librdkafka says "end of partition" without saying where, so the broker is asked for
-//! the batches between the reader's position and the stop, and their headers are looked at.
+//! The last offsets of a partition may hold nothing that a reader sees: the markers that end transactions, and aborted
+//! records. So the broker is asked for the batches from the reader's position on, and their headers are looked at.
 
 use std::collections::HashMap;
 
@@ -26,33 +24,7 @@ const BATCH_HEADER_BYTES: usize = 61;
 const ATTRIBUTE_TRANSACTIONAL: i16 = 1 << 4;
 const ATTRIBUTE_CONTROL: i16 = 1 << 5;
 
-/// What lies before a stop offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Remains {
-    /// Nothing that a reader sees: it is done.
-    Nothing,
-    /// Records, or transactions that are not decided: go on reading.
-    Something,
-}
-
 impl Cluster {
-    /// Looks at what lies from `position` up to `stop`. The caller must have met the end of the
-    /// partition after the record before `position`, so that a batch that `position` lies within was
-    /// delivered whole.
-    pub(crate) async fn remains(
-        &self,
-        topic: &str,
-        partition: i32,
-        position: i64,
-        stop: i64,
-        read_committed: bool,
-    ) -> Result<Remains, Fault> {
-        let found = self.first_visible(topic, partition, position, stop, read_committed).await?;
-        // The first batch that is seen, or the first offset of which nothing is known.
-        let (Scan::Visible(at) | Scan::NothingUntil(at)) = found;
-        Ok(if at < stop { Remains::Something } else { Remains::Nothing })
-    }
-
     /// Whether a reader whose next record is at `position` or behind it has something to read now. A batch that
     /// `position` lies within does not count.
     pub(crate) async fn has_more(
@@ -62,28 +34,15 @@ impl Cluster {
         position: i64,
         read_committed: bool,
     ) -> Result<bool, Fault> {
-        let found = self.first_visible(topic, partition, position, i64::MAX, read_committed).await?;
-        Ok(matches!(found, Scan::Visible(_)))
-    }
-
-    /// Looks from `position` on for a batch that a reader sees, until there is no more or `stop` is passed.
-    async fn first_visible(
-        &self,
-        topic: &str,
-        partition: i32,
-        position: i64,
-        stop: i64,
-        read_committed: bool,
-    ) -> Result<Scan, Fault> {
         let mut next = position;
-        while next < stop {
+        loop {
             let data = patiently(|| self.fetch(topic, partition, next, read_committed)).await?;
             match scan(&data, next) {
                 Scan::NothingUntil(until) if until > next => next = until,
-                found => return Ok(found),
+                Scan::NothingUntil(_) => return Ok(false),
+                Scan::Visible => return Ok(true),
             }
         }
-        Ok(Scan::NothingUntil(next))
     }
 
     async fn fetch(
@@ -123,8 +82,8 @@ impl Cluster {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Scan {
-    /// A batch that a reader sees begins here.
-    Visible(i64),
+    /// There is a batch that a reader sees.
+    Visible,
     /// All batches up to this offset hold nothing that a reader sees.
     NothingUntil(i64),
 }
@@ -151,7 +110,7 @@ fn scan(data: &PartitionData, position: i64) -> Scan {
                     .get(&batch.producer_id)
                     .is_some_and(|begins| begins.iter().any(|first| *first <= batch.base));
             if !of_aborted && !begun_before && batch.records > 0 {
-                return Scan::Visible(batch.base);
+                return Scan::Visible;
             }
         }
         next = next.max(last + 1);
@@ -243,7 +202,7 @@ mod tests {
     #[test]
     fn a_batch_after_markers_is_seen() {
         let found = scan(&data(&[batch(7, 1, CONTROL, 1), batch(8, 3, 0, -1)], &[]), 7);
-        assert_eq!(found, Scan::Visible(8));
+        assert_eq!(found, Scan::Visible);
     }
 
     #[test]
@@ -251,9 +210,9 @@ mod tests {
         let t = ATTRIBUTE_TRANSACTIONAL;
         let batches = [batch(5, 2, t, 1), batch(7, 1, CONTROL, 1), batch(8, 2, t, 1)];
         assert_eq!(scan(&data(&batches[..2], &[(1, 5)]), 5), Scan::NothingUntil(8));
-        assert_eq!(scan(&data(&batches, &[(1, 5)]), 5), Scan::Visible(8));
+        assert_eq!(scan(&data(&batches, &[(1, 5)]), 5), Scan::Visible);
         // The same producer's records before its aborted transaction are good ones.
-        assert_eq!(scan(&data(&[batch(5, 2, t, 1)], &[(1, 9)]), 5), Scan::Visible(5));
+        assert_eq!(scan(&data(&[batch(5, 2, t, 1)], &[(1, 9)]), 5), Scan::Visible);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod records;
 mod restored;
 mod secured;
 mod stand;
+mod told;
 mod traces;
 mod world;
 

@@ -13,6 +13,12 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The end of what a process said that a failed test shows.
 const SHOWN_BYTES: usize = 4_000;
 
+/// The example that was built with this test: TARGET/PROFILE/deps/TEST beside TARGET/PROFILE/examples.
+pub(crate) fn example() -> PathBuf {
+    let test = std::env::current_exe().expect("this program");
+    test.ancestors().nth(2).expect("a profile's folder").join("examples/copy")
+}
+
 /// A running process.
 #[derive(Debug)]
 pub(crate) struct Process {

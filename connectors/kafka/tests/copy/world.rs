@@ -13,7 +13,7 @@ use tidelock_kafka::Transactions;
 use crate::PATIENCE;
 use crate::double::{self, Defect};
 use crate::evidence::Evidence;
-use crate::process::{Ended, Process};
+use crate::process::{Ended, Process, example};
 use crate::reader::{Checker, Reader, read_to_the_end};
 use crate::records::Feeder;
 use crate::stand::stand;
@@ -156,10 +156,7 @@ impl World {
 
     /// Starts the example with the world's options and these.
     pub(crate) fn start(&self, options: &[&str]) -> Process {
-        // The example that was built with this test: TARGET/PROFILE/deps/TEST beside TARGET/PROFILE/examples.
-        let test = std::env::current_exe().expect("this program");
-        let profile = test.ancestors().nth(2).expect("a profile's folder");
-        self.run(Command::new(profile.join("examples/copy")).args(self.arguments(options)))
+        self.run(Command::new(example()).args(self.arguments(options)))
     }
 
     /// Starts the same job with something broken in it.

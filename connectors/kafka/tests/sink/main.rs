@@ -435,7 +435,7 @@ async fn a_record_that_is_too_large_follows_the_policy() {
         (RecordPolicy::DeadLetter(dead.clone()), true, 1),
     ] {
         let mut config = KafkaSinkConfig::new(support::properties(&brokers));
-        config.on_too_large = policy;
+        config.on_unwritable = policy;
         let sink = KafkaSink::connect(config).await.expect("connected");
         let attempt = attempt(&support::fresh("large"), 1);
         let mut writer = sink.open(&attempt, WriterId(0)).await.expect("open");

@@ -60,6 +60,21 @@ pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) {
         .await;
 }
 
+/// Makes a topic of one partition that takes records of any time.
+pub(crate) async fn create_topic_of_any_time(brokers: &str, name: &str) {
+    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1))
+        .set("retention.ms", "-1")
+        .set("message.timestamp.after.max.ms", "9223372036854775807");
+    create(brokers, topic).await;
+}
+
+/// Whether a topic exists. Does not make it.
+pub(crate) fn exists(brokers: &str, topic: &str) -> bool {
+    let client: BaseConsumer = config(brokers).create().expect("a client");
+    let all = client.fetch_metadata(None, Duration::from_secs(60)).expect("an answer");
+    all.topics().iter().any(|one| one.name() == topic)
+}
+
 /// Makes a topic whose partitions are on one broker each.
 pub(crate) async fn create_topic_with_one_replica(brokers: &str, name: &str, partitions: i32) {
     create(brokers, NewTopic::new(name, partitions, TopicReplication::Fixed(1))).await;

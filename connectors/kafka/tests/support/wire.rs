@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::create_acls_request::AclCreation;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
-    CreateAclsRequest, RequestHeader, ResponseHeader, TopicName, WriteTxnMarkersRequest,
+    CreateAclsRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tidelock_kafka::KafkaCommittable;
@@ -45,6 +46,72 @@ pub(crate) fn abort_in_partition(
         .with_transaction_result(false)
         .with_topics(vec![topic]);
     ask(broker, &WriteTxnMarkersRequest::default().with_markers(vec![marker]), 1);
+}
+
+/// Writes one record to the first partition, with a header of this name: bytes that need not be text.
+pub(crate) fn produce_with_header(broker: &str, topic: &str, name: &[u8], value: &str) {
+    let batch = batch_with_header(name, value.as_bytes());
+    let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partition_data(vec![partition]);
+    let request =
+        ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
+    let answer = ask(broker, &request, 8);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// A batch of format 2 with one record, as the protocol's page describes it.
+fn batch_with_header(name: &[u8], value: &[u8]) -> Bytes {
+    let mut record = BytesMut::new();
+    record.put_i8(0);
+    varint(&mut record, 0);
+    varint(&mut record, 0);
+    varint(&mut record, -1);
+    varint(&mut record, value.len() as i64);
+    record.put_slice(value);
+    varint(&mut record, 1);
+    varint(&mut record, name.len() as i64);
+    record.put_slice(name);
+    varint(&mut record, 1);
+    record.put_slice(b"1");
+
+    let mut checked = BytesMut::new();
+    checked.put_i16(0); // attributes
+    checked.put_i32(0); // the last offset, from the first
+    checked.put_i64(1_357_034_400_000); // first and last time
+    checked.put_i64(1_357_034_400_000);
+    checked.put_i64(-1); // no producer
+    checked.put_i16(-1);
+    checked.put_i32(-1);
+    checked.put_i32(1);
+    varint(&mut checked, record.len() as i64);
+    checked.put_slice(&record);
+
+    let mut batch = BytesMut::new();
+    batch.put_i64(0);
+    batch.put_i32(i32::try_from(4 + 1 + 4 + checked.len()).expect("small"));
+    batch.put_i32(-1);
+    batch.put_i8(2);
+    batch.put_u32(crc32c(&checked));
+    batch.put_slice(&checked);
+    batch.freeze()
+}
+
+fn varint(bytes: &mut BytesMut, value: i64) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        bytes.put_u8((zigzag & 0x7f) as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    bytes.put_u8(zigzag as u8);
+}
+
+/// The checksum of batches, bit by bit: there are few.
+fn crc32c(bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let step = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ POLYNOMIAL };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 /// Who wrote a prepared transaction: producer id and producer epoch.

@@ -1,0 +1,116 @@
+//! Readers on a real broker, from inside: consumers that stop, records that vanish under a reader.
+
+use bytes::Bytes;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidelock::{Known, Retry, Source};
+use tidelock_containers::Kafka;
+
+use super::*;
+use crate::config::{KafkaSourceConfig, Start, Subscription};
+use crate::properties::Properties;
+use crate::source::KafkaSource;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes one record to the first partition of a topic, which is made where it is missing.
+pub(crate) fn produce(brokers: &str, topic: &str, value: &str) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer");
+    producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload(value)).expect("sent");
+    producer.flush(PATIENCE).expect("delivered");
+}
+
+async fn read_one(reader: &mut KafkaReader) -> Result<Bytes> {
+    let batch = timeout(PATIENCE, reader.next()).await.expect("it does not hang")?.expect("a batch");
+    Ok(batch.records[0].value.clone().expect("a value"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_consumer_that_reads_nothing_any_more_is_found_out() {
+    let brokers = Kafka::shared().await.expect("a broker").brokers();
+    let topic = format!("stuck-{:016x}", rand::random::<u64>());
+    produce(&brokers, &topic, "1");
+    let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
+    let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
+    let split = source.discover(&known).await.expect("discovered").new.remove(0);
+    let mut reader = source.open(split).await.expect("open");
+    assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+    let consumer = |reader: &KafkaReader| Arc::clone(&reader.fetched.as_ref().expect("fetched").consumer);
+    // Not assigned any more, behind the reader's back: nothing is fetched, and nobody is told.
+    let wedge = |reader: &KafkaReader| consumer(reader).detach(&topic, 0);
+
+    wedge(&reader);
+    let first = consumer(&reader);
+    produce(&brokers, &topic, "2");
+    assert_eq!(read_one(&mut reader).await.expect("read"), "2");
+    assert_eq!(reader.stuck_at, Some(1), "only because it was fetched anew");
+    assert!(!Arc::ptr_eq(&first, &consumer(&reader)), "by another consumer");
+
+    // Where that did not help before, the attempt ends.
+    reader.stuck_at = Some(2);
+    wedge(&reader);
+    produce(&brokers, &topic, "3");
+    let error = read_one(&mut reader).await.expect_err("stuck");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart), "{error:?}");
+    assert!(error.to_string().contains(&topic), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn partitions_share_a_consumer_and_the_next_attempt_has_another_one() {
+    let brokers = Kafka::shared().await.expect("a broker").brokers();
+    let topics = [0, 1].map(|_| format!("shared-{:016x}", rand::random::<u64>()));
+    topics.iter().for_each(|topic| produce(&brokers, topic, "1"));
+    let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(topics.to_vec()));
+    let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
+    let splits = source.discover(&known).await.expect("discovered").new;
+    let open = async || {
+        let mut readers = Vec::new();
+        for split in &splits {
+            let mut reader = source.open(split.clone()).await.expect("open");
+            assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+            readers.push(reader);
+        }
+        let consumers =
+            readers.iter().map(|one| Arc::clone(&one.fetched.as_ref().expect("fetched").consumer));
+        let consumers: Vec<_> = consumers.collect();
+        assert!(Arc::ptr_eq(&consumers[0], &consumers[1]));
+        Arc::clone(&consumers[0])
+    };
+    // Held, as by the end of a reader that is late.
+    let first = open().await;
+    assert!(!Arc::ptr_eq(&first, &open().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_quiet_reader_whose_records_are_gone_learns_of_it() {
+    let brokers = Kafka::shared().await.expect("a broker").brokers();
+    let topic = format!("quiet-{:016x}", rand::random::<u64>());
+    produce(&brokers, &topic, "1");
+    let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
+    let source = KafkaSource::connect(config).await.expect("connected");
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
+    let split = source.discover(&known).await.expect("discovered").new.remove(0);
+    let mut reader = source.open(split).await.expect("open");
+    assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+    // Nothing is fetched any more, and nobody is told; meanwhile what was to be read comes and goes.
+    Arc::clone(&reader.fetched.as_ref().expect("fetched").consumer).detach(&topic, 0);
+    for value in ["2", "3", "4"] {
+        produce(&brokers, &topic, value);
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Offset::Offset(3)).expect("a partition");
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("an admin client");
+    admin.delete_records(&list, &AdminOptions::new()).await.expect("deleted");
+    let error = read_one(&mut reader).await.expect_err("lost");
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
+    assert!(error.to_string().contains("lost_records=2"), "{error}");
+}
