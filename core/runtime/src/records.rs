@@ -69,7 +69,9 @@ impl<R> Records<R> {
     }
 
     pub(crate) fn push(&mut self, record: R, time: Option<Millis>) {
-        self.extend([record], time);
+        self.records.push(record);
+        self.times.extend(time);
+        self.check();
     }
 
     /// Adds records that have one time.
