@@ -2,29 +2,60 @@
 
 use std::sync::Arc;
 
-use tidelock::Result;
+use serde::de::DeserializeOwned;
+use tidelock::{DeadLetter, Result};
 use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
 
-use crate::flight::{Flight, Row};
+use crate::flight::{Flight, Line, Row};
 use crate::flow::{Flights, Rows, timed};
 use crate::options::Options;
 use crate::pace::{Pace, Paced};
 
-/// The flights of a folder.
-pub(crate) fn source(data: &str, pace: Arc<Pace>) -> Result<Arc<Paced<FilesSource<Flight>>>> {
+/// The flights of a folder, as records of some type.
+fn read<T: DeserializeOwned + Send + 'static>(
+    data: &str,
+    pace: Arc<Pace>,
+) -> Result<Arc<Paced<FilesSource<T>>>> {
     let mut reading = FilesSourceConfig::new(data, SourceFormat::Csv(CsvReading::with_null("NA")));
     reading.glob = "flights*.csv".into();
     reading.batch_records_max = pace.batch_records();
     Ok(Arc::new(Paced::new(FilesSource::new(reading)?, pace)))
 }
 
+/// The flights of a folder.
+pub(crate) fn source(data: &str, pace: Arc<Pace>) -> Result<Arc<Paced<FilesSource<Flight>>>> {
+    read(data, pace)
+}
+
 /// Reads the flights of a folder, one file after the other.
 pub(crate) fn flights(options: &Options, pace: Arc<Pace>) -> Result<Flights> {
+    if let Some(folder) = &options.dead_letters {
+        return flights_or_letters(options, folder, pace);
+    }
     let source = source(&options.data, pace)?;
     let out_of_orderness = options.out_of_orderness;
     Ok(Box::new(move |graph| timed(graph, &source, out_of_orderness).in_order_of_names().stream()))
+}
+
+/// The same, where a line may be damaged: it becomes a dead letter, in the checkpoint of the lines beside it.
+fn flights_or_letters(options: &Options, folder: &str, pace: Arc<Pace>) -> Result<Flights> {
+    let source = read::<Line>(&options.data, pace)?;
+    let writing = FilesSinkConfig::new(folder, SinkFormat::JsonLines);
+    let letters: Arc<FilesSink<DeadLetter>> = Arc::new(FilesSink::new(writing)?);
+    let out_of_orderness = options.out_of_orderness;
+    Ok(Box::new(move |graph| {
+        let lines = graph
+            .source("flights", &source)
+            .event_time(Line::time)
+            .out_of_orderness(out_of_orderness)
+            .in_order_of_names()
+            .stream();
+        let (flights, damaged) = lines.try_map_or("parse", Line::flight);
+        damaged.letters().sink("letters", &letters);
+        flights
+    }))
 }
 
 /// Writes rows into a folder, as lines of JSON.

@@ -1,6 +1,7 @@
 //! What goes in, and what comes out.
 
 use std::collections::BTreeSet;
+use std::num::ParseIntError;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -19,6 +20,40 @@ pub(crate) struct Flight {
     pub(crate) dep_delay: Option<i64>,
     /// The hour that it was scheduled for.
     pub(crate) time_hour: Timestamp,
+}
+
+/// A line of `flights*.csv` as it stands there: text that may be no flight.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Line {
+    origin: String,
+    carrier: String,
+    tailnum: Option<String>,
+    dep_delay: Option<String>,
+    time_hour: String,
+}
+
+impl Line {
+    /// The hour in milliseconds. Where it is damaged, one before all flights: it moves no event time on.
+    pub(crate) fn time(&self) -> i64 {
+        self.time_hour.parse().map_or(0, Timestamp::as_millisecond)
+    }
+
+    /// The flight, or what is wrong with the line.
+    pub(crate) fn flight(&self) -> Result<Flight, String> {
+        let wrong = |column: &str, value: &str, error: String| format!("{column} is {value:?}: {error}");
+        let time_hour = self.time_hour.parse();
+        let dep_delay = self.dep_delay.as_deref().map(|delay| {
+            delay.parse().map_err(|error: ParseIntError| wrong("dep_delay", delay, error.to_string()))
+        });
+        Ok(Flight {
+            origin: self.origin.clone(),
+            carrier: self.carrier.clone(),
+            tailnum: self.tailnum.clone(),
+            dep_delay: dep_delay.transpose()?,
+            time_hour: time_hour
+                .map_err(|error: jiff::Error| wrong("time_hour", &self.time_hour, error.to_string()))?,
+        })
+    }
 }
 
 /// A flight with what was looked up for it.
@@ -111,5 +146,24 @@ mod tests {
             serde_json::to_string(&row).unwrap(),
             r#"{"origin":"EWR","window_start":"2013-01-01T10:00:00Z","flights":3,"cancelled":1,"dep_delay_min":7,"seats":150,"airlines":1}"#
         );
+    }
+
+    #[test]
+    fn a_damaged_line_says_what_is_wrong_with_it() {
+        let line = |dep_delay: Option<&str>, time_hour: &str| Line {
+            origin: "EWR".into(),
+            carrier: "UA".into(),
+            tailnum: None,
+            dep_delay: dep_delay.map(str::to_owned),
+            time_hour: time_hour.into(),
+        };
+        let good = line(Some("-3"), "2013-01-01T10:00:00Z");
+        assert_eq!(good.flight().unwrap().dep_delay, Some(-3));
+        assert_eq!(good.time(), 1_357_034_400_000);
+        assert!(line(None, "2013-01-01T10:00:00Z").flight().unwrap().dep_delay.is_none());
+        assert!(line(Some("soon"), "2013-01-01T10:00:00Z").flight().unwrap_err().contains("dep_delay"));
+        let damaged = line(None, "yesterday");
+        assert!(damaged.flight().unwrap_err().contains("time_hour is \"yesterday\""));
+        assert_eq!(damaged.time(), 0);
     }
 }

@@ -56,6 +56,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<String>,
 
+    /// Set lines aside that are no flights, in this folder, and go on: one line of JSON for each, with what is
+    /// wrong and the line itself, exactly once. Without it such a line ends the job.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from_kafka", "load", "crash"])]
+    pub(crate) dead_letters: Option<String>,
+
     /// Read the flights from this topic instead of files, up to the end that it had when the job first
     /// started. Planes and airlines still come from --data. Needs a build with --features kafka.
     #[arg(long, value_name = "BROKERS/TOPIC")]
