@@ -14,6 +14,9 @@ const MIB: usize = 1024 * KIB;
 /// The smallest part that object stores take before the last one.
 const UPLOAD_PART_BYTES_MIN: usize = 5 * MIB;
 
+/// How many parts a file may have. Stores take 10,000; the last is kept free, to ask whether an upload exists.
+pub(crate) const UPLOAD_PARTS_MAX: u64 = 9_999;
+
 /// Settings of a [`FilesSource`](crate::FilesSource).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -279,7 +282,7 @@ impl FilesSinkConfig {
         if self.upload_part_bytes < UPLOAD_PART_BYTES_MIN {
             return Err(setting("upload_part_bytes", "object stores take no part under 5 MiB but the last"));
         }
-        if self.file_bytes_max / self.upload_part_bytes as u64 >= crate::target::UPLOAD_PARTS_MAX {
+        if self.file_bytes_max / self.upload_part_bytes as u64 >= UPLOAD_PARTS_MAX {
             return Err(setting(
                 "file_bytes_max",
                 "a file would have too many parts: raise upload_part_bytes",

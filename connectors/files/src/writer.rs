@@ -214,3 +214,48 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use object_store::memory::InMemory;
+    use tidelock::{JobId, Position, Uid, WriterId};
+
+    use super::*;
+    use crate::config::SinkFormat;
+    use crate::folder::StoreFolder;
+
+    /// A writer of texts to a store in memory that keeps uploads for an hour.
+    fn writer(file_bytes_max: u64) -> FileWriter<String> {
+        let store = Arc::new(InMemory::new());
+        let folder = StoreFolder {
+            objects: Arc::clone(&store) as _,
+            uploads: store,
+            prefix: "out".into(),
+            uploads_have_ids: true,
+            url: "memory:///out".into(),
+        };
+        let mut config = FilesSinkConfig::new("memory:///out", SinkFormat::JsonLines);
+        config.file_bytes_max = file_bytes_max;
+        config.upload_expires_after_ms = Some(3_600_000);
+        let name = TargetName {
+            job: JobId::new("orders").unwrap(),
+            uid: Uid::new("out").unwrap(),
+            attempt: Position(1),
+            writer: WriterId(0),
+        };
+        FileWriter::new(Target::in_store(folder, &config), name, Arc::new(config), None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_remains_until_a_file_expires_is_told_as_of_the_barrier() {
+        let mut writer = writer(1);
+        writer.write(&mut vec!["closed at once".to_owned()]).await.unwrap();
+        tokio::time::advance(Duration::from_secs(1800)).await;
+        writer.write(&mut vec!["closed half an hour later".to_owned()]).await.unwrap();
+        let left =
+            writer.prepare(Epoch(1)).await.unwrap().into_iter().map(|prepared| prepared.expires_in.unwrap());
+        assert_eq!(left.collect::<Vec<_>>(), [Duration::from_secs(1800), Duration::from_secs(3600)]);
+    }
+}

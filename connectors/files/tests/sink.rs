@@ -302,3 +302,81 @@ async fn a_record_that_has_no_json_form_is_an_error() {
     let error = writer.write(&mut vec![Odd { map: [((1, 2), 3)].into() }]).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
 }
+
+#[tokio::test]
+async fn csv_refuses_what_it_would_change_and_leaves_nothing_of_it() {
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Odd {
+        id: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        a: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        b: Option<u64>,
+        text: Option<String>,
+    }
+    let odd =
+        |id, a: Option<u64>, b: Option<u64>, text: Option<&str>| Odd { id, a, b, text: text.map(Into::into) };
+    let folder = TempDir::new().unwrap();
+    let csv = |writing| FilesSinkConfig::new(folder.path().to_str().unwrap(), SinkFormat::Csv(writing));
+    let sink: FilesSink<Odd> = FilesSink::new(csv(CsvWriting::default())).unwrap();
+    let mut writer = start(&sink, 1).await;
+    for (record, reason) in [
+        // Before there is a header, too.
+        (odd(0, Some(0), None, Some("")), "field text: CSV has no form for an empty text in a Some"),
+        (odd(1, Some(1), None, Some("x")), ""),
+        (odd(2, None, Some(2), Some("x")), "the record's fields are not those of the file's header"),
+        (odd(3, None, None, Some("x")), "the record's fields are not those of the file's header"),
+        (odd(4, Some(4), Some(4), Some("x")), "the record's fields are not those of the file's header"),
+        (odd(5, Some(5), None, None), ""),
+        (odd(6, Some(6), None, Some("")), "field text: CSV has no form for an empty text in a Some"),
+    ] {
+        match writer.write(&mut vec![record]).await {
+            Ok(()) => assert_eq!(reason, ""),
+            Err(error) => assert!(!reason.is_empty() && error.to_string().contains(reason), "{error}"),
+        }
+    }
+    let pending = prepare(&mut writer, 1, 1, Vec::new()).await.unwrap();
+    sink.commit(&permit(1), pending).await.unwrap();
+    assert_eq!(visible(folder.path()).into_values().next().unwrap(), b"id,a,text\n1,1,x\n5,5,\n");
+
+    let mut writing = CsvWriting::default();
+    writing.empty_is_missing = true;
+    let sink: FilesSink<Odd> = FilesSink::new(csv(writing)).unwrap();
+    let mut writer = start(&sink, 2).await;
+    writer.write(&mut vec![odd(0, Some(0), None, Some(""))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_some_that_would_be_read_back_as_none_cannot_be_written() {
+    #[derive(serde::Serialize)]
+    struct Nested {
+        id: u64,
+        value: Option<Option<u64>>,
+    }
+    let folder = TempDir::new().unwrap();
+    let sink: FilesSink<Nested> = FilesSink::new(config(folder.path())).unwrap();
+    let mut writer = start(&sink, 1).await;
+    let good = [None, Some(Some(1))].map(|value| Nested { id: 1, value });
+    writer.write(&mut good.into()).await.unwrap();
+    let error = writer.write(&mut vec![Nested { id: 2, value: Some(None) }]).await.unwrap_err();
+    assert!(error.to_string().contains("field value: an empty value in a Some"), "{error}");
+}
+
+#[tokio::test]
+async fn a_bucket_on_another_file_system_is_refused_before_anything_is_written_for_it() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("far")).unwrap();
+    let Some(_disk) = tidelock_testkit::SmallDisk::mount(&folder.path().join("far"), 1024) else { return };
+    let sink = FilesSink::new(config(folder.path())).unwrap();
+    let sink =
+        sink.with_bucket(|row: &Row, name| name.push_str(if row.id == 1 { "far/away" } else { "near" }));
+    let mut writer = start(&sink, 1).await;
+    writer.write(&mut rows(2..3)).await.unwrap();
+    let written = writer.write(&mut rows(1..2)).await;
+    let error = written.and(writer.prepare(Epoch(1)).await.map(drop)).unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error}");
+    assert!(
+        error.to_string().contains("another file system") && error.to_string().contains("far"),
+        "{error}"
+    );
+}

@@ -12,7 +12,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tidelock::{ErrorKind, Known, Source, Split, SplitReader, Stored};
-use tidelock_files::{CsvReading, FilesSource, FilesSourceConfig, OnBadRecord, SourceFormat};
+use tidelock_files::{CsvReading, FilesSource, FilesSourceConfig, OnBadRecord, OnChangedFile, SourceFormat};
 
 const ROWS: u64 = 1000;
 
@@ -460,6 +460,80 @@ async fn columns_that_break_the_record_type_are_a_fault_of_the_file() {
     assert_names(&unknown, ErrorKind::Data, &["unknown field `number`", "header=id,number"]);
     let twice = read_all(&source::<Aliased>(config)).await.unwrap_err();
     assert_names(&twice, ErrorKind::Data, &["duplicate field `id`", "header=id,number"]);
+}
+
+/// As a job does with whole files: what is found is read to its end, and the snapshot knows how it ended.
+async fn round(source: &FilesSource<String>, ended: &mut Vec<tidelock_files::FileSplit>) -> Vec<String> {
+    let finished = ended.iter().map(Split::id).collect();
+    let known = Known { active: Vec::new(), finished, ended: ended.clone(), first_run: false };
+    let found = source.discover(&known).await.unwrap();
+    ended.retain(|split| !found.forget.contains(&split.id()));
+    let mut lines = Vec::new();
+    for split in found.new {
+        let mut last = split.clone();
+        for (records, resume) in read_split(source, split).await.unwrap() {
+            lines.extend(records);
+            last = resume;
+        }
+        ended.push(last);
+    }
+    lines
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn rotated_logs_are_read_once_each() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut config = config(folder.path(), SourceFormat::Lines);
+    config.bounded = false;
+    config.on_changed_file = OnChangedFile::ReadAgain;
+    let mut ended = Vec::new();
+    let mut lines = Vec::new();
+    for log in 1..=4 {
+        if log > 1 {
+            for number in (1..log - 1).rev() {
+                fs::rename(path(&format!("app.log.{number}")), path(&format!("app.log.{}", number + 1)))
+                    .unwrap();
+            }
+            fs::rename(path("app.log"), path("app.log.1")).unwrap();
+        }
+        // Each a little longer: some file systems count time in steps.
+        fs::write(path("app.log"), format!("{}\n", "x".repeat(log))).unwrap();
+        for _ in 0..10 {
+            // A fresh source each time: nothing is remembered but what the snapshot knows.
+            lines.extend(round(&source(config.clone()), &mut ended).await);
+        }
+    }
+    assert_eq!(lines, ["x", "xx", "xxx", "xxxx"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_under_its_name_is_read_as_the_policy_says() {
+    for (policy, expected) in
+        [(OnChangedFile::Warn, &["old"][..]), (OnChangedFile::ReadAgain, &["old", "newer"])]
+    {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.txt");
+        let mut config = config(folder.path(), SourceFormat::Lines);
+        config.bounded = false;
+        config.on_changed_file = policy;
+        let (mut ended, mut lines) = (Vec::new(), Vec::new());
+        for content in ["old\n", "newer\n"] {
+            fs::write(folder.path().join(".new"), content).unwrap();
+            fs::rename(folder.path().join(".new"), &path).unwrap();
+            for _ in 0..3 {
+                lines.extend(round(&source(config.clone()), &mut ended).await);
+            }
+        }
+        assert_eq!(lines, expected);
+        config.on_changed_file = OnChangedFile::Fail;
+        fs::write(&path, "another\n").unwrap();
+        let finished = ended.iter().map(Split::id).collect();
+        let known = Known { active: Vec::new(), finished, ended, first_run: false };
+        let error = source::<String>(config).discover(&known).await.unwrap_err();
+        assert_names(&error, ErrorKind::Data, &["file=a.txt", "size_read", "size_now=8"]);
+    }
 }
 
 /// What listing a folder must find, and pass over: what is told is tried in the crate.

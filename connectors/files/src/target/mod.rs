@@ -13,9 +13,7 @@ use tidelock::{Error, ErrorKind, Pending, Result, Retry, SinkAttempt, TargetName
 
 use crate::committable::{FileCommittable, Staged};
 use crate::config::FilesSinkConfig;
-use crate::folder::Folder;
-
-pub(crate) use store::UPLOAD_PARTS_MAX;
+use crate::folder::{Folder, StoreFolder};
 
 type PendingFile = Pending<FileCommittable>;
 
@@ -36,8 +34,12 @@ impl Target {
     pub(crate) fn new(config: &FilesSinkConfig) -> Result<Self> {
         Ok(match Folder::new(&config.folder, &config.store_options)? {
             Folder::Local(root) => Self::Local(local::LocalTarget::new(root)),
-            Folder::Store(folder) => Self::Store(store::StoreTarget::new(folder, config)),
+            Folder::Store(folder) => Self::in_store(folder, config),
         })
+    }
+
+    pub(crate) fn in_store(folder: StoreFolder, config: &FilesSinkConfig) -> Self {
+        Self::Store(store::StoreTarget::new(folder, config))
     }
 
     /// See [`Sink::recover`](tidelock::Sink::recover).

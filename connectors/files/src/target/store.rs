@@ -29,13 +29,10 @@ use tokio::time::Instant;
 
 use super::{Fate, Finished, PendingFile, lost, not_ours};
 use crate::committable::Staged;
-use crate::config::FilesSinkConfig;
+use crate::config::{FilesSinkConfig, UPLOAD_PARTS_MAX};
 use crate::error;
 use crate::folder::StoreFolder;
 use crate::names;
-
-/// How many parts a file may have. Stores take 10,000; the last is kept free for [`StoreTarget::probe`].
-pub(crate) const UPLOAD_PARTS_MAX: u64 = 9_999;
 
 /// How many requests run at once: enough to hide their latency, few enough not to be throttled.
 const REQUESTS_MAX: usize = 16;
