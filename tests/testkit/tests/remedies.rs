@@ -214,6 +214,23 @@ async fn prepared_data_that_a_newer_generation_hides_is_written_again_after_it_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_entry_that_is_not_settled_can_be_chosen_once_the_job_was_started_without_a_choice() {
+    let world = World::new();
+    world.feed.append("a", 0..10);
+    world.target.broken.store(true, Ordering::Relaxed);
+    world.run(1_000, StartFrom::Newest, 10).await.expect_err("nothing can be applied");
+    world.target.broken.store(false, Ordering::Relaxed);
+    let newest = world.newest().await;
+    let error = world.run(2_000, entry(newest), 10).await.unwrap_err();
+    halts(&error, ErrorKind::Conflict, "start the job without choosing a snapshot");
+    world.run(3_000, StartFrom::Newest, 10).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..10));
+    world.feed.append("a", 0..20);
+    world.run(4_000, entry(newest), 20).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..20), "it went on from what was committed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_whose_savepoint_cannot_be_written_leaves_the_job_stopped_and_the_savepoint_to_a_copy() {
     let world = World::new();
     world.feed.append("a", 0..10);

@@ -181,6 +181,16 @@ async fn an_epoch_that_is_too_large_names_the_remedy() {
     let error = writer.write(&mut words(&["0123456789"; 20])).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
     assert!(error.to_string().contains("shorten the checkpoint interval"), "{error}");
+    assert!(error.to_string().contains("raise epoch_bytes_max"), "{error}");
+    // The remedies, each by itself: less in an epoch, and more room.
+    let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
+    for _ in 0..3 {
+        writer.write(&mut words(&["0123456789"; 5])).await.unwrap();
+        writer.prepare(Epoch(1)).await.unwrap();
+    }
+    let roomy = WriteAhead::new(Recorder::default(), WriteAheadConfig { epoch_bytes_max: 1000 }).unwrap();
+    let mut writer = roomy.open(&attempt(1), WriterId(0)).await.unwrap();
+    writer.write(&mut words(&["0123456789"; 20])).await.unwrap();
     let none = WriteAhead::new(Recorder::default(), WriteAheadConfig { epoch_bytes_max: 0 });
     assert_eq!(none.unwrap_err().kind(), ErrorKind::Config);
 }
