@@ -10,8 +10,8 @@ use crate::proxy::Fate;
 use crate::reader::{Checker, read_to_the_end};
 use crate::support;
 
-/// Longer than what must remain of a transaction's life when its entry is appended, 10 s.
-const TIMEOUT: &str = "transaction.timeout.ms=16000";
+/// Longer than what must remain of a transaction's life when its entry is appended, 30 s.
+const TIMEOUT: &str = "transaction.timeout.ms=36000";
 
 /// A job that was killed while transactions were listed and not committed: these. Its newest entry may list
 /// others that are committed, and not confirmed.
@@ -48,7 +48,7 @@ async fn a_transaction_that_timed_out_while_the_job_was_down_halts_it_and_nothin
         let id = open[0].transactional_id.as_str();
         ended.assert_error(
             1,
-            &["(Expired, Halt)", id, "age_ms=", "timeout_ms=16000", "remedy=", "producer_id="],
+            &["(Expired, Halt)", id, "age_ms=", "timeout_ms=36000", "remedy=", "producer_id="],
         );
         assert_eq!(visible(&held).await, before, "nothing of that epoch or a later one is committed");
     }
