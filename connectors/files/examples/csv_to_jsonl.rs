@@ -23,6 +23,7 @@ use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
 use tokio::sync::mpsc::{Receiver, Sender};
+use tracing_subscriber::EnvFilter;
 
 /// Some of the columns; the others are passed over.
 #[derive(Deserialize, Serialize)]
@@ -37,6 +38,8 @@ struct Flight {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.into());
     let (input, output, checkpoints) = (argument("data"), argument("out"), argument("checkpoints"));
@@ -74,7 +77,7 @@ async fn main() -> Result<()> {
         ended: false,
     };
     tokio::select! {
-        ended = coordinator.run() => println!("{:?}", ended?.closed),
+        ended = coordinator.run() => println!("{}", ended?),
         Err(error) = host.run(orders) => return Err(error),
     }
     Ok(())

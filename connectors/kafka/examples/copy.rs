@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use tidelock::job::{JobConfig, StartFrom};
-use tidelock::log::{Closed, RequestId};
+use tidelock::log::RequestId;
 use tidelock::{Error, ErrorKind, JobId, Result};
 use tidelock_kafka::{
     Guarantee, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Properties, Stop,
@@ -131,11 +131,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         ended = running => ended?,
         failed = obey_signals(&handle, savepoint.as_deref()) => match failed? {},
     };
-    match ended.closed {
-        Closed::Finished if ended.was_finished => println!("finished before: nothing left to do"),
-        Closed::Finished => println!("finished: everything up to the end is copied and visible"),
-        Closed::Stopped | Closed::Cancelled => println!("stopped: start it again to go on"),
-    }
+    println!("{ended}");
     Ok(())
 }
 

@@ -8,15 +8,14 @@ use tidelock::coordinator::{Ended, HostLink};
 use tidelock::host::News;
 use tidelock::job::{Graph as CoreGraph, Restored};
 use tidelock::log::Log;
-use tidelock::{Error, ErrorKind, JobId, Result, Retry};
+use tidelock::{Error, ErrorKind, JobId, Result, Retry, patiently};
 use timely::communication::WorkerGuards;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::budget::Budget;
 use crate::cluster::{Hello, Post, START_TIMEOUT, follow, lead};
-use crate::counters::Counters;
 use crate::dispatch::{Built, Dispatch};
+use crate::handle::Handle;
 use crate::lookup::Desks;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
@@ -39,7 +38,7 @@ pub(crate) struct Setup<F> {
     pub(crate) workers: Workers,
     pub(crate) bytes_in_flight_max: u64,
     pub(crate) slicing: Slicing,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) handle: Handle,
     pub(crate) job: JobId,
     pub(crate) log: Log,
     pub(crate) build: Arc<F>,
@@ -73,7 +72,8 @@ impl Threads {
         let failed = |message: String| Error::new(ErrorKind::Unavailable, "start workers", message);
         let guards = if setup.workers.place().is_some() {
             // Finding the other processes blocks.
-            let started = tokio::time::timeout(START_TIMEOUT, on_own_thread(start)).await;
+            let started = tokio::time::timeout(START_TIMEOUT, on_own_thread(start));
+            let started = patiently("the other processes of the job", START_TIMEOUT, started).await;
             let late = || failed("not all processes were there in time".to_owned());
             started.map_err(|_| late())?.ok_or_else(late)?
         } else {
@@ -122,11 +122,12 @@ pub(crate) async fn run<F: Build>(
     let stop = Stop::new();
     let transit = setup.workers.place().map(|place| Transit::new(place.processes, place.threads));
     let shared = Arc::new(Shared {
-        tasks: Tasks::new(Handle::current(), Arc::clone(&stop)),
+        tasks: Tasks::new(tokio::runtime::Handle::current(), Arc::clone(&stop)),
         budget: Budget::new(setup.bytes_in_flight_max, transit),
         slicing: setup.slicing,
         outbox: Outbox::new(Arc::clone(&stop)),
-        counters: Arc::clone(&setup.counters),
+        counters: setup.handle.shared_counters(),
+        handle: setup.handle.clone(),
         log: setup.log.clone(),
         desks: Desks::default(),
         post: setup.workers.place().map(|place| Post::new(place, setup.workers.addresses().to_vec())),
@@ -189,7 +190,7 @@ async fn conduct<F: Build>(
         }
     }
     let everywhere = setup.workers.everywhere();
-    let dispatch = Dispatch::new(workers, everywhere, Arc::clone(&shared.outbox))?;
+    let dispatch = Dispatch::new(workers, everywhere, Arc::clone(shared))?;
     hello.uids = dispatch.uids();
     match &shared.post {
         None => alone(shared, dispatch, everywhere, coordinate).await,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidelock::Uid;
+use tokio::time::Instant;
 
 /// One counter. Cheap to clone; read at any time.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,7 @@ pub(crate) struct Counters {
     written: Mutex<BTreeMap<Uid, Counter>>,
     late: Mutex<BTreeMap<Uid, Counter>>,
     rejected: Mutex<BTreeMap<Uid, Counter>>,
+    checkpointed: Mutex<Option<Instant>>,
 }
 
 fn counter(of: &Mutex<BTreeMap<Uid, Counter>>, uid: &Uid) -> Counter {
@@ -55,6 +57,16 @@ impl Counters {
 
     pub(crate) fn rejection(&self, uid: &Uid) -> Counter {
         counter(&self.rejected, uid)
+    }
+
+    /// A checkpoint is durable.
+    pub(crate) fn checkpointed(&self) {
+        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When the last checkpoint became durable.
+    pub(crate) fn last_checkpoint(&self) -> Option<Instant> {
+        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that each source handed over.

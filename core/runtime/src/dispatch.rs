@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::book::{Book, Start};
 use crate::graph::Plan;
-use crate::outbox::Outbox;
+use crate::shared::Shared;
 use crate::sink::Settle;
 use crate::source::{Inbox, SourceOrder};
 
@@ -23,7 +23,7 @@ pub(crate) struct Built {
 }
 
 pub(crate) struct Dispatch {
-    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
     /// The number of workers in all processes. Splits are dealt out among them in turn: every process
     /// sees every split, and takes those of its own workers.
     workers_everywhere: usize,
@@ -38,7 +38,7 @@ impl Dispatch {
     pub(crate) fn new(
         mut workers: Vec<Built>,
         workers_everywhere: usize,
-        outbox: Arc<Outbox>,
+        shared: Arc<Shared>,
     ) -> Result<Self> {
         workers.sort_by_key(|built| built.worker);
         let same = workers.windows(2).all(|pair| pair[0].plan.shape() == pair[1].plan.shape());
@@ -59,7 +59,7 @@ impl Dispatch {
                 settles.entry(uid.clone()).or_default().push((WriterId(built.worker), Arc::clone(settle)));
             }
         }
-        Ok(Self { outbox, workers_everywhere, workers, sources, settles })
+        Ok(Self { shared, workers_everywhere, workers, sources, settles })
     }
 
     /// What the coordinator must know of the graph. `tasks` is the number of workers everywhere.
@@ -92,12 +92,15 @@ impl Dispatch {
         match order {
             Order::Open(opening) => {
                 self.open(opening).await?;
-                self.outbox.push(News::Opened);
+                self.shared.outbox.push(News::Opened);
             }
             Order::Assign { uid, split } => self.assign(&uid, split)?,
             Order::EndOfInput => self.tell_sources(|| SourceOrder::EndOfInput),
             Order::Barrier { epoch, last } => self.tell_sources(|| SourceOrder::Barrier { epoch, last }),
-            Order::Completed { epoch } => self.tell_sources(|| SourceOrder::Completed(epoch)),
+            Order::Completed { epoch } => {
+                self.shared.counters.checkpointed();
+                self.tell_sources(|| SourceOrder::Completed(epoch));
+            }
             Order::Settled { epoch, reinit } => {
                 for (uid, writers) in &self.settles {
                     for (writer, settle) in writers {

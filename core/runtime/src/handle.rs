@@ -1,4 +1,4 @@
-//! The hand on a running job, across its restarts.
+//! The hand on a running job, across its restarts and in each of its processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,44 +9,81 @@ use tidelock::log::SnapshotId;
 use tidelock::{Error, ErrorKind, Result, Uid};
 use tokio::sync::watch;
 
+use crate::ask::{Ask, End, Far, Said, ended};
 use crate::counters::Counters;
 
-/// Stops a job, takes savepoints, and shows how it goes. Cheap to clone.
+/// Stops a job, takes savepoints, and shows how it goes. Cheap to clone. Where a job runs in several
+/// processes, the handle of each does the same: what is asked in one of them goes to process 0.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    control: watch::Sender<Option<Control>>,
+    hold: watch::Sender<Hold>,
     /// How the user wants the job to end, once he does.
     end: watch::Sender<Option<End>>,
+    /// What the user changed the settings to: an attempt begins with those of the configuration.
+    settings: watch::Sender<Option<Settings>>,
     counters: Arc<Counters>,
 }
 
-/// A wish that outlives the attempt it was told to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
-    Stop { savepoint: Option<String> },
-    Cancel,
+/// What the handle holds.
+#[derive(Debug, Clone)]
+enum Hold {
+    /// No attempt has begun.
+    Nothing,
+    /// The coordinator, in this process.
+    Near(Control),
+    /// The coordinator, in process 0.
+    Far(Far),
+    /// The job has ended, and this was the last to be seen of it.
+    Ended(Progress),
 }
 
 impl Handle {
     pub(crate) fn new(counters: Arc<Counters>) -> Self {
-        Self { control: watch::Sender::new(None), end: watch::Sender::new(None), counters }
+        let (end, settings) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { hold: watch::Sender::new(Hold::Nothing), end, settings, counters }
     }
 
     pub(crate) fn shared_counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
 
-    /// A new attempt begins. A wish that was told to the one before, or to none, is told again: first the
-    /// control is known and then the wish is looked for, and who wishes does it the other way round.
+    /// A new attempt begins, with its coordinator in this process.
     pub(crate) fn attach(&self, control: Control) {
-        self.control.send_replace(Some(control.clone()));
-        let Some(end) = self.end.borrow().clone() else { return };
+        self.begin(Hold::Near(control));
+    }
+
+    /// A new attempt begins, with its coordinator in process 0.
+    pub(crate) fn attach_far(&self, far: Far) {
+        self.begin(Hold::Far(far));
+    }
+
+    /// What was wished of the attempt before, or of none, is wished again: first the hold is known and then
+    /// the wish is looked for, and who wishes does it the other way round.
+    fn begin(&self, hold: Hold) {
+        self.hold.send_replace(hold);
+        let settings = self.settings.borrow().clone().map(Ask::SetSettings);
+        let end = self.end.borrow().clone().map(Ask::End);
+        if settings.is_none() && end.is_none() {
+            return;
+        }
+        let handle = self.clone();
         tokio::spawn(async move {
-            match end {
-                End::Stop { savepoint } => control.stop(savepoint.as_deref()).await,
-                End::Cancel => control.cancel().await,
+            for wish in settings.into_iter().chain(end) {
+                // Where nobody hears it the attempt is over, and the next one is told.
+                let _ = handle.ask(wish).await;
             }
         });
+    }
+
+    /// Nothing begins any more.
+    pub(crate) fn close(&self) {
+        let progress = self.progress();
+        self.hold.send_replace(Hold::Ended(progress));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(&*self.end.borrow(), Some(End::Stop { .. }))
     }
 
     /// Returns once the user wants the job to end.
@@ -55,34 +92,49 @@ impl Handle {
         let _ = self.end.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// The current attempt's control. Waits for the first attempt to begin.
-    async fn control(&self) -> Result<Control> {
-        let mut attempts = self.control.subscribe();
-        let control = attempts.wait_for(Option::is_some).await;
-        let ended = || Error::new(ErrorKind::Other, "control", "the job has ended");
-        control.ok().and_then(|control| control.clone()).ok_or_else(ended)
+    /// Asks whoever leads the job. Waits for the first attempt to begin.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Said> {
+        let mut held = self.hold.subscribe();
+        let held = held.wait_for(|hold| !matches!(hold, Hold::Nothing)).await.map(|hold| hold.clone());
+        match held {
+            Ok(Hold::Near(control)) => ask.of(&control).await,
+            Ok(Hold::Far(far)) => far.ask(ask).await,
+            Ok(Hold::Nothing | Hold::Ended(_)) | Err(_) => Err(ended()),
+        }
+    }
+
+    async fn wish(&self, end: End) -> Result<()> {
+        self.end.send_replace(Some(end.clone()));
+        match self.ask(Ask::End(end)).await {
+            // It has ended, as was wished.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            heard => heard.map(drop),
+        }
+    }
+
+    async fn take(&self, ask: Ask) -> Result<SnapshotId> {
+        match self.ask(ask).await? {
+            Said::Taken(snapshot) => Ok(snapshot),
+            said => Err(no_answer(&said)),
+        }
     }
 
     /// Stops at a barrier, with everything committed, and exports a savepoint to `savepoint` if given.
-    /// [`Job::run`](crate::Job::run) then returns. Event time does not advance to the end: a later
-    /// start goes on as if there had been no stop.
+    /// [`Job::run`](crate::Job::run) then returns, in every process. Event time does not advance to the
+    /// end: a later start goes on as if there had been no stop. A job that has ended needs no stopping.
     ///
     /// # Errors
-    /// Where the job never began.
+    /// Where process 0 cannot be told.
     pub async fn stop(&self, savepoint: Option<&str>) -> Result<()> {
-        self.end.send_replace(Some(End::Stop { savepoint: savepoint.map(str::to_owned) }));
-        self.control().await?.stop(savepoint).await;
-        Ok(())
+        self.wish(End::Stop { savepoint: savepoint.map(str::to_owned) }).await
     }
 
     /// Stops at once. What was not checkpointed is replayed by a later start.
     ///
     /// # Errors
-    /// Where the job never began.
+    /// Where process 0 cannot be told.
     pub async fn cancel(&self) -> Result<()> {
-        self.end.send_replace(Some(End::Cancel));
-        self.control().await?.cancel().await;
-        Ok(())
+        self.wish(End::Cancel).await
     }
 
     /// Begins a checkpoint now and returns when it is durable.
@@ -90,28 +142,53 @@ impl Handle {
     /// # Errors
     /// Where the checkpoint failed or the job ended.
     pub async fn checkpoint(&self) -> Result<SnapshotId> {
-        self.control().await?.checkpoint().await
+        self.take(Ask::Checkpoint).await
     }
 
-    /// Exports a savepoint to `url`; the job goes on.
+    /// Exports a savepoint to `url`; the job goes on. It is process 0 that writes it.
     ///
     /// # Errors
     /// Where it cannot be taken or stored.
     pub async fn savepoint(&self, url: &str) -> Result<SnapshotId> {
-        self.control().await?.savepoint(url).await
+        self.take(Ask::Savepoint { url: url.to_owned() }).await
     }
 
-    /// Changes how the job checkpoints, from the next checkpoint on.
+    /// How the job checkpoints now: change what should be another way, and give it to
+    /// [`Handle::set_settings`].
     ///
     /// # Errors
-    /// Where the job never began, and where a start with these settings would be refused.
-    pub async fn set_settings(&self, settings: Settings) -> Result<()> {
-        self.control().await?.set_settings(settings)
+    /// Where the job has ended.
+    pub async fn settings(&self) -> Result<Settings> {
+        match self.ask(Ask::Settings).await? {
+            Said::Settings(settings) => Ok(settings),
+            said => Err(no_answer(&said)),
+        }
     }
 
-    /// What the current attempt is doing; nothing before the first one began.
+    /// Changes how the job checkpoints, from the next checkpoint on and until the process ends: also after
+    /// a restart within it.
+    ///
+    /// # Errors
+    /// Where a start with these settings would be refused, and where the job has ended.
+    pub async fn set_settings(&self, settings: Settings) -> Result<()> {
+        // Known before it is asked for, so that an attempt that begins meanwhile has it too.
+        let before = self.settings.send_replace(Some(settings.clone()));
+        let heard = self.ask(Ask::SetSettings(settings)).await;
+        if heard.is_err() {
+            self.settings.send_replace(before);
+        }
+        heard.map(drop)
+    }
+
+    /// What the current attempt is doing; nothing before the first one began. Every half second in
+    /// processes without the coordinator.
     pub fn progress(&self) -> Progress {
-        self.control.borrow().as_ref().map(|control| control.progress().borrow().clone()).unwrap_or_default()
+        match &*self.hold.borrow() {
+            Hold::Nothing => Progress::default(),
+            Hold::Near(control) => control.progress().borrow().clone(),
+            Hold::Far(far) => far.progress.borrow().clone(),
+            Hold::Ended(progress) => progress.clone(),
+        }
     }
 
     /// How many records each source handed over in this process.
@@ -133,5 +210,20 @@ impl Handle {
     /// [`Stream::try_map_or`](crate::Stream::try_map_or) and [`Stream::sink_or`](crate::Stream::sink_or).
     pub fn records_rejected(&self) -> BTreeMap<Uid, u64> {
         self.counters.rejected()
+    }
+}
+
+fn no_answer(said: &Said) -> Error {
+    Error::new(ErrorKind::Bug, "ask the job", "this is no answer to what was asked")
+        .with("answer", format!("{said:?}"))
+}
+
+/// Held while the job may still run: when it is gone, whoever waits for the job learns that it has ended.
+#[derive(Debug)]
+pub(crate) struct Lifetime(pub(crate) Handle);
+
+impl Drop for Lifetime {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

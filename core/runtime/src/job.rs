@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tidelock::coordinator::{self, Coordinator, Ended};
 use tidelock::job::{Graph as CoreGraph, Job as CoreJob, JobConfig, Restored};
 use tidelock::log::Log;
-use tidelock::{Result, SinkControl, Uid};
+use tidelock::{Result, SinkControl, Uid, patiently};
 
 use crate::attempt::{self, Setup};
 use crate::counters::Counters;
-use crate::handle::Handle;
+use crate::handle::{Handle, Lifetime};
 use crate::restarts::Restarts;
-use crate::signals::Signals;
+use crate::signals::{Signals, obey};
 use crate::slice::Slicing;
 use crate::workers::Workers;
 
 /// Bytes that sources may have handed over and nothing has taken yet. A barrier has to wait for them: a sink
 /// that takes 10 MB a second holds it up for less than a second.
 const BYTES_IN_FLIGHT_MAX: u64 = 8 << 20;
+
+/// How long the client of an object store tries to reach it.
+const STORE_PATIENCE: Duration = Duration::from_secs(180);
 
 /// A job that was looked at and does not run yet.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub struct Job {
     restarts: Restarts,
     bytes_in_flight_max: u64,
     stop_on_signals: bool,
-    handle: Handle,
+    handle: Lifetime,
 }
 
 impl Job {
@@ -37,7 +41,8 @@ impl Job {
     /// # Errors
     /// For a wrong setting, a store that cannot hold a log, or a damaged newest entry.
     pub async fn open(config: JobConfig) -> Result<Self> {
-        Ok(Self::of(CoreJob::open(config).await?))
+        let what = format!("the checkpoints at {}", config.checkpoints);
+        Ok(Self::of(patiently(&what, STORE_PATIENCE, CoreJob::open(config)).await?))
     }
 
     /// The same on a log that is open already.
@@ -54,7 +59,7 @@ impl Job {
             restarts: Restarts::default(),
             bytes_in_flight_max: BYTES_IN_FLIGHT_MAX,
             stop_on_signals: false,
-            handle: Handle::new(Arc::new(Counters::default())),
+            handle: Lifetime(Handle::new(Arc::new(Counters::default()))),
         }
     }
 
@@ -66,7 +71,7 @@ impl Job {
     /// The hand on the job while it runs: stop it, take a savepoint, see how it goes. Get it before
     /// [`Job::run`], which takes the job.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.handle.0.clone()
     }
 
     /// How often and when a failed attempt is followed by another one within this process. Default:
@@ -86,8 +91,9 @@ impl Job {
         self
     }
 
-    /// Stops with a checkpoint on SIGTERM and Ctrl-C, and at once when asked again. Without it the
-    /// process ends like in a crash, and the next start recovers.
+    /// Stops with a checkpoint on SIGTERM and Ctrl-C, and at once when asked again a second later or more.
+    /// Where a job runs in several processes, a signal to any of them stops the job in all. Without it
+    /// the process ends like in a crash, and the next start recovers.
     #[must_use]
     pub fn stop_on_signals(mut self) -> Self {
         self.stop_on_signals = true;
@@ -104,14 +110,14 @@ impl Job {
     where
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
-        let handle = self.handle.clone();
+        let handle = self.handle.0.clone();
         if !self.stop_on_signals {
             return self.attempts(workers, build).await;
         }
         let signals = Signals::listen()?;
         tokio::select! {
             ended = self.attempts(workers, build) => ended,
-            never = signals.obey(&handle) => match never {},
+            error = obey(signals.each(), &handle) => Err(error),
         }
     }
 
@@ -119,13 +125,14 @@ impl Job {
     where
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
-        let Self { core, restarts, bytes_in_flight_max, handle, .. } = self;
+        let Self { core, restarts, bytes_in_flight_max, handle: lifetime, .. } = self;
+        let handle = &lifetime.0;
         let config = core.config().clone();
         let setup = Setup {
             workers,
             bytes_in_flight_max,
             slicing: Slicing::default(),
-            counters: handle.shared_counters(),
+            handle: handle.clone(),
             job: config.job.clone(),
             log: core.log().clone(),
             build: Arc::new(build),
@@ -147,15 +154,15 @@ impl Job {
             };
             match attempt::run(restored, &setup, coordinate).await {
                 Ok(ended) => {
-                    tidy(&ended, &handle, &sinks).await;
+                    tidy(&ended, handle, &sinks).await;
                     return Ok(ended);
                 }
-                Err(error) => attempts.after(error, &handle).await?,
+                Err(error) => attempts.after(error, handle).await?,
             }
             job = loop {
                 match CoreJob::open_on(config.clone(), setup.log.clone()).await {
                     Ok(job) => break job,
-                    Err(error) => attempts.after(error, &handle).await?,
+                    Err(error) => attempts.after(error, handle).await?,
                 }
             };
         }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 mod align;
+mod ask;
 mod attempt;
 mod batch;
 mod book;

@@ -17,7 +17,9 @@ pub struct Restarts {
     pub wait_first: Duration,
     /// The longest wait. Default 30 s.
     pub wait_max: Duration,
-    /// An attempt that ran this long was a good one: counting and waiting begin anew. Default 60 s.
+    /// An attempt that still completed checkpoints this long after it began was a good one: counting and
+    /// waiting begin anew. One that only ran long is counted, so that a job which fails at the same
+    /// place each time ends, however long it takes to get there. Default 60 s.
     pub good_after: Duration,
 }
 
@@ -45,7 +47,7 @@ impl Restarts {
 
     /// Begins to count.
     pub(crate) fn begin(self) -> Attempts {
-        Attempts { restarts: self, waits: self.waits(), began: Instant::now() }
+        Attempts { restarts: self, waits: self.waits(), failed: 0, began: Instant::now() }
     }
 }
 
@@ -54,6 +56,8 @@ impl Restarts {
 pub(crate) struct Attempts {
     restarts: Restarts,
     waits: ExponentialBackoff,
+    /// How many of them failed in a row.
+    failed: usize,
     began: Instant,
 }
 
@@ -69,16 +73,90 @@ impl Attempts {
         if kinds.contains(&error.kind()) || error.retry() == Retry::Halt {
             return Err(error);
         }
-        if self.began.elapsed() >= self.restarts.good_after {
+        let good_since = self.began + self.restarts.good_after;
+        if handle.shared_counters().last_checkpoint().is_some_and(|last| last >= good_since) {
             self.waits = self.restarts.waits();
+            self.failed = 0;
         }
+        self.failed += 1;
         let Some(wait) = self.waits.next() else { return Err(error) };
-        tracing::warn!(%error, ?wait, "restarting from the newest snapshot");
+        self.tell(&error, wait);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = handle.end_requested() => return Err(error),
         }
         self.began = Instant::now();
         Ok(())
+    }
+
+    /// Whoever starts a job must see that it does not run as it should, and why.
+    fn tell(&self, error: &Error, wait: Duration) {
+        let uid = error.context().find(|(key, _)| *key == "uid").map(|(_, uid)| uid);
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let because = causes.last().map(tracing::field::display);
+        let (failed, of) = (self.failed, self.restarts.attempts_max);
+        tracing::warn!(
+            uid, %error, because, next_in = ?wait,
+            "the job failed and is restarted from its newest snapshot, for the {failed}. of at most {of} times"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::counters::Counters;
+    use crate::testing::Heard;
+
+    fn error() -> Error {
+        Error::new(ErrorKind::Unavailable, "write", "record 7 is refused").with("uid", "rows")
+    }
+
+    /// Fails until the run ends, each time an hour after it began, and says how often it was tried again.
+    async fn failing(counters: &Arc<Counters>, checkpoint_at: Option<Duration>) -> usize {
+        let handle = Handle::new(Arc::clone(counters));
+        let mut attempts = Restarts::default().begin();
+        for tried in 0..100 {
+            tokio::time::sleep(checkpoint_at.unwrap_or_default()).await;
+            if checkpoint_at.is_some() {
+                counters.checkpointed();
+            }
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            if attempts.after(error(), &handle).await.is_err() {
+                return tried;
+            }
+        }
+        100
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_fails_at_the_same_place_ends_however_long_it_takes_to_get_there() {
+        let counters = Arc::default();
+        assert_eq!(failing(&counters, None).await, 10);
+        // The empty checkpoint with which an attempt begins does not make it a good one.
+        assert_eq!(failing(&counters, Some(Duration::from_secs(1))).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_restart_is_told_with_uid_cause_and_the_time_to_the_next() {
+        let heard = Heard::here();
+        let handle = Handle::new(Arc::default());
+        let mut attempts = Restarts { attempts_max: 2, ..Restarts::default() }.begin();
+        let full = std::io::Error::other("no space left");
+        attempts.after(error().because(full), &handle).await.unwrap();
+        attempts.after(error(), &handle).await.unwrap();
+        assert!(attempts.after(error(), &handle).await.is_err());
+        let lines = heard.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for told in ["uid=\"rows\"", "record 7 is refused", "no space left", "next_in=1", "1. of at most 2"] {
+            assert!(lines[0].contains(told), "{told}: {lines:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_went_on_well_for_long_are_not_counted() {
+        assert_eq!(failing(&Arc::default(), Some(Duration::from_secs(60))).await, 100);
     }
 }

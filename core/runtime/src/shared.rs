@@ -9,6 +9,7 @@ use crate::align::Aligner;
 use crate::budget::Budget;
 use crate::cluster::Post;
 use crate::counters::Counters;
+use crate::handle::Handle;
 use crate::lookup::Desks;
 use crate::outbox::Outbox;
 use crate::slice::Slicing;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) slicing: Slicing,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counters: Arc<Counters>,
+    /// The user's hand on the job.
+    pub(crate) handle: Handle,
     pub(crate) log: Log,
     pub(crate) desks: Desks,
     /// The post to the other processes, where there are any.

@@ -474,21 +474,33 @@ fn a_newer_start_of_the_job_fences_every_older_process() {
 #[test]
 fn a_signal_stops_a_job_with_a_checkpoint_and_a_restart_continues() {
     let directory = tempfile::tempdir().unwrap();
+    // Enough for every stop to come before the end.
+    let length = 5 * LENGTH;
     for signal in ["-TERM", "-INT"] {
         let before = rows(directory.path()).len();
-        let mut processes = Processes::start_many(1, directory.path(), u64::MAX, LENGTH);
+        let mut processes = Processes::start_many(1, directory.path(), u64::MAX, length);
         wait_for_rows(directory.path(), before + 200);
         processes.signal(0, signal);
         let (well, said) = processes.wait(0, SOON);
         assert!(well && said.contains("ended: Stopped"), "{said}");
     }
-    // What was stopped under one process goes on under two.
-    let mut processes = Processes::start(directory.path(), u64::MAX);
+    // What was stopped under one process goes on under two, and a signal to any of them stops all.
+    for (process, signal) in [(1, "-TERM"), (0, "-TERM"), (1, "-INT")] {
+        let before = rows(directory.path()).len();
+        let mut processes = Processes::start_many(2, directory.path(), u64::MAX, length);
+        wait_for_rows(directory.path(), before + 200);
+        processes.signal(process, signal);
+        for process in [0, 1] {
+            let (well, said) = processes.wait(process, SOON);
+            assert!(well && said.contains("ended: Stopped"), "{said}");
+        }
+    }
+    let mut processes = Processes::start_many(2, directory.path(), u64::MAX, length);
     for process in [0, 1] {
         let (well, said) = processes.wait(process, SOON);
         assert!(well && said.contains("ended: Finished"), "{said}");
     }
-    assert_exactly_once(directory.path(), LENGTH);
+    assert_exactly_once(directory.path(), length);
 }
 
 #[test]

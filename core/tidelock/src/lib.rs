@@ -68,6 +68,7 @@ mod id;
 pub mod job;
 pub mod log;
 mod lookup;
+mod patience;
 pub mod protocol;
 mod reject;
 pub mod restore;
@@ -75,6 +76,8 @@ mod retry;
 mod sink;
 mod source;
 mod state;
+#[cfg(test)]
+mod testing;
 pub mod write_ahead;
 
 pub use erased::{DynReader, DynWriter, SinkControl, SinkData, SourceControl, SourceData, StoredSplit};
@@ -85,6 +88,7 @@ pub use id::{
 };
 pub use log::{CommitPermit, Segment};
 pub use lookup::Lookup;
+pub use patience::patiently;
 pub use reject::{DeadLetter, Rejected, Rejecting, Rejects};
 pub use sink::{Committable, Committed, Pending, Prepared, Sink, SinkWriter};
 pub use source::{Batch, Discovery, Known, Source, Split, SplitId, SplitReader};

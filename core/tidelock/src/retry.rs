@@ -7,6 +7,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
+use crate::patience::TOLD_AFTER;
 use crate::{Error, ErrorKind, Result, Retry};
 
 /// The first pause: about what a broker needs to finish what it is busy with.
@@ -51,7 +52,8 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T>>,
 {
-    let until = Instant::now() + patience.call_timeout;
+    let (began, mut told) = (Instant::now(), false);
+    let until = began + patience.call_timeout;
     let mut pauses = backoff(patience.jitter_seed);
     let mut again = false;
     loop {
@@ -67,7 +69,14 @@ where
         let Some(pause) = pause else {
             return Tried { result: Err(error.with_retry(Retry::Restart)), again };
         };
-        tracing::warn!(what, %error, ?pause, "trying again");
+        // Once, and not before it is more than a hiccup.
+        if !told && began.elapsed() + pause > TOLD_AFTER {
+            told = true;
+            let for_at_most = until.saturating_duration_since(Instant::now()).min(TOTAL_MAX);
+            tracing::warn!(what, %error, ?for_at_most, "it is tried again and again");
+        } else {
+            tracing::debug!(what, %error, ?pause, "trying again");
+        }
         tokio::time::sleep(pause).await;
     }
 }
@@ -83,4 +92,22 @@ pub(crate) async fn in_time<T>(
         Err(Error::new(ErrorKind::Unavailable, what, "no answer in time: the call is given up")
             .with("waited", format_args!("{call_timeout:?}")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Heard;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_tried_again_for_longer_than_two_seconds_is_told_once() {
+        let heard = Heard::here();
+        let patience = Patience { jitter_seed: 7, call_timeout: Duration::from_secs(60) };
+        let refused = || Error::new(ErrorKind::Unavailable, "list", "no route").with_retry(Retry::Retry);
+        let tried = retry("list", patience, async || Err::<(), _>(refused())).await;
+        assert_eq!(tried.result.unwrap_err().retry(), Retry::Restart);
+        let lines = heard.lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("no route") && lines[0].contains("for_at_most=5"), "{lines:?}");
+    }
 }

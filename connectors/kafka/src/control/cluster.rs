@@ -35,7 +35,7 @@ pub(crate) const AT_ONCE: usize = REQUESTS_MAX / 2;
 const IDLE_MAX: usize = 4;
 
 /// How long passing faults are waited out before the attempt ends and recovers.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The version of requests for metadata that was tried.
 pub(crate) const METADATA_NEWEST: i16 = 12;
@@ -119,6 +119,11 @@ impl Cluster {
             requests: Semaphore::new(REQUESTS_MAX),
             known: Mutex::default(),
         })
+    }
+
+    /// The brokers that the settings name, to be shown.
+    pub(crate) fn named(&self) -> String {
+        self.bootstrap.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

@@ -13,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use tidelock::{Error, ErrorKind};
 use tokio::time::sleep;
 
-use super::cluster::{Cluster, METADATA_NEWEST, metadata_request, patiently};
+use super::cluster::{Cluster, METADATA_NEWEST, PATIENCE, metadata_request, patiently};
 use super::connection::Connection;
 use super::fault::Fault;
 
@@ -96,9 +96,12 @@ impl Cluster {
         Ok(gone)
     }
 
-    /// The name of the cluster, made when it was.
+    /// The name of the cluster, made when it was. Asked first of all, by whoever connects: so it says when
+    /// nobody answers.
     pub(crate) async fn cluster_id(&self) -> Result<String, Fault> {
-        let answer = patiently(|| self.metadata(Some(&[]))).await?;
+        let what = format!("the Kafka brokers {}", self.named());
+        let asking = patiently(|| self.metadata(Some(&[])));
+        let answer = tidelock::patiently(&what, PATIENCE, asking).await?;
         Ok(answer.cluster_id.map(|id| id.to_string()).unwrap_or_default())
     }
 

@@ -17,6 +17,7 @@ use tidelock::{JobId, Result};
 use tidelock_runtime::{Context, Job, KeyedOperator, State, Workers};
 use tidelock_testkit::doubles::{MemorySink, Target};
 use tidelock_testkit::harness::Row;
+use tracing_subscriber::EnvFilter;
 
 use alarms::{Alarm, Alarms};
 
@@ -75,6 +76,8 @@ impl KeyedOperator for Quieten {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
     let target = Target::new();
     let alarms = Arc::new(Alarms::of_a_morning());
     let rows = Arc::new(MemorySink::new(target.clone()));
@@ -91,7 +94,7 @@ async fn main() -> Result<()> {
                 .sink("rows", &rows);
         })
         .await?;
-    println!("{:?} at epoch {}", ended.closed, ended.snapshot.epoch);
+    println!("{ended}");
     for row in target.visible() {
         println!("alarm of {}, {} kept back before", row.key, row.value);
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tidelock::coordinator::Ended;
-use tidelock::host::News;
+use tidelock::host::{News, Order};
 use tidelock::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::post::Post;
+use super::questions::Questions;
 use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
 use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
@@ -35,7 +36,7 @@ pub(crate) async fn follow(
     shared.tasks.spawn(None, "post news", post_news(Arc::clone(post), news));
     shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
     let ended = tokio::select! {
-        ended = obey(shared, post, &orders) => ended,
+        ended = obey(shared, post, Questions::of(&shared.handle), &orders) => ended,
         () = shared.stop.token().cancelled() => {
             Err(Error::new(ErrorKind::Other, "run", "the attempt ended"))
         }
@@ -66,12 +67,21 @@ async fn hear_fenced(post: &Post) -> Result<Error> {
     }
 }
 
-async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host::Order>) -> Result<Ended> {
+async fn obey(
+    shared: &Shared,
+    post: &Post,
+    mut questions: Questions,
+    orders: &mpsc::Sender<Order>,
+) -> Result<Ended> {
     let mut alive = tokio::time::interval(ALIVE_INTERVAL);
     let (began, mut heard) = (Instant::now(), None::<Instant>);
     loop {
         let Mail { from, content } = tokio::select! {
             mail = post.next() => mail?,
+            question = questions.next() => {
+                post.send(0, question)?;
+                continue;
+            }
             _ = alive.tick() => {
                 post.send(0, Content::Alive)?;
                 // Before its first word process 0 may still wait for others.
@@ -93,12 +103,12 @@ async fn obey(shared: &Shared, post: &Post, orders: &mpsc::Sender<tidelock::host
                 // The other end is gone only when the attempt ends.
                 let _ = orders.send(order).await;
             }
-            Content::Ended { closed, snapshot, was_finished } => {
-                return Ok(Ended { closed, snapshot, was_finished });
-            }
+            Content::Ended(ended) => return Ok(ended),
             Content::Failed(told) => return Err(told.into_failure(from).into_error()),
             Content::Full(full) => shared.budget.peer_is_full(from, full),
             Content::Arrived(in_all) => shared.budget.arrived_at(from, in_all),
+            Content::Answer { number, said } => questions.answer(number, said),
+            Content::Progress(progress) => questions.show(progress),
             _ => {}
         }
     }

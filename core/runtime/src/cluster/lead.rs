@@ -6,14 +6,16 @@ use tidelock::coordinator::{Ended, HostLink};
 use tidelock::host::{News, Order};
 use tidelock::job::Graph as CoreGraph;
 use tidelock::log::SnapshotId;
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, ErrorKind, Result, patiently};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::post::Post;
+use super::questions::answer;
 use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
 use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
+use crate::ask::Ask;
 use crate::attempt::{Coordination, watch_coordinator};
 use crate::dispatch::Dispatch;
 use crate::shared::Shared;
@@ -30,10 +32,12 @@ pub(crate) async fn lead(
     hello: &Hello,
     coordinate: impl FnOnce(CoreGraph) -> Coordination,
 ) -> Result<Ended> {
-    tokio::time::timeout(START_TIMEOUT, greet(post, hello)).await.map_err(|_| {
-        let why = "not all processes were there in time";
-        Error::new(ErrorKind::Unavailable, "start", why).with("seconds", START_TIMEOUT.as_secs())
-    })??;
+    let greeted = tokio::time::timeout(START_TIMEOUT, greet(post, hello));
+    let asked =
+        patiently("the other processes of the job", START_TIMEOUT, greeted).await.map_err(|_| {
+            let why = "not all processes were there in time";
+            Error::new(ErrorKind::Unavailable, "start", why).with("seconds", START_TIMEOUT.as_secs())
+        })??;
     let tasks = u32::try_from(post.place.processes * post.place.threads).unwrap_or(u32::MAX);
     let (coordinator, HostLink { orders, news }) = coordinate(dispatch.core_graph(tasks));
 
@@ -50,6 +54,9 @@ pub(crate) async fn lead(
         opened: 0,
         byes: byes.clone(),
     };
+    for (from, number, ask) in asked {
+        hearing.answer(from, number, ask);
+    }
     let signs = give_and_take_signs(Arc::clone(post), hello.job.clone());
     shared.tasks.spawn(None, "give signs of life", signs);
     shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
@@ -58,7 +65,7 @@ pub(crate) async fn lead(
     let ended = watch_coordinator(shared, coordinator, &news).await;
     match &ended {
         Ok(ended) => {
-            post.broadcast(Content::of_end(ended))?;
+            post.broadcast(Content::Ended(ended.clone()))?;
             let all = post.place.processes - 1;
             // Whoever does not answer hears it from the end of the connection.
             let mut byes = byes.subscribe();
@@ -79,8 +86,12 @@ fn again(error: &Error) -> Error {
     Error::new(error.kind(), "run", error.to_string()).with_retry(error.retry())
 }
 
+/// What was asked before there was anybody to answer: in which process, by which number, and what.
+type Asked = Vec<(usize, u64, Ask)>;
+
 /// Waits for all processes, and checks that they agree.
-async fn greet(post: &Post, hello: &Hello) -> Result<()> {
+async fn greet(post: &Post, hello: &Hello) -> Result<Asked> {
+    let mut asked = Asked::new();
     let mut missing: Vec<usize> = (1..post.place.processes).collect();
     while !missing.is_empty() {
         match post.next().await? {
@@ -91,11 +102,12 @@ async fn greet(post: &Post, hello: &Hello) -> Result<()> {
             Mail { from, content: Content::Failed(told) } => {
                 return Err(told.into_failure(from).into_error());
             }
+            Mail { from, content: Content::Ask { number, ask } } => asked.push((from, number, ask)),
             // Others may say that they are there while the slowest one still builds.
             _ => {}
         }
     }
-    Ok(())
+    Ok(asked)
 }
 
 fn check(from: usize, own: &Hello, other: &Hello) -> Result<()> {
@@ -203,14 +215,31 @@ impl Hearing {
                 self.byes.send_modify(|byes| *byes += 1);
                 return Ok(None);
             }
-            Content::Alive | Content::Hello(_) | Content::Order(_) | Content::Ended { .. } => {
+            Content::Ask { number, ask } => {
+                self.answer(from, number, ask);
                 return Ok(None);
             }
+            Content::Alive
+            | Content::Hello(_)
+            | Content::Order(_)
+            | Content::Answer { .. }
+            | Content::Progress(_)
+            | Content::Ended(_) => return Ok(None),
         }))
     }
 
+    /// Answers in a task of its own: a savepoint takes its time.
+    fn answer(&self, from: usize, number: u64, ask: Ask) {
+        let (shared, post) = (Arc::clone(&self.shared), Arc::clone(&self.post));
+        self.shared.tasks.spawn(None, "answer", async move {
+            let said = answer(&shared.handle, ask).await;
+            post.send(from, Content::Answer { number, said })
+        });
+    }
+
     fn look_around(&mut self) -> Result<()> {
-        self.post.broadcast(Content::Alive)?;
+        // It also says that process 0 is alive.
+        self.post.broadcast(Content::Progress(self.shared.handle.progress()))?;
         let is_silent = |(process, heard): &(usize, &Instant)| {
             self.post.last_heard_of(*process, **heard).elapsed() > SILENCE_MAX
         };

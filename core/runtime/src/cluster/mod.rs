@@ -13,6 +13,7 @@
 mod follow;
 mod lead;
 mod post;
+mod questions;
 mod signs;
 mod wire;
 

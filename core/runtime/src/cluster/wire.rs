@@ -1,11 +1,12 @@
 //! What the processes of a job tell each other. JSON, because splits and committables are.
 
 use serde::{Deserialize, Serialize};
-use tidelock::coordinator::Ended;
+use tidelock::coordinator::{Ended, Progress};
 use tidelock::host::{News, Order, Report};
-use tidelock::log::{Closed, SnapshotId};
+use tidelock::log::SnapshotId;
 use tidelock::{Error, ErrorKind, JobId, Result, Retry, SplitId, Uid};
 
+use crate::ask::{Ask, Said};
 use crate::stop::Failure;
 
 /// A message and who sent it.
@@ -34,11 +35,18 @@ pub(super) enum Content {
     },
     NoFreePlace,
     Failed(Told),
-    Ended {
-        closed: Closed,
-        snapshot: SnapshotId,
-        was_finished: bool,
+    Ended(Ended),
+    /// A user's wish or question in a process without the coordinator; answered by number.
+    Ask {
+        number: u64,
+        ask: Ask,
     },
+    Answer {
+        number: u64,
+        said: Result<Said, Told>,
+    },
+    /// How the job goes, to be shown.
+    Progress(Progress),
     Bye,
 }
 
@@ -84,11 +92,6 @@ impl Content {
             News::NoFreePlace => Self::NoFreePlace,
             _ => return None,
         })
-    }
-
-    pub(super) fn of_end(ended: &Ended) -> Self {
-        let Ended { closed, snapshot, was_finished } = ended.clone();
-        Self::Ended { closed, snapshot, was_finished }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::attempt::{self, Setup};
 use crate::counters::Counters;
+use crate::handle::Handle;
 use crate::slice::Slicing;
 use crate::{Graph, Workers};
 
@@ -72,7 +73,7 @@ impl Fake {
             bytes_in_flight_max: twist.bytes_in_flight_max,
             slicing: twist.slicing,
             apply_on_arrival: twist.apply_on_arrival,
-            counters: Arc::clone(&counters),
+            handle: Handle::new(Arc::clone(&counters)),
             job: JobId::new("test").unwrap(),
             log: twist.log,
             build: Arc::new(build),
@@ -159,7 +160,7 @@ impl Fake {
     pub(crate) async fn finish(mut self) -> Result<Ended> {
         let snapshot =
             SnapshotId { job: JobId::new("test").unwrap(), position: Position(9), epoch: Epoch(9) };
-        let ended = Ended { closed: Closed::Stopped, snapshot, was_finished: false };
+        let ended = Ended { closed: Closed::Stopped, snapshot, was_finished: false, unread: BTreeMap::new() };
         let _ = self.end.take().unwrap().send(Ok(ended));
         self.ended().await
     }

@@ -3,6 +3,8 @@
 mod align;
 mod fake;
 mod floors;
+#[path = "../../../tidelock/src/testing.rs"]
+mod heard;
 mod keyed;
 mod lookup;
 mod memory;
@@ -17,5 +19,6 @@ mod ways;
 mod window;
 
 pub(crate) use fake::{Fake, Twist};
+pub(crate) use heard::Heard;
 pub(crate) use memory::{Event, MemorySink, MemorySource, committed};
 pub(crate) use snapshot::Snapshot;

@@ -1,14 +1,17 @@
 //! The user's hand on a running job, and what the user sees of it.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::deadlines::Deadlines;
 use crate::host::{News, Order};
 use crate::job::Settings;
 use crate::log::{Closed, SnapshotId};
-use crate::{Attempt, Epoch, Error, ErrorKind, Result};
+use crate::{Attempt, Epoch, Error, ErrorKind, Result, SplitId, Uid};
 
 /// The host's ends of the channels: see [`crate::host`].
 #[derive(Debug)]
@@ -19,8 +22,8 @@ pub struct HostLink {
     pub news: mpsc::Sender<News>,
 }
 
-/// How an attempt ended by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How an attempt ended by itself. Its `Display` is a sentence for the person who started it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// Why.
     pub closed: Closed,
@@ -28,10 +31,44 @@ pub struct Ended {
     pub snapshot: SnapshotId,
     /// There was nothing to do: the job had finished before.
     pub was_finished: bool,
+    /// Where it had finished before: the splits that came since, by source, as far as a source can know.
+    /// Nobody reads them.
+    pub unread: BTreeMap<Uid, Vec<SplitId>>,
+}
+
+/// How many splits a sentence names.
+const NAMED_MAX: usize = 3;
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let epoch = self.snapshot.epoch;
+        match self.closed {
+            Closed::Finished if self.was_finished => write!(
+                f,
+                "nothing to do: all input was read before, up to epoch {epoch}; to read it again give the job \
+                 another checkpoints folder or another job id"
+            )?,
+            Closed::Finished => {
+                write!(f, "finished: all input is read and all output visible, epoch {epoch}")?
+            }
+            Closed::Stopped => write!(f, "stopped: the next start goes on after epoch {epoch}")?,
+            Closed::Cancelled => write!(f, "cancelled: the next start goes on after epoch {epoch}")?,
+        }
+        for (uid, splits) in &self.unread {
+            let named = splits.iter().take(NAMED_MAX).map(SplitId::to_string).collect::<Vec<_>>().join(", ");
+            let more = if splits.len() > NAMED_MAX { ", ..." } else { "" };
+            write!(
+                f,
+                "; not read, because it came after the end: {} of {uid} ({named}{more})",
+                splits.len()
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// What a person sees of a running job.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
     /// The attempt, once claimed.

@@ -28,6 +28,7 @@ mod splits;
 mod standing;
 mod start;
 mod tidy;
+mod unread;
 mod waiting;
 mod work;
 
@@ -100,6 +101,11 @@ impl Coordinator {
     /// Whatever ended the attempt; its [`Retry`](crate::Retry) says whether starting again helps.
     pub async fn run(self) -> Result<Ended> {
         self.graph.check()?;
-        run::Running::new(self).run().await
+        let (log, sources) = (self.job.log.clone(), self.graph.sources.clone());
+        let mut ended = run::Running::new(self).run().await?;
+        if ended.was_finished {
+            ended.unread = unread::unread(&log, &sources).await;
+        }
+        Ok(ended)
     }
 }

@@ -194,7 +194,7 @@ impl Running {
             let deleted = in_time("delete snapshots", self.deadlines.call_timeout(), deleting).await;
             deleted.map_err(|error| self.only_not(SNAPSHOTS_LEFT, &last, error))?;
         }
-        Ok(Ended { closed, snapshot: last.snapshot_id(), was_finished })
+        Ok(Ended { closed, snapshot: last.snapshot_id(), was_finished, unread: BTreeMap::new() })
     }
 
     /// The closed entry stands, and something after it failed. Whoever would start again for that would run a

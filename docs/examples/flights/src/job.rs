@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tidelock::job::{JobConfig, Restored, StartFrom};
-use tidelock::log::{Closed, RequestId, Snapshot};
+use tidelock::log::{RequestId, Snapshot};
 use tidelock::{Error, ErrorKind, Result};
 use tidelock_runtime::{Handle, Job, Restarts, Workers};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::answer;
 use crate::flow;
@@ -17,6 +18,9 @@ use crate::report::{Beginning, Reporter};
 
 /// Errors that may go away by themselves get a few tries; a person is near, and starts it again.
 const RESTARTS: usize = 3;
+
+/// Signals that come so soon after the first are the same wish.
+const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// Runs the job to the end of its data, or until a signal stops it.
 ///
@@ -32,10 +36,6 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let restored = job.restored().cloned();
     let beginning = beginning(options, restored.as_ref()).await;
     reporter.begin(options, &places, restored.as_ref(), &beginning);
-    let newest = matches!(beginning, Beginning::Newest | Beginning::NewestAgain);
-    if newest && restored.as_ref().is_some_and(|restored| restored.closed == Some(Closed::Finished)) {
-        return reporter.nothing_left(&places);
-    }
     let to_files = places.to.is_none();
     if matches!(beginning, Beginning::New)
         && to_files
@@ -61,7 +61,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         failed = obey_signals(options, &handle, &reporter) => return Err(failed),
     };
     if ended.was_finished {
-        return reporter.nothing_left(&places);
+        return reporter.nothing_left(&places, &ended);
     }
     reporter.end(&places, &handle, &ended, restored.as_ref())
 }
@@ -127,7 +127,7 @@ async fn obey(options: &Options, handle: &Handle, reporter: &Reporter) -> Result
     let mut terminated = listen(SignalKind::terminate())?;
     let mut asked = listen(SignalKind::user_defined1())?;
     let mut savepoint = options.savepoint.as_deref();
-    let mut stopping = false;
+    let mut stopping: Option<Instant> = None;
     loop {
         let stop = tokio::select! {
             _ = interrupted.recv() => true,
@@ -135,12 +135,14 @@ async fn obey(options: &Options, handle: &Handle, reporter: &Reporter) -> Result
             _ = asked.recv() => false,
         };
         match (stop, savepoint) {
-            (true, _) if stopping => {
+            // A shell and GNU `timeout` signal a process and its group, one right after the other.
+            (true, _) if stopping.is_some_and(|since| since.elapsed() < ONE_WISH) => {}
+            (true, _) if stopping.is_some() => {
                 reporter.note("cancel", "asked again: ending at once");
                 handle.cancel().await?;
             }
             (true, url) => {
-                stopping = true;
+                stopping = Some(Instant::now());
                 reporter.note("stop", "stopping with a checkpoint; ask again to end at once");
                 handle.stop(url).await?;
             }

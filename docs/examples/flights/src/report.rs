@@ -171,7 +171,7 @@ impl Reporter {
     }
 
     /// There was nothing to do.
-    pub(crate) fn nothing_left(&self, places: &Places) -> Result<()> {
+    pub(crate) fn nothing_left(&self, places: &Places, ended: &Ended) -> Result<()> {
         self.line.finish_and_clear();
         if self.how == Report::Json {
             say!("{}", json!({ "event": "end", "closed": "finished", "nothing_left": true }));
@@ -186,6 +186,9 @@ impl Reporter {
         } else {
             say!("There is nothing left to do: everything was read, and is in {}.", places.output());
             say!("To start over, name another topic and other checkpoints than {checkpoints}.");
+        }
+        if !ended.unread.is_empty() {
+            say!("The job says: {ended}");
         }
         Ok(())
     }
