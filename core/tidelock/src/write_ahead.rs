@@ -30,7 +30,8 @@ use serde_json::value::RawValue;
 use crate::finite::is_finite;
 use crate::{
     CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Generation, JobId, Pending, Prepared,
-    Result, Retry, Sink, SinkAttempt, SinkWriter, Uid, Versioned, WriterId, from_json, unknown_version,
+    Rejecting, Rejects, Result, Retry, Sink, SinkAttempt, SinkWriter, Uid, Versioned, WriterId, from_json,
+    unknown_version,
 };
 
 /// The version with which an epoch is applied. Ordered by generation, then by epoch.
@@ -251,7 +252,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
             generation: attempt.generation,
             epoch_bytes_max: self.config.epoch_bytes_max,
             json: Vec::new(),
-            record: std::marker::PhantomData,
+            rejects: Rejects::default(),
         })
     }
 
@@ -283,7 +284,8 @@ pub struct WriteAheadWriter<R> {
     epoch_bytes_max: usize,
     /// The records of this epoch: a JSON array without its closing bracket, or nothing.
     json: Vec<u8>,
-    record: std::marker::PhantomData<fn(R)>,
+    /// Where records go that cannot be stored.
+    rejects: Rejects<R>,
 }
 
 impl<R> fmt::Debug for WriteAheadWriter<R> {
@@ -336,6 +338,12 @@ impl<R: Versioned> WriteAheadWriter<R> {
     }
 }
 
+impl<R: Versioned> Rejecting for WriteAheadWriter<R> {
+    fn reject_to(&mut self, rejects: Rejects<R>) {
+        self.rejects = rejects;
+    }
+}
+
 #[async_trait]
 impl<R: Versioned> SinkWriter for WriteAheadWriter<R> {
     type Record = R;
@@ -344,8 +352,11 @@ impl<R: Versioned> SinkWriter for WriteAheadWriter<R> {
     async fn write(&mut self, records: &mut Vec<R>) -> Result<()> {
         // An epoch that is too large is an error and not "no free place": no settled epoch makes room in
         // this one, and no barrier may overtake the records that would be given back.
-        records.iter().try_for_each(|record| self.append(record))?;
-        records.clear();
+        for record in records.drain(..) {
+            if let Err(error) = self.append(&record) {
+                self.rejects.push(record, error)?;
+            }
+        }
         Ok(())
     }
 

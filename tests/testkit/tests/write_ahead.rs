@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, Writes};
-use tidelock::{JobId, Result, Uid, Versioned, unknown_version};
+use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, WriteAheadWriter, Writes};
+use tidelock::{JobId, Rejecting, Rejects, Result, Uid, Versioned, unknown_version};
 use tidelock_testkit::conformance;
-use tidelock_testkit::harness::{Row, Shape, SinkFacets, SinkHarness};
+use tidelock_testkit::harness::{RejectingHarness, Row, Shape, SinkFacets, SinkHarness};
 
-/// A row as a user's record.
+/// A row as a user's record, and a number that may have no form in JSON.
 #[derive(Serialize, Deserialize)]
-struct Write(Row);
+struct Write(Row, f64);
 
 impl Versioned for Write {
     const VERSION: u16 = 1;
@@ -51,7 +51,7 @@ struct State {
 impl State {
     fn take_together(&mut self, writes: Writes<Write>) {
         self.newest.insert((writes.job, writes.uid), writes.version);
-        self.log.extend(writes.records.into_iter().map(|Write(row)| row));
+        self.log.extend(writes.records.into_iter().map(|Write(row, _)| row));
     }
 
     fn is_newer<R>(&self, writes: &Writes<R>) -> bool {
@@ -91,7 +91,7 @@ impl Apply for Target {
                 }
             }
             Kind::RowByRow | Kind::RowByRowWithoutVersions => {
-                for Write(Row { key, value }) in writes.records {
+                for Write(Row { key, value }, _) in writes.records {
                     // Readers and crashes may come between two rows.
                     tokio::task::yield_now().await;
                     let mut state = self.state.lock().unwrap();
@@ -131,7 +131,7 @@ impl SinkHarness for Harness {
     }
 
     fn record(&self, row: &Row) -> Write {
-        Write(row.clone())
+        Write(row.clone(), 1.0)
     }
 
     async fn visible(&self) -> Result<Vec<Row>> {
@@ -145,6 +145,20 @@ impl SinkHarness for Harness {
     }
 }
 
+impl RejectingHarness for Harness {
+    fn bad(&self, row: &Row) -> Write {
+        Write(row.clone(), f64::NAN)
+    }
+
+    fn row(&self, Write(row, _): &Write) -> Row {
+        row.clone()
+    }
+
+    fn reject_to(&self, writer: &mut WriteAheadWriter<Write>, rejects: Rejects<Write>) {
+        writer.reject_to(rejects);
+    }
+}
+
 mod together {
     use super::*;
 
@@ -153,6 +167,7 @@ mod together {
     }
 
     conformance::sink!(boot);
+    conformance::rejecting!(boot);
 }
 
 mod row_by_row {
