@@ -1,9 +1,13 @@
 //! Records that cannot be read, written down with their provenance.
 //!
-//! Each is a file of its own, named by file and byte offset, and durable before the position moves over
-//! the record. A replay finds the same record at the same offset and writes the same file again, so
-//! that there is one for each bad record however often the job was killed. It is there at
-//! once, not only when the checkpoint is complete.
+//! Each is a file of its own, named by file, byte offset and a digest of the folder that the file is in, and
+//! durable before the position moves over the record. A replay finds the same record at the same offset and
+//! writes the same file again, so that there is one for each bad record however often the job was killed. It is
+//! there at once, not only when the checkpoint is complete.
+//!
+//! The digest is of the folder as it is configured: files of the same name in two folders have letters of their
+//! own, whichever sources and jobs read them. Two that read one folder find the same records, and their letters
+//! are the same.
 
 use std::fs;
 use std::io::Write;
@@ -25,6 +29,7 @@ const OPERATION: &str = "write a dead letter";
 /// What a dead letter says. Text where the record is UTF-8, else base64.
 #[derive(Serialize)]
 struct DeadLetter<'a> {
+    folder: &'a str,
     file: &'a str,
     offset: u64,
     reason: &'a str,
@@ -34,12 +39,14 @@ struct DeadLetter<'a> {
     base64: Option<String>,
 }
 
-/// Writes the bad records of `file` down, durable when this returns.
-pub(crate) async fn write(folder: &Folder, file: &str, records: &[BadRecord]) -> Result<()> {
+/// Writes the bad records of `file` in the folder `source` down, durable when this returns.
+pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[BadRecord]) -> Result<()> {
+    let digest = crc32c::crc32c(source.trim_end_matches('/').as_bytes());
     let mut letters = Vec::with_capacity(records.len());
     for record in records {
         let text = std::str::from_utf8(&record.bytes).ok();
         let letter = DeadLetter {
+            folder: source,
             file,
             offset: record.offset,
             reason: &record.reason,
@@ -49,7 +56,7 @@ pub(crate) async fn write(folder: &Folder, file: &str, records: &[BadRecord]) ->
         let letter = serde_json::to_vec(&letter).map_err(|error| {
             Error::new(ErrorKind::Bug, OPERATION, "a dead letter cannot be written as JSON").because(error)
         })?;
-        letters.push((format!("{file}-{:020}.json", record.offset), letter));
+        letters.push((format!("{file}-{:020}.{digest:08x}.json", record.offset), letter));
     }
     match folder {
         Folder::Local(root) => {

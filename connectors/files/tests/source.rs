@@ -416,14 +416,35 @@ async fn bad_records_are_left_out_and_dead_letters_are_written_once_however_ofte
         assert_eq!(ids(read_all(&source(config.clone())).await.unwrap()), [1, 4]);
     }
     let written = common::visible(&letters);
-    let names: Vec<_> = written.keys().map(String::as_str).collect();
-    assert_eq!(names, ["sub/a.csv-00000000000000000019.json", "sub/a.csv-00000000000000000031.json"]);
+    let names: Vec<_> =
+        written.keys().map(|name| name.rsplit_once('.').unwrap().0.rsplit_once('.').unwrap().0).collect();
+    assert_eq!(names, ["sub/a.csv-00000000000000000019", "sub/a.csv-00000000000000000031"]);
     let letters: Vec<Letter> =
         written.values().map(|letter| serde_json::from_slice(letter).unwrap()).collect();
     assert_eq!((&*letters[0].file, letters[0].offset), ("sub/a.csv", 19));
     assert!(letters[0].reason.contains("column id"), "{}", letters[0].reason);
     assert_eq!(letters[0].text.as_deref(), Some("two,\"y, z\",\n"));
     assert_eq!(letters[1].base64.as_deref(), Some("Myz/LAo="));
+}
+
+#[tokio::test]
+async fn files_of_one_name_in_two_folders_have_letters_of_their_own() {
+    let folder = TempDir::new().unwrap();
+    let letters = folder.path().join("letters");
+    for name in ["monday", "tuesday"] {
+        let input = folder.path().join(name);
+        fs::create_dir(&input).unwrap();
+        fs::write(input.join("a.jsonl"), format!("no {name}\n")).unwrap();
+        let mut config = config(&input, SourceFormat::JsonLines);
+        config.on_bad_record = OnBadRecord::DeadLetter(letters.to_str().unwrap().into());
+        read_all(&source::<Row>(config)).await.unwrap();
+    }
+    let written = common::visible(&letters);
+    assert_eq!(written.len(), 2, "{:?}", written.keys());
+    for name in ["monday", "tuesday"] {
+        let says = |letter: &Vec<u8>| String::from_utf8_lossy(letter).contains(&format!("no {name}"));
+        assert_eq!(written.values().filter(|letter| says(letter)).count(), 1);
+    }
 }
 
 #[tokio::test]

@@ -21,18 +21,20 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
-    /// Begins a file.
-    pub(crate) fn new(format: &SinkFormat) -> Result<Self> {
+    /// Begins a file. Where it is `careful`, a record that cannot be written leaves every file as it was; of JSON
+    /// Lines and CSV it always does, and of Parquet it costs to try each record beforehand.
+    #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
+    pub(crate) fn new(format: &SinkFormat, careful: bool) -> Result<Self> {
         Ok(match format {
             SinkFormat::JsonLines => Self::JsonLines(JsonEncoder::new()),
             SinkFormat::Csv(csv) => Self::Csv(Box::new(CsvEncoder::new(csv))),
             #[cfg(feature = "parquet")]
-            SinkFormat::Parquet(columns) => Self::Parquet(Box::new(ParquetEncoder::new(columns)?)),
+            SinkFormat::Parquet(columns) => Self::Parquet(Box::new(ParquetEncoder::new(columns, careful)?)),
         })
     }
 
-    /// Adds a record. A record of which the format would make another one is an error; of JSON Lines and CSV the
-    /// file is then as it was before.
+    /// Adds a record. A record of which the format would make another one is an error; the file is then as it was
+    /// before, of Parquet where it is careful.
     pub(crate) fn push<T: Serialize>(&mut self, record: &T) -> Result<()> {
         match self {
             Self::JsonLines(json) => json.push(record),

@@ -25,6 +25,8 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 /// Makes a Parquet file.
 pub(crate) struct ParquetEncoder {
     rows: ArrayBuilder,
+    /// Where each record is tried: a column that refuses its value leaves those before it one longer.
+    trial: Option<Trial>,
     rows_len: usize,
     /// About how many bytes the values of these rows take.
     rows_bytes: usize,
@@ -33,16 +35,49 @@ pub(crate) struct ParquetEncoder {
     writer: Option<ArrowWriter<Vec<u8>>>,
 }
 
+/// Rows that nobody writes.
+struct Trial {
+    schema: SerdeArrowSchema,
+    rows: ArrayBuilder,
+    rows_len: usize,
+}
+
+impl Trial {
+    fn new(schema: SerdeArrowSchema) -> serde_arrow::Result<Self> {
+        Ok(Self { rows: ArrayBuilder::new(schema.clone())?, schema, rows_len: 0 })
+    }
+
+    fn push<T: Serialize>(&mut self, record: &T) -> serde_arrow::Result<()> {
+        let pushed = self.rows.push(record);
+        self.rows_len += 1;
+        if pushed.is_err() || self.rows_len >= ROWS {
+            (self.rows, self.rows_len) = (ArrayBuilder::new(self.schema.clone())?, 0);
+        }
+        pushed
+    }
+}
+
 impl ParquetEncoder {
-    pub(crate) fn new(columns: &serde_json::Value) -> Result<Self> {
+    pub(crate) fn new(columns: &serde_json::Value, careful: bool) -> Result<Self> {
         let wrong = |error: serde_arrow::Error| {
             setting("format", format!("these are no columns of Parquet: {error}")).because(error)
         };
-        let rows = ArrayBuilder::new(SerdeArrowSchema::from_value(columns).map_err(wrong)?).map_err(wrong)?;
-        Ok(Self { rows, rows_len: 0, rows_bytes: 0, watch: Watch::new(Form::Parquet), writer: None })
+        let schema = SerdeArrowSchema::from_value(columns).map_err(wrong)?;
+        let rows = ArrayBuilder::new(schema.clone()).map_err(wrong)?;
+        let trial = careful.then(|| Trial::new(schema)).transpose().map_err(wrong)?;
+        Ok(Self { rows, trial, rows_len: 0, rows_bytes: 0, watch: Watch::new(Form::Parquet), writer: None })
     }
 
     pub(crate) fn push<T: Serialize>(&mut self, record: &T) -> Result<()> {
+        if let Some(trial) = &mut self.trial
+            && let Err(error) = trial.push(&self.watch.record(record))
+        {
+            self.watch.refused();
+            self.watch.take_weight();
+            return Err(unwritable("Parquet", error));
+        }
+        // It is weighed when it is written.
+        self.watch.take_weight();
         let pushed = self.rows.push(self.watch.record(record));
         self.watch.written();
         self.rows_bytes += self.watch.take_weight();
