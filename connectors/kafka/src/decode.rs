@@ -104,4 +104,9 @@ impl<T: Send + 'static> SplitReader for DecodedReader<T> {
         self.letters.write(&mut letters).await?;
         Ok(Some(Batch { records: decoded, resume }))
     }
+
+    /// What a record is decoded to is taken to need as much as what it was decoded from.
+    fn heap_bytes(&self) -> u64 {
+        self.reader.heap_bytes()
+    }
 }

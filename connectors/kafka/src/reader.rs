@@ -39,6 +39,8 @@ pub struct KafkaReader {
     wake: Arc<Notify>,
     reading: Arc<Reading>,
     split: KafkaSplit,
+    /// Keys and values of the last batch.
+    batch_bytes: u64,
     /// What was met behind records that were handed over: it comes with the next call.
     met: Met,
     /// Nothing is to be read of the partition any more: it is gone, or dropped.
@@ -120,6 +122,7 @@ impl KafkaReader {
             letters: Letters::new(&reading.config.properties),
             reading,
             split,
+            batch_bytes: 0,
             quiet_since: Instant::now(),
             stuck_at: None,
         };
@@ -283,7 +286,8 @@ impl SplitReader for KafkaReader {
                 continue;
             }
             let before = self.split.offset;
-            let (Taken { records, mut letters, .. }, met) = self.take();
+            let (Taken { records, mut letters, bytes }, met) = self.take();
+            self.batch_bytes = bytes as u64;
             self.met = met;
             if self.split.offset != before {
                 self.quiet_since = Instant::now();
@@ -308,6 +312,10 @@ impl SplitReader for KafkaReader {
                 }
             }
         }
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        self.batch_bytes
     }
 }
 
