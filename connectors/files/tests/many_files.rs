@@ -39,7 +39,7 @@ async fn the_job_of_many_files() {
 
 #[test]
 fn more_files_than_a_process_may_open_are_read_a_few_at_a_time() {
-    assert!(FilesSource::<Row>::OPEN_SPLITS_MAX <= 16);
+    const { assert!(FilesSource::<Row>::OPEN_SPLITS_MAX <= 16) };
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("in")).unwrap();
     for id in 0..FILES {

@@ -583,7 +583,7 @@ mod listing {
         }
         fs::write(path("logs/2013/a.csv"), "").unwrap();
         fs::write(path("lost+found/b.csv"), "").unwrap();
-        fs::set_permissions(path("secret"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o000)).unwrap();
         let odd = OsStr::from_bytes(b"odd-\xFF.txt");
         fs::write(folder.path().join(odd), "").unwrap();
         fs::create_dir(folder.path().join(OsStr::from_bytes(b"folder-\xFF"))).unwrap();
