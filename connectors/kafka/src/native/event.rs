@@ -1,7 +1,5 @@
 //! What librdkafka puts into a queue.
 
-#![allow(unsafe_code)] // calls of C
-
 use std::ptr::NonNull;
 
 use rdkafka::bindings::{rd_kafka_event_destroy, rd_kafka_event_t};

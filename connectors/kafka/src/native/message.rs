@@ -1,7 +1,5 @@
 //! One record as librdkafka holds it.
 
-#![allow(unsafe_code)] // calls of C
-
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};

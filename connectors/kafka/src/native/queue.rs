@@ -2,8 +2,6 @@
 //!
 //! The crate `rdkafka` does not say *where* a partition ended, and it panics at a header's name that is not UTF-8.
 
-#![allow(unsafe_code)] // calls of C
-
 use std::ffi::{CString, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
