@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tidelock::Epoch;
 use timely::progress::frontier::MutableAntichain;
 
-use crate::graph::Time;
+use crate::time::Time;
 
 /// Sorts what arrives by whether its epoch is open yet.
 #[derive(Debug)]

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tidelock::coordinator::{Ended, HostLink};
-use tidelock::host::News;
 use tidelock::job::{Graph as CoreGraph, Restored};
 use tidelock::log::Log;
 use tidelock::{Error, ErrorKind, JobId, Result, Retry, patiently};
@@ -14,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::budget::Budget;
 use crate::cluster::{Hello, Post, START_TIMEOUT, follow, lead};
+use crate::coordination::{Coordination, watch_coordinator};
 use crate::dispatch::{Built, Dispatch};
 use crate::handle::Handle;
 use crate::lookup::Desks;
@@ -25,9 +24,6 @@ use crate::tasks::Tasks;
 use crate::transit::Transit;
 use crate::worker::{self, Build};
 use crate::workers::Workers;
-
-/// How long the coordinator may take to end after a failure, before it is dropped like in a crash.
-const COORDINATOR_GRACE: Duration = Duration::from_secs(10);
 
 /// How long workers, and then tasks, may take to end. What still runs after that is stuck in a function that
 /// never returns; the process must end, or two attempts would run in it.
@@ -45,9 +41,6 @@ pub(crate) struct Setup<F> {
     #[cfg(test)]
     pub(crate) apply_on_arrival: bool,
 }
-
-/// A coordinator at work, and the host's ends of its channels.
-pub(crate) type Coordination = (BoxFuture<'static, Result<Ended>>, HostLink);
 
 /// The worker threads. However the attempt's future ends, they are stopped and joined.
 struct Threads {
@@ -211,26 +204,4 @@ async fn alone(
     shared.tasks.spawn(None, "obey", dispatch.run(orders));
     shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(news.clone()));
     watch_coordinator(shared, coordinator, &news).await
-}
-
-/// Runs the coordinator to its end. It learns of a failure of the host, and ends by itself rather than
-/// half-way in a request.
-pub(crate) async fn watch_coordinator(
-    shared: &Shared,
-    mut coordinator: BoxFuture<'static, Result<Ended>>,
-    news: &mpsc::Sender<News>,
-) -> Result<Ended> {
-    tokio::select! {
-        ended = &mut coordinator => return ended,
-        () = shared.stop.token().cancelled() => {}
-    }
-    let failed = Error::new(ErrorKind::Other, "run", "the host failed");
-    let end = async {
-        let _ = news.send(News::Failed { uid: None, error: failed }).await;
-        coordinator.await
-    };
-    match tokio::time::timeout(COORDINATOR_GRACE, end).await {
-        Ok(ended) => ended,
-        Err(_) => Err(Error::new(ErrorKind::Other, "run", "the coordinator did not end in time")),
-    }
 }

@@ -9,16 +9,14 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tidelock::host::Opening;
 use tidelock::job::Restored;
-use tidelock::{Error, ErrorKind, Result, SinkControl, Source, SourceControl, Uid};
+use tidelock::{Error, ErrorKind, Result, SinkControl, SourceControl, Uid};
 use timely::dataflow::Scope;
 
 use crate::book::Book;
 use crate::shared::Shared;
 use crate::sink::Settle;
-use crate::source::{Inbox, SourceBuilder};
-
-/// The timestamp of timely is the epoch.
-pub(crate) type Time = u64;
+use crate::source::Inbox;
+use crate::time::Time;
 
 /// Readies one part of the graph for an attempt: opens a writer, loads an operator's state.
 pub(crate) type Opener = Box<dyn FnOnce(Arc<Opening>) -> BoxFuture<'static, Result<()>> + Send>;
@@ -88,11 +86,6 @@ impl<'s> Graph<'s> {
     /// How many workers run the graph.
     pub fn workers(&self) -> u32 {
         self.inner.workers
-    }
-
-    /// Reads from a source. `uid` names its state for ever: see [`Uid`] for what names may contain.
-    pub fn source<S: Source>(&self, uid: &str, source: &Arc<S>) -> SourceBuilder<'s, S> {
-        SourceBuilder::new(self.clone(), self.uid(uid), Arc::clone(source))
     }
 
     pub(crate) fn scope(&self) -> Scope<'s, Time> {

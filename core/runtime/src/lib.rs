@@ -6,6 +6,7 @@ mod batch;
 mod book;
 mod budget;
 mod cluster;
+mod coordination;
 mod counters;
 mod dispatch;
 mod exchange;
@@ -34,6 +35,7 @@ mod stream;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod time;
 mod transit;
 mod wake;
 mod window;

@@ -10,10 +10,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
 use crate::batch::Batch;
-use crate::graph::{Graph, Time};
+use crate::graph::Graph;
 use crate::marks::Origins;
 use crate::meeting::Meeting;
 use crate::stop::Place;
+use crate::time::Time;
 
 /// A stream of records of one type, on one worker.
 pub struct Stream<'s, R> {

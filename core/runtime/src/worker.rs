@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 
 use crate::book::Book;
 use crate::dispatch::Built;
-use crate::graph::{Graph, Time};
+use crate::graph::Graph;
 use crate::shared::Shared;
 use crate::stop::{Place, Stop, panic_error};
+use crate::time::Time;
 
 /// Builds a job's graph. Called once on every worker, again for every attempt.
 pub(crate) trait Build: for<'s> Fn(&Graph<'s>) + Send + Sync + 'static {}

@@ -16,7 +16,7 @@ use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
 use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
 use crate::ask::Ask;
-use crate::attempt::{Coordination, watch_coordinator};
+use crate::coordination::{Coordination, watch_coordinator};
 use crate::dispatch::Dispatch;
 use crate::shared::Shared;
 use crate::stop::Failure;

@@ -29,13 +29,14 @@ use super::emit::Emit;
 use crate::align::Aligner;
 use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::book::Book;
-use crate::graph::{Graph, Time};
+use crate::graph::Graph;
 use crate::marks::{Marks, Origins, lane_of};
 use crate::shared::Shared;
 use crate::slice::Slice;
 use crate::state::{Entries, Entry, Floors, Frozen, Keeper, Storage, StoredValue, restore};
 use crate::stop::Place;
 use crate::stream::Stream;
+use crate::time::Time;
 
 /// Frozen epochs that wait for the keeper. The coordinator lets far fewer be in flight.
 const FROZEN_WAITING_MAX: usize = 1024;

@@ -7,7 +7,7 @@ use timely::dataflow::operators::Capability;
 
 use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::budget::Budget;
-use crate::graph::Time;
+use crate::time::Time;
 
 /// Records are sent on in batches of this size at most.
 const BATCH_RECORDS_MAX: usize = 1024;

@@ -36,9 +36,9 @@ use timely::progress::operate::FrontierInterest;
 use super::desk::{Answer, Desk, Mailbox};
 use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::budget::Credit;
-use crate::graph::Time;
 use crate::stop::Place;
 use crate::stream::Stream;
+use crate::time::Time;
 use crate::wake::Waker;
 
 /// A batch some of whose records wait. It holds the capability of its epoch: no barrier overtakes it.

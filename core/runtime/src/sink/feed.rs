@@ -19,11 +19,11 @@ use super::writer::{Feed, WriterTask};
 use crate::align::Aligner;
 use crate::batch::Batch;
 use crate::book::Book;
-use crate::graph::Time;
 use crate::marks::Origins;
 use crate::shared::Shared;
 use crate::stop::Place;
 use crate::stream::Stream;
+use crate::time::Time;
 use crate::wake::Waker;
 
 /// Batches that wait in the channel to the writer. What does not fit waits at the feed, within the

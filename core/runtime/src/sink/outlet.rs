@@ -22,7 +22,7 @@ use crate::batch::Batch;
 use crate::book::Start;
 use crate::budget::Budget;
 use crate::counters::Counter;
-use crate::graph::Time;
+use crate::time::Time;
 
 /// What the writer's task tells the operator, in order. Rejected records are bounded by the budget of bytes in
 /// flight, which counts them, and ends by the epochs in flight.

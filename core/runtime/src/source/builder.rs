@@ -58,8 +58,15 @@ impl<S: Source> fmt::Debug for SourceBuilder<'_, S> {
     }
 }
 
+impl<'s> Graph<'s> {
+    /// Reads from a source. `uid` names its state for ever: see [`Uid`] for what names may contain.
+    pub fn source<S: Source>(&self, uid: &str, source: &Arc<S>) -> SourceBuilder<'s, S> {
+        SourceBuilder::new(self.clone(), self.uid(uid), Arc::clone(source))
+    }
+}
+
 impl<'s, S: Source> SourceBuilder<'s, S> {
-    pub(crate) fn new(graph: Graph<'s>, uid: Uid, source: Arc<S>) -> Self {
+    fn new(graph: Graph<'s>, uid: Uid, source: Arc<S>) -> Self {
         let reading = Reading {
             out_of_orderness: 0,
             idle_after: None,

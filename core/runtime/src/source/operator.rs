@@ -22,8 +22,8 @@ use super::splits::Splits;
 use crate::batch::{Batch, Lane};
 use crate::book::{Book, Part};
 use crate::counters::Counter;
-use crate::graph::Time;
 use crate::shared::Shared;
+use crate::time::Time;
 use crate::wake::Waker;
 
 /// How many batches, and about how many records, are handed over before other operators have their turn.
