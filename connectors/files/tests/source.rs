@@ -110,6 +110,22 @@ async fn lines_are_strings_with_or_without_a_last_line_end() {
     assert_eq!(read_all(&source).await.unwrap(), ["one", "", "two", "three"]);
 }
 
+/// What is in flight is bounded by it, however large the lines are.
+#[tokio::test]
+async fn a_reader_says_how_much_it_read() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("lines"), format!("{}\nb\n", "a".repeat(1_000))).unwrap();
+    let mut config = config(folder.path(), SourceFormat::Lines);
+    config.batch_records_max = 1;
+    let source: FilesSource<String> = source(config);
+    let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+    let mut reader = source.open(split).await.unwrap();
+    for bytes in [1_001, 2] {
+        assert_eq!(reader.next().await.unwrap().unwrap().records.len(), 1);
+        assert_eq!(reader.heap_bytes(), bytes);
+    }
+}
+
 #[tokio::test]
 async fn files_without_records_end_at_once() {
     let folder = TempDir::new().unwrap();
