@@ -76,7 +76,8 @@ pub struct KafkaSinkConfig {
     #[serde(default = "default_slots_ready")]
     pub slots_ready: u32,
     /// What happens to a record that cannot be written as it is: it is larger than `message.max.bytes`, or has the
-    /// timestamp 0, which librdkafka would replace by now.
+    /// timestamp 0, which librdkafka would replace by now. Where the host has a place for such records, they go there instead: see
+    /// [`Rejecting`](tidelock::Rejecting).
     #[serde(default, alias = "on_too_large")]
     pub on_unwritable: RecordPolicy,
 }

@@ -56,7 +56,7 @@ pub(crate) fn replace(
     }
 }
 
-fn refusal(record: &ProducerRecord, misfit: Misfit) -> Error {
+pub(crate) fn refusal(record: &ProducerRecord, misfit: Misfit) -> Error {
     let refuse = |why| {
         Error::new(ErrorKind::Data, "write to Kafka", why)
             .with("topic", &record.topic)

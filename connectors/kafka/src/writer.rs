@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join;
-use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, SinkWriter};
+use tidelock::{Epoch, Error, ErrorKind, Prepared, Rejecting, Rejects, Result, SinkWriter};
 use tokio::time::Instant;
 
 use crate::committable::KafkaCommittable;
 use crate::control::producers::Producers;
 use crate::control::transactions::TransactionState;
-use crate::policy::{misfit, replace};
+use crate::policy::{misfit, refusal, replace};
 use crate::record::ProducerRecord;
 use crate::slots::{Identity, Ready, Slots};
 use crate::target::Target;
@@ -24,6 +24,8 @@ pub struct KafkaWriter {
     mode: Mode,
     /// The largest record that each topic takes, in bytes.
     limits: HashMap<Arc<str>, usize>,
+    /// Where records go that no broker would take; the policy decides where the host has no place for them.
+    rejects: Option<Rejects<ProducerRecord>>,
 }
 
 pub(crate) enum Mode {
@@ -53,7 +55,7 @@ impl std::fmt::Debug for KafkaWriter {
 
 impl KafkaWriter {
     pub(crate) fn new(target: Arc<Target>, mode: Mode) -> Self {
-        Self { target, mode, limits: HashMap::new() }
+        Self { target, mode, limits: HashMap::new(), rejects: None }
     }
 
     /// Applies the policy to records that cannot be written as they are. Touches nothing where all fit.
@@ -79,7 +81,13 @@ impl KafkaWriter {
                 continue;
             };
             metrics::counter!("tidelock_kafka_records_unwritable").increment(1);
-            fitting.extend(replace(&self.target.config.on_unwritable, &record, misfit)?);
+            match &self.rejects {
+                Some(rejects) => {
+                    let error = refusal(&record, misfit);
+                    rejects.push(record, error)?;
+                }
+                None => fitting.extend(replace(&self.target.config.on_unwritable, &record, misfit)?),
+            }
         }
         *records = fitting;
         Ok(())
@@ -93,6 +101,13 @@ impl KafkaWriter {
         let limit = self.target.record_bytes_max(topic).await?;
         self.limits.insert(Arc::clone(topic), limit);
         Ok(limit)
+    }
+}
+
+/// Found out before anything is sent: a transaction cannot give one record back.
+impl Rejecting for KafkaWriter {
+    fn reject_to(&mut self, rejects: Rejects<ProducerRecord>) {
+        self.rejects = Some(rejects);
     }
 }
 

@@ -6,14 +6,15 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidelock::{Result, TargetName};
+use tidelock::{Rejecting, Rejects, Result, TargetName};
 use tidelock_kafka::{
-    KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, ProducerRecord, Start,
-    Subscription, TransactionState, Transactions,
+    KafkaRecord, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaWriter, ProducerRecord,
+    Start, Subscription, TransactionState, Transactions,
 };
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::{
-    Expiry, Latest, Leftovers, Retention, Row, Shape, SinkFacets, SinkHarness, SourceFacets, SourceHarness,
+    Expiry, Latest, Leftovers, RejectingHarness, Retention, Row, Shape, SinkFacets, SinkHarness,
+    SourceFacets, SourceHarness,
 };
 use tidelock_testkit::oracle::Input;
 
@@ -105,6 +106,29 @@ impl Leftovers for Target {
         Ok(open.iter().filter_map(|id| TargetName::parse(id.rsplit_once('.')?.0)).collect())
     }
 }
+
+impl RejectingHarness for Target {
+    /// It is larger than what the topic takes.
+    fn bad(&self, row: &Row) -> ProducerRecord {
+        self.record(row).with_header("padding", vec![b'x'; 2_000_000])
+    }
+
+    fn row(&self, record: &ProducerRecord) -> Row {
+        let text = |bytes: &Option<bytes::Bytes>| {
+            String::from_utf8(bytes.as_deref().expect("bytes").to_vec()).expect("text")
+        };
+        Row::new(text(&record.key), text(&record.value).parse().expect("a number"))
+    }
+
+    fn reject_to(&self, writer: &mut KafkaWriter, rejects: Rejects<ProducerRecord>) {
+        writer.reject_to(rejects);
+    }
+}
+
+conformance::rejecting!(
+    #[ignore = "needs a container"]
+    Target::boot
+);
 
 conformance::sink!(
     #[ignore = "needs a container"]
