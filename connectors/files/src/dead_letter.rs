@@ -32,6 +32,8 @@ struct DeadLetter<'a> {
     folder: &'a str,
     file: &'a str,
     offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
@@ -49,6 +51,7 @@ pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[
             folder: source,
             file,
             offset: record.offset,
+            line: record.line,
             reason: &record.reason,
             text,
             base64: text.is_none().then(|| BASE64_STANDARD.encode(&record.bytes)),

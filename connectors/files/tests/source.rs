@@ -413,6 +413,7 @@ async fn bad_records_are_left_out_and_dead_letters_are_written_once_however_ofte
     struct Letter {
         file: String,
         offset: u64,
+        line: u64,
         reason: String,
         text: Option<String>,
         base64: Option<String>,
@@ -437,7 +438,7 @@ async fn bad_records_are_left_out_and_dead_letters_are_written_once_however_ofte
     assert_eq!(names, ["sub/a.csv-00000000000000000019", "sub/a.csv-00000000000000000031"]);
     let letters: Vec<Letter> =
         written.values().map(|letter| serde_json::from_slice(letter).unwrap()).collect();
-    assert_eq!((&*letters[0].file, letters[0].offset), ("sub/a.csv", 19));
+    assert_eq!((&*letters[0].file, letters[0].offset, letters[0].line), ("sub/a.csv", 19, 3));
     assert!(letters[0].reason.contains("column id"), "{}", letters[0].reason);
     assert_eq!(letters[0].text.as_deref(), Some("two,\"y, z\",\n"));
     assert_eq!(letters[1].base64.as_deref(), Some("Myz/LAo="));
