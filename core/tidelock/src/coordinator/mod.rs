@@ -13,6 +13,7 @@
 //! It spawns nothing: dropping its future ends the attempt exactly like a crash, and not polling it is a
 //! pause. Both are what the simulation does to it at every point.
 
+mod books;
 mod control;
 mod deadlines;
 mod entries;

@@ -7,13 +7,14 @@
 //!                           again ┘ log grow for the life of the attempt
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::Instant;
 
+use super::books::{Books, UNNOTED_MAX};
 use super::run::Running;
 use super::work::{Done, Work};
 use crate::log::{Entry, Log, PruneWork, Retention};
@@ -24,70 +25,6 @@ use crate::{ErrorKind, Position, Result};
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// The longest such pause: at the shortest intervals some ten thousand entries gather in it.
 const AGAIN_MAX: Duration = Duration::from_secs(120);
-
-/// How many entries are remembered until the books are loaded: each names its chunks, which a load does not
-/// read of entries that are not retained.
-const UNNOTED_MAX: usize = 1000;
-
-/// The books of what the log holds, on their way.
-#[derive(Debug, Default)]
-enum Books {
-    /// No start entry is durable yet.
-    #[default]
-    NotWanted,
-    /// They are being loaded.
-    Loading,
-    /// They could not be loaded; then once more.
-    Again(Instant),
-    Loaded(Retention),
-    /// A newer attempt owns the log: what is deleted is for it to say.
-    NotOurs,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Pruning {
-    books: Books,
-    /// Loads that failed in a row.
-    failures: u32,
-    /// The last entries that became durable before the books were loaded.
-    unnoted: VecDeque<Arc<Entry>>,
-    /// How many became durable since the load under way began: it may not have seen them.
-    since: usize,
-    /// Entries that are being exported.
-    exporting: BTreeSet<Position>,
-}
-
-impl Pruning {
-    pub(super) fn export_began(&mut self, position: Position) {
-        self.exporting.insert(position);
-    }
-
-    pub(super) fn export_ended(&mut self, position: Position) {
-        self.exporting.remove(&position);
-    }
-
-    /// When the books are loaded once more.
-    pub(super) fn load_again_at(&self) -> Option<Instant> {
-        match self.books {
-            Books::Again(at) => Some(at),
-            _ => None,
-        }
-    }
-
-    fn note(&mut self, entry: &Arc<Entry>) {
-        match &mut self.books {
-            Books::Loaded(books) => books.note(entry),
-            Books::NotOurs => {}
-            Books::NotWanted | Books::Loading | Books::Again(_) => {
-                self.since += 1;
-                self.unnoted.push_back(Arc::clone(entry));
-                if self.unnoted.len() > UNNOTED_MAX {
-                    self.unnoted.pop_front();
-                }
-            }
-        }
-    }
-}
 
 async fn load(log: Log, attempt: Position, retained: u32, call_timeout: Duration) -> Done {
     Done::BooksLoaded(in_time("list the log", call_timeout, Retention::load(&log, attempt, retained)).await)

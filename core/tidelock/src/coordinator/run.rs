@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Coordinator;
+use super::books::Pruning;
 use super::control::{Command, Ended, Progress};
 use super::deadlines::Deadlines;
 use super::phases::Phases;
-use super::pruning::Pruning;
 use super::schedule::Schedule;
 use super::snapshot::Building;
 use super::standing::Standing;

@@ -6,13 +6,9 @@ use bytes::Bytes;
 
 use super::splits::Splits;
 use crate::host::{Change, PartChange, Report};
-use crate::log::{ChunkRef, PendingState, State};
+use crate::log::{ChunkRef, INLINE_MAX, PendingState, State};
 use crate::protocol::Lists;
 use crate::{Epoch, Error, ErrorKind, Position, Result, Segment, SplitState, Uid, WriterId};
-
-/// Larger segments go into a chunk: a manifest stays small enough to be written with every checkpoint
-/// and read by a person.
-pub(super) const INLINE_MAX: u64 = 16 * 1024;
 
 /// Where a segment stands in [`Building`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use super::snapshot::INLINE_MAX;
+use crate::log::INLINE_MAX;
 use crate::{Error, ErrorKind, Result, Segment, SplitId, SplitState};
 
 /// Up to this many splits are written whole with each entry: one small list is cheaper to write and to

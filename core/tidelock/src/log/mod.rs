@@ -55,6 +55,7 @@ pub use gc::{EntryHead, fences, prune_plan, retained_positions};
 pub use permit::{CommitPermit, Durable};
 pub use retention::{PruneWork, Retention};
 pub use savepoint::{SettledBy, Snapshot, settled_by, split_position};
+pub(crate) use segment::INLINE_MAX;
 pub use segment::{ChunkRef, Segment};
 
 use crate::{Position, Result};

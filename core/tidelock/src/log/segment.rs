@@ -9,6 +9,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+/// Larger segments go into a chunk: a manifest stays small enough to be written with every checkpoint
+/// and read by a person.
+pub(crate) const INLINE_MAX: u64 = 16 * 1024;
+
 /// A piece of state.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
