@@ -8,8 +8,8 @@ use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
 
+use crate::ends::{Flights, Rows, timed};
 use crate::flight::{Flight, Line, Row};
-use crate::flow::{Flights, Rows, timed};
 use crate::options::Options;
 use crate::pace::{Pace, Paced};
 

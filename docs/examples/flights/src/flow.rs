@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tidelock::{Error, ErrorKind, Result, Source};
-use tidelock_runtime::{Graph, Lookups, SourceBuilder, Stream, Tumbling, Window, fold};
+use tidelock::{Error, ErrorKind, Result};
+use tidelock_runtime::{Lookups, Tumbling, Window, fold};
 
-use crate::flight::{Enriched, Flight, Hour, Row};
+use crate::ends::{Flights, Flow, Rows};
+use crate::flight::{Enriched, Hour};
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::places::Places;
@@ -21,15 +22,6 @@ use crate::{files, kafka, tables};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Builds the graph on one worker.
-pub(crate) type Flow = Box<dyn Fn(&Graph<'_>) + Send + Sync>;
-
-/// Adds the flights to a graph.
-pub(crate) type Flights = Box<dyn for<'s> Fn(&Graph<'s>) -> Stream<'s, Flight> + Send + Sync>;
-
-/// Takes the rows of a graph.
-pub(crate) type Rows = Box<dyn for<'s> Fn(Stream<'s, Row>) + Send + Sync>;
 
 /// What the options ask for: to count flights, or to load them into Kafka.
 pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> Result<Flow> {
@@ -80,18 +72,6 @@ fn count(data: &str, flights: Flights, rows: Rows) -> Result<Flow> {
         rows(hours);
         late.try_map(refuse_late);
     }))
-}
-
-/// A source of flights that tells the time by the hours that they were scheduled for.
-pub(crate) fn timed<'s, S: Source<Record = Flight>>(
-    graph: &Graph<'s>,
-    source: &Arc<S>,
-    out_of_orderness: Duration,
-) -> SourceBuilder<'s, S> {
-    graph
-        .source("flights", source)
-        .event_time(|flight| flight.time_hour.as_millisecond())
-        .out_of_orderness(out_of_orderness)
 }
 
 fn start_of(window: Window) -> Timestamp {

@@ -3,6 +3,7 @@
 pub mod answer;
 mod command;
 mod crash;
+mod ends;
 mod files;
 mod flight;
 mod flow;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tidelock::Result;
 
-use crate::flow::{Flights, Flow, Rows};
+use crate::ends::{Flights, Flow, Rows};
 use crate::options::Options;
 use crate::pace::Pace;
 

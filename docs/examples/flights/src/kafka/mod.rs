@@ -16,9 +16,9 @@ use tidelock_kafka::{
 };
 
 pub(crate) use self::topic::Topic;
+use crate::ends::{Flights, Flow, Rows, timed};
 use crate::files;
 use crate::flight::Flight;
-use crate::flow::{Flights, Flow, Rows, timed};
 use crate::options::Options;
 use crate::pace::{Pace, Paced};
 
