@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tidelock::coordinator::{self, Coordinator, Ended};
+use tidelock::coordinator::{self, Coordinator, Ended, HostLink};
 use tidelock::job::{Graph as CoreGraph, Job as CoreJob, JobConfig, Restored};
 use tidelock::log::Log;
-use tidelock::{Result, SinkControl, Uid, patiently};
+use tidelock::restore::Placement;
+use tidelock::{Error, ErrorKind, Result, SinkControl, Uid, patiently};
 
 use crate::attempt::{self, Setup};
 use crate::counters::Counters;
@@ -121,24 +122,59 @@ impl Job {
         }
     }
 
+    /// Builds the graph, and says what a run would do with the state: which uids get theirs back, which begin
+    /// anew. Nothing is claimed, opened or changed: for a look before an upgrade, beside the job that still runs.
+    ///
+    /// # Errors
+    /// What a run would refuse before it claims, such as state without a place in the graph.
+    pub async fn dry_run<F>(&self, build: F) -> Result<Placement>
+    where
+        F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
+    {
+        let setup = self.setup(Workers::threads(1), build);
+        let (built, graph) = tokio::sync::oneshot::channel();
+        let coordinate = |graph: CoreGraph| {
+            let (orders, no_orders) = tokio::sync::mpsc::channel(1);
+            let (news, no_news) = tokio::sync::mpsc::channel(1);
+            let _ = built.send(graph);
+            // The attempt ends before it begins: whoever opens anything waits for an order.
+            let end = async move {
+                drop((orders, no_news));
+                Err(Error::new(ErrorKind::Other, "dry run", "nothing was run"))
+            };
+            (end.boxed(), HostLink { orders: no_orders, news })
+        };
+        let ended = attempt::run(self.core.restored().cloned(), &setup, coordinate).await;
+        match graph.await {
+            Ok(graph) => self.core.dry_run(&graph).await,
+            Err(_) => Err(ended.err().unwrap_or_else(|| {
+                Error::new(ErrorKind::Bug, "dry run", "the graph was not built, and nothing says why")
+            })),
+        }
+    }
+
+    fn setup<F>(&self, workers: Workers, build: F) -> Setup<F> {
+        Setup {
+            workers,
+            bytes_in_flight_max: self.bytes_in_flight_max,
+            slicing: Slicing::default(),
+            handle: self.handle.0.clone(),
+            job: self.core.config().job.clone(),
+            log: self.core.log().clone(),
+            build: Arc::new(build),
+            #[cfg(test)]
+            apply_on_arrival: false,
+        }
+    }
+
     async fn attempts<F>(self, workers: Workers, build: F) -> Result<Ended>
     where
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
-        let Self { core, restarts, bytes_in_flight_max, handle: lifetime, .. } = self;
+        let setup = self.setup(workers, build);
+        let Self { core, restarts, handle: lifetime, .. } = self;
         let handle = &lifetime.0;
         let config = core.config().clone();
-        let setup = Setup {
-            workers,
-            bytes_in_flight_max,
-            slicing: Slicing::default(),
-            handle: handle.clone(),
-            job: config.job.clone(),
-            log: core.log().clone(),
-            build: Arc::new(build),
-            #[cfg(test)]
-            apply_on_arrival: false,
-        };
         // With several processes all of them start again: a supervisor does that.
         let restarts = if setup.workers.place().is_some() { Restarts::never() } else { restarts };
         let mut attempts = restarts.begin();

@@ -559,3 +559,34 @@ async fn a_bounded_job_that_is_run_again_says_what_it_does_not_read() {
     assert_eq!(said[1].unread[&Uid::new("in").unwrap()].len(), 1);
     assert!(second.contains("nothing to do") && second.contains("1 of in (b)"), "{second}");
 }
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_run_would_restore_and_changes_nothing() {
+    let (feed, target, log) = (Feed::new(), Target::new(), log());
+    feed.append("a", 0..10);
+    feed.end("a");
+    let graph = |uid: &'static str| {
+        let source = Arc::new(Bounded(MemorySource::new(feed.clone())));
+        let sink = Arc::new(MemorySink::new(target.clone()));
+        move |graph: &tidelock_runtime::Graph<'_>| {
+            let numbers = graph.source(uid, &source).stream();
+            numbers.map(|input| Row::new(input.split, input.place)).sink("out", &sink);
+        }
+    };
+    let open = || Job::open_on(config(), log.clone());
+    let first = open().await.unwrap().dry_run(graph("in")).await.unwrap();
+    assert_eq!((first.restored.len(), first.fresh.len()), (0, 2), "nothing is there yet");
+    open().await.unwrap().run(Workers::threads(1), graph("in")).await.unwrap();
+    let entries = log.positions().await.unwrap();
+
+    let again = open().await.unwrap().dry_run(graph("in")).await.unwrap();
+    assert!(again.restored.contains(&Uid::new("in").unwrap()), "{again:?}");
+    let error = open().await.unwrap().dry_run(graph("renamed")).await.unwrap_err();
+    for part in ["state_without_place=in", "new_in_the_graph=renamed"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(log.positions().await.unwrap(), entries, "nothing was appended");
+    // What a run would say of the graph itself is said, too.
+    let error = open().await.unwrap().dry_run(graph("in.valid?")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}

@@ -10,7 +10,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Closed, Entry, EntryKind, Log, RequestId, Snapshot, SnapshotId, State};
-use crate::restore::GraphUids;
+use crate::restore::{GraphUids, Placement, place_start};
 use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid};
 
 /// How a job checkpoints. Can be changed while the job runs: see
@@ -300,6 +300,19 @@ impl Job {
     /// What a run will restore; `None` on a first run. Known before the graph is built.
     pub fn restored(&self) -> Option<&Restored> {
         self.restored.as_ref()
+    }
+
+    /// Says what a run with this graph would do with the state that it restores. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for what a run would refuse before it claims: state without a place, with the uids
+    /// that are new in the graph; one sink in two places.
+    pub async fn dry_run(&self, graph: &Graph) -> Result<Placement> {
+        graph.check()?;
+        let newest = self.log.newest().await?.and_then(|newest| newest.state);
+        let chosen = self.chosen.as_ref().map(|chosen| chosen.snapshot.state());
+        let allowed = &self.config.allow_dropped_state;
+        place_start(chosen.or(newest.as_ref()), newest.as_ref(), &graph.uids(), allowed)
     }
 
     /// The configuration.

@@ -96,6 +96,21 @@ pub fn place_state(state: &State, graph: &GraphUids, allow_dropped: &BTreeSet<Ui
     Err(error)
 }
 
+/// The same for all that a start needs a place for: what is restored, and what the newest entry has pending, which
+/// is committed before anything else, also where another snapshot is chosen.
+pub(crate) fn place_start(
+    restored: Option<&State>,
+    newest: Option<&State>,
+    graph: &GraphUids,
+    allow_dropped: &BTreeSet<Uid>,
+) -> Result<Placement> {
+    let placement = place_state(restored.unwrap_or(&State::default()), graph, allow_dropped)?;
+    if let Some(newest) = newest {
+        place_state(&newest.pending(), graph, allow_dropped)?;
+    }
+    Ok(placement)
+}
+
 /// One segment of a source's state: what changed of its splits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,7 +13,7 @@ use super::{splits, work};
 use crate::host::Order;
 use crate::log::{ChunkRef, Closed, Entry, EntryKind, Lineage, State};
 use crate::protocol::{Draft, Event, Head, Lists, Token};
-use crate::restore::place_state;
+use crate::restore::place_start;
 use crate::{Epoch, Error, ErrorKind, Generation, Position, Result, Retry, Stored};
 
 /// The pause before a position is asked for again: doubled each time, jittered.
@@ -43,18 +43,10 @@ impl Running {
             return Err(changed_since_open());
         }
         let graph = self.graph.uids();
-        if let Some(restored) = restored {
-            place_state(restored, &graph, &self.config.allow_dropped_state)?;
-        }
+        place_start(restored, state, &graph, &self.config.allow_dropped_state)?;
         let mut lists = Lists::new();
         if let Some(state) = state {
-            // What is pending is committed before anything else, also where another snapshot is chosen.
-            let pending = state.sinks.iter().filter(|(_, pending)| !pending.is_empty());
-            let pending = State {
-                sinks: pending.map(|(uid, pending)| (uid.clone(), pending.clone())).collect(),
-                ..State::default()
-            };
-            place_state(&pending, &graph, &self.config.allow_dropped_state)?;
+            let pending = state.pending();
             for (index, uid) in (0..).zip(&self.sinks) {
                 for body in pending.sinks.get(uid).into_iter().flatten() {
                     lists.entry(body.epoch).or_default().insert(index);

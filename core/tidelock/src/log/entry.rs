@@ -143,6 +143,13 @@ impl State {
         self.sinks.values().all(Vec::is_empty)
     }
 
+    /// What of it waits to be committed, and nothing else.
+    pub(crate) fn pending(&self) -> Self {
+        let pending = self.sinks.iter().filter(|(_, pending)| !pending.is_empty());
+        let sinks = pending.map(|(uid, pending)| (uid.clone(), pending.clone())).collect();
+        Self { sinks, ..Self::default() }
+    }
+
     /// Every segment of the state.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         let sources = self.sources.values().flatten();

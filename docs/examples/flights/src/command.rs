@@ -13,8 +13,19 @@ use crate::options::Options;
 const FENCED: u8 = 3;
 
 /// Does what the arguments of the process say.
-pub async fn main() -> ExitCode {
-    let options = Options::parse();
+///
+/// Not `async`: the job would be compiled once more in each program that waits for it.
+pub fn main() -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(obey(Options::parse())),
+        Err(error) => {
+            eprintln!("flights: the program could not start its threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn obey(options: Options) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let on_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()

@@ -1,6 +1,5 @@
 //! The command `flights`: see `flights --help`.
 
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
-    flights::main().await
+fn main() -> std::process::ExitCode {
+    flights::main()
 }
