@@ -1,9 +1,10 @@
 //! A number that stands for what a value serializes.
 //!
 //! Two values have the same print exactly where serde sees the same in both, but for the order in which
-//! maps and sequences give their entries: a `HashMap` gives them anew each time. Names of fields count, so
-//! a field that was left out does not look like its neighbour, as it does in a form without names. Numbers
-//! count by their bits: NaN is equal to itself.
+//! maps and sequences give their entries: a `HashMap` gives them anew each time. Of texts and bytes it is the
+//! order of their bytes: such a map may be encoded in them. Names of fields count, so a field that was left out
+//! does not look like its neighbour, as it does in a form without names. Numbers count by their bits: NaN is equal
+//! to itself.
 
 use std::fmt;
 
@@ -44,6 +45,12 @@ fn mix(a: u64, b: u64) -> u64 {
 fn bytes(bytes: &[u8]) -> u64 {
     let chunks = bytes.chunks(8).map(|chunk| chunk.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)));
     chunks.fold(bytes.len() as u64, mix)
+}
+
+/// Of bytes in any order.
+fn shuffled(bytes: &[u8]) -> u64 {
+    let sum = bytes.iter().fold(0, |sum: u64, byte| sum.wrapping_add(mix(UNORDERED, u64::from(*byte))));
+    mix(sum, bytes.len() as u64)
 }
 
 /// What a print begins with: a number and a text of the same bits are not the same.
@@ -90,11 +97,11 @@ impl Serializer for Print {
     }
 
     fn serialize_str(self, value: &str) -> Result<u64, Refused> {
-        Ok(mix(TEXT, bytes(value.as_bytes())))
+        Ok(mix(TEXT, shuffled(value.as_bytes())))
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<u64, Refused> {
-        Ok(mix(BYTES, bytes(value)))
+        Ok(mix(BYTES, shuffled(value)))
     }
 
     fn serialize_none(self) -> Result<u64, Refused> {

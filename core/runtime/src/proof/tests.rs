@@ -204,3 +204,54 @@ fn prints_tell_values_apart() {
     assert_ne!(map([(1, 2), (3, 4)]), map([(1, 4), (3, 2)]));
     assert_ne!(print::of(&vec![1, 1, 2]).unwrap(), print::of(&vec![1, 2, 2]).unwrap());
 }
+
+/// What an encoded map gives in another order each time: its bytes are not the value.
+#[derive(Debug, Serialize, Deserialize)]
+struct Encoded {
+    #[serde(with = "as_text")]
+    text: HashMap<u32, String>,
+    #[serde(with = "as_bytes")]
+    bytes: HashMap<u32, String>,
+}
+
+mod as_text {
+    use super::*;
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        map: &HashMap<u32, String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&serde_json::to_string(map).unwrap())
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<HashMap<u32, String>, D::Error> {
+        Ok(serde_json::from_str(&String::deserialize(from)?).unwrap())
+    }
+}
+
+mod as_bytes {
+    use super::*;
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        map: &HashMap<u32, String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&postcard::to_allocvec(map).unwrap())
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<HashMap<u32, String>, D::Error> {
+        Ok(postcard::from_bytes(&Vec::<u8>::deserialize(from)?).unwrap())
+    }
+}
+
+#[test]
+fn a_map_that_is_encoded_within_comes_back_whatever_its_order() {
+    for entries in 0..20 {
+        let map = || (0..entries).map(|key| (key, format!("value {key}"))).collect();
+        prove(&Encoded { text: map(), bytes: map() }).unwrap();
+    }
+}
