@@ -8,6 +8,7 @@ use tidelock::{Source, SourceControl, Uid};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use super::clock::LaneClock;
 use super::inbox::Inbox;
 use super::intake::{Ahead, Intake};
@@ -173,6 +174,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             activator: worker.activator_for(address),
             lane: lane_of(number, graph.inner.worker, graph.inner.workers),
             clock: LaneClock::default(),
+            alarm: Alarm::default(),
             capability: None,
             phase: Phase::Closed,
             shared,

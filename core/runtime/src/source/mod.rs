@@ -1,5 +1,6 @@
 //! Sources: readers on tokio, one operator on each worker that hands over what they read.
 
+mod alarm;
 mod builder;
 mod clock;
 mod inbox;

@@ -14,6 +14,7 @@ use timely::scheduling::Activator;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::clock::LaneClock;
 use super::inbox::{Inbox, SourceOrder};
 use super::intake::{Intake, Taken};
@@ -46,6 +47,7 @@ pub(crate) struct SourceOperator<S: Source> {
     pub(crate) counter: Counter,
     pub(crate) lane: Lane,
     pub(super) clock: LaneClock,
+    pub(super) alarm: Alarm,
     /// The right to write the open epoch. It is kept after the last barrier too: the frontier must
     /// say which epochs are closed, and an empty one does not.
     pub(crate) capability: Option<Capability<Time>>,
@@ -172,7 +174,7 @@ impl<S: Source> SourceOperator<S> {
         let told = self.clock.tell(self.splits.mark(now), self.splits.reached());
         let marks: Vec<_> = told.map(|mark| (self.lane, mark)).collect();
         output.activate().give(capability, &mut Batch { marks, ..Batch::default() });
-        if let Some(idle_in) = self.splits.idle_in(now) {
+        if let Some(idle_in) = self.splits.idle_in(now).and_then(|idle_in| self.alarm.set(now, idle_in)) {
             self.activator.activate_after(idle_in);
         }
     }

@@ -189,7 +189,7 @@ impl<S: Split> Splits<S> {
     pub(crate) fn idle_in(&self, now: Instant) -> Option<Duration> {
         let after = self.reading.idle_after?;
         let heard = self.open.values().filter(|open| !self.is_idle(open, now)).map(|open| open.heard);
-        Some((heard.min()? + after).saturating_duration_since(now))
+        Some(after.saturating_sub(now.saturating_duration_since(heard.min()?)))
     }
 }
 
