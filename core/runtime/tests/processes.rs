@@ -14,6 +14,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
 use tidelock::{Error, ErrorKind, JobId, Result, Uid};
@@ -544,4 +547,44 @@ fn what_is_rejected_and_what_crosses_processes_is_there_once_through_kills() {
     assert_eq!(seen, (0..NUMBERS).map(|number| (number, 1)).collect());
     assert_eq!(readers, (0..4).collect(), "one split is worked on by every worker of both processes");
     assert!(writers.values().all(|writers| writers.len() == 1), "a bucket has one writer: {writers:?}");
+}
+
+/// Three processes, of which a random one is killed, or each in its turn asked to stop, in a random order.
+#[test]
+fn kills_of_random_processes_and_signals_to_each_lose_and_double_nothing() {
+    const PROCESSES: usize = 3;
+    let (kills, stops) = if std::env::var_os("TIDELOCK_SOAK").is_some() { (50, 20) } else { (3, 1) };
+    let seed = std::env::var("TIDELOCK_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("seed {seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let stopped = (0..PROCESSES * stops).map(|round| Some(round % PROCESSES));
+    let mut rounds: Vec<_> = std::iter::repeat_n(None, kills).chain(stopped).collect();
+    rounds.shuffle(&mut chance);
+    let directory = tempfile::tempdir().unwrap();
+    // Enough for every round to come before the end.
+    let length = 400 * rounds.len() as u64;
+    let start = || Processes::start_many(PROCESSES, directory.path(), u64::MAX, length);
+    for (round, stop) in rounds.into_iter().enumerate() {
+        let before = rows(directory.path()).len();
+        let mut processes = start();
+        wait_for_rows(directory.path(), before + chance.random_range(1..300));
+        let (process, signal, word) = match stop {
+            Some(process) => (process, "-TERM", "ended: Stopped"),
+            None => (chance.random_range(0..PROCESSES), "-KILL", "failed: "),
+        };
+        processes.signal(process, signal);
+        for other in (0..PROCESSES).filter(|other| stop.is_some() || *other != process) {
+            let (well, said) = processes.wait(other, SOON);
+            assert!(
+                well == stop.is_some() && said.contains(word),
+                "round {round}, {signal} {process}: {said}"
+            );
+        }
+    }
+    let mut processes = start();
+    for process in 0..PROCESSES {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("restored: ") && said.contains("ended: Finished"), "{said}");
+    }
+    assert_exactly_once(directory.path(), length);
 }
