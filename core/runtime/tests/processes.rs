@@ -562,7 +562,7 @@ fn kills_of_random_processes_and_signals_to_each_lose_and_double_nothing() {
     rounds.shuffle(&mut chance);
     let directory = tempfile::tempdir().unwrap();
     // Enough for every round to come before the end.
-    let length = 400 * rounds.len() as u64;
+    let length = 200 * rounds.len() as u64;
     let start = || Processes::start_many(PROCESSES, directory.path(), u64::MAX, length);
     for (round, stop) in rounds.into_iter().enumerate() {
         let before = rows(directory.path()).len();
