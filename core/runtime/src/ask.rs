@@ -25,6 +25,19 @@ pub(crate) enum End {
     Cancel,
 }
 
+impl End {
+    /// What is wished once `later` is wished too. Whoever wants the job to stop takes away neither the savepoint
+    /// that somebody else asked for, nor the haste.
+    pub(crate) fn and(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Stop { savepoint: first }, Self::Stop { savepoint }) => {
+                Self::Stop { savepoint: savepoint.or(first) }
+            }
+            (Self::Cancel, _) | (_, Self::Cancel) => Self::Cancel,
+        }
+    }
+}
+
 /// What the job answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Said {

@@ -104,7 +104,12 @@ impl Handle {
     }
 
     async fn wish(&self, end: End) -> Result<()> {
-        self.end.send_replace(Some(end.clone()));
+        self.end.send_modify(|wished| {
+            *wished = Some(match wished.take() {
+                Some(before) => before.and(end.clone()),
+                None => end.clone(),
+            });
+        });
         match self.ask(Ask::End(end)).await {
             // It has ended, as was wished.
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
@@ -121,7 +126,8 @@ impl Handle {
 
     /// Stops at a barrier, with everything committed, and exports a savepoint to `savepoint` if given.
     /// [`Job::run`](crate::Job::run) then returns, in every process. Event time does not advance to the
-    /// end: a later start goes on as if there had been no stop. A job that has ended needs no stopping.
+    /// end: a later start goes on as if there had been no stop. A job that has ended needs no stopping. Asked
+    /// again without a savepoint, also by a signal, it still exports the one that was asked for; of several the last.
     ///
     /// # Errors
     /// Where process 0 cannot be told.

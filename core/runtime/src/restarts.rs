@@ -73,8 +73,9 @@ impl Attempts {
         if kinds.contains(&error.kind()) || error.retry() == Retry::Halt {
             return Err(error);
         }
-        let good_since = self.began + self.restarts.good_after;
-        if handle.shared_counters().last_checkpoint().is_some_and(|last| last >= good_since) {
+        let last = handle.shared_counters().last_checkpoint();
+        let ran_for = last.and_then(|last| last.checked_duration_since(self.began));
+        if ran_for.is_some_and(|ran_for| ran_for >= self.restarts.good_after) {
             self.waits = self.restarts.waits();
             self.failed = 0;
         }

@@ -201,6 +201,18 @@ impl JobConfig {
         if self.call_timeout.is_zero() {
             return Err(setting("call_timeout", "a call must have time to be answered"));
         }
+        if self.discovery_interval.is_zero() {
+            return Err(setting(
+                "discovery_interval",
+                "without a pause between them, nothing but looks for splits",
+            ));
+        }
+        if self.sweep_interval.is_zero() {
+            return Err(setting(
+                "sweep_interval",
+                "without a pause between them, nothing but sweeps are made",
+            ));
+        }
         Ok(())
     }
 
@@ -410,5 +422,29 @@ impl fmt::Debug for Graph {
             .field("sinks", &self.sinks.keys())
             .field("tasks", &self.tasks)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_done_without_a_pause_is_refused_by_name() {
+        const ZERO: Duration = Duration::ZERO;
+        let refused = |change: fn(&mut JobConfig)| {
+            let mut config = JobConfig::new(JobId::new("job").expect("legal"), "memory");
+            change(&mut config);
+            config.validate().expect_err("no time").to_string()
+        };
+        for (name, error) in [
+            ("interval", refused(|config| config.settings.interval = ZERO)),
+            ("timeout", refused(|config| config.settings.timeout = ZERO)),
+            ("call_timeout", refused(|config| config.call_timeout = ZERO)),
+            ("discovery_interval", refused(|config| config.discovery_interval = ZERO)),
+            ("sweep_interval", refused(|config| config.sweep_interval = ZERO)),
+        ] {
+            assert!(error.contains(&format!("setting={name}")), "{name}: {error}");
+        }
     }
 }

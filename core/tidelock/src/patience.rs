@@ -4,8 +4,18 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// What takes longer than this is told: shorter, a line would only be noise.
 pub(crate) const TOLD_AFTER: Duration = Duration::from_secs(2);
+
+/// More than any wait: who configures a longer one means for ever, and that is no moment of any clock.
+const EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// The moment that comes so long after another one.
+pub(crate) fn later(than: Instant, by: Duration) -> Instant {
+    than + by.min(EVER)
+}
 
 /// Awaits something that may take a while. After two seconds it is said once, as a warning, what is waited
 /// for and for how long at most: `at_most` is only told, the bound itself belongs to `wait`.

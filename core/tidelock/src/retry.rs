@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::patience::TOLD_AFTER;
+use crate::patience::{TOLD_AFTER, later};
 use crate::{Error, ErrorKind, Result, Retry};
 
 /// The first pause: about what a broker needs to finish what it is busy with.
@@ -53,7 +53,7 @@ where
     Fut: Future<Output = Result<T>>,
 {
     let (began, mut told) = (Instant::now(), false);
-    let until = began + patience.call_timeout;
+    let until = later(began, patience.call_timeout);
     let mut pauses = backoff(patience.jitter_seed);
     let mut again = false;
     loop {

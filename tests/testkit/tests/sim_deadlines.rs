@@ -151,6 +151,25 @@ fn a_commit_that_hangs_is_named_before_what_another_sink_wrote_is_thrown_away() 
     });
 }
 
+/// Nothing waits for it: all sinks commit side by side, and none has written yet. Given up as early as while the job
+/// runs, it would be given up by each attempt anew.
+#[test]
+fn a_commit_of_recovery_may_take_longer_than_another_sink_keeps_what_it_writes() {
+    holds(async |scene| {
+        let spec = scene.spec();
+        spec.topics.push(topic(JOB, "b"));
+        spec.topics[1].timeout_ms = 4_000;
+        spec.config.commit_margin = Duration::from_millis(200);
+        scene.fault(Fault::at(Point::CreateCheckpoint, Action::CrashAfter).after(2));
+        let before = scene.start();
+        scene.until_dead(before).await?;
+        scene.fault(Fault::at(Point::RecoveryCommit, Action::Delay(10_000)));
+        scene.start();
+        scene.finish().await?;
+        sure(attempts(scene) == 2, "the attempt that recovers waits")
+    });
+}
+
 #[test]
 fn what_nothing_depends_on_may_hang_without_harm_and_is_asked_again() {
     holds(async |scene| {

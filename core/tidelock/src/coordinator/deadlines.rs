@@ -72,9 +72,10 @@ impl Deadlines {
         self.call_timeout
     }
 
-    /// How long a commit may take. What is listed with it, and what is written meanwhile, waits for it, and
-    /// lives no longer than its targets keep it: a sink that hangs must not end the job by the loss, or the
-    /// failure, of another one. Half of what remains is for the attempt after it, which commits all of it.
+    /// How long a commit may take while the job runs. What is prepared and written meanwhile waits for it, and lives
+    /// no longer than its targets keep it: a sink that hangs must not end the job by the loss, or the failure, of
+    /// another one. Half of what remains is for the attempt after it, which commits all of it. That one takes all
+    /// the time of a call: nothing waits for it, and what is only slow would be given up again and again.
     pub(super) fn commit_timeout(&self, settings: &Settings) -> Duration {
         let spent = between_barriers(settings).saturating_add(self.append_timeout);
         let shortest = self.keeps.iter().map(|(_, keeps)| keeps.saturating_sub(spent) / 2).min();

@@ -12,6 +12,7 @@ use super::work;
 use crate::host::{Opening, Order};
 use crate::job::OnCancel;
 use crate::log::{Closed, Entry, PendingState, SnapshotId, State};
+use crate::patience::later;
 use crate::protocol::{Action, End, Event, Lists, SinkIndex};
 use crate::retry::{Patience, in_time};
 use crate::{Epoch, Error, ErrorKind, Position, Result, Retry, WriterId};
@@ -127,8 +128,12 @@ impl Running {
         })?;
         let states = self.bodies(&uid, groups.iter().copied());
         let control = Arc::clone(&self.graph.sinks[&uid]);
-        let call_timeout = self.deadlines.commit_timeout(self.schedule.settings());
-        let (log, patience) = (self.log.clone(), Patience { call_timeout, ..self.patience() });
+        let patience = self.patience();
+        let call_timeout = match self.machine.commits_pending() {
+            true => patience.call_timeout,
+            false => self.deadlines.commit_timeout(self.schedule.settings()),
+        };
+        let (log, patience) = (self.log.clone(), Patience { call_timeout, ..patience });
         self.work.push(Box::pin(work::commit(log, sink, control, permit, groups, states, patience)));
         Ok(())
     }
@@ -140,7 +145,7 @@ impl Running {
             .cloned()
             .ok_or_else(|| Error::new(ErrorKind::Bug, "open", "the job is not claimed"))?;
         let operators = self.building.operators().clone();
-        self.open_until = Some(Instant::now() + self.deadlines.call_timeout());
+        self.open_until = Some(later(Instant::now(), self.deadlines.call_timeout()));
         self.outbox.push_back(Order::Open(Opening { attempt, epoch, operators }));
         Ok(())
     }

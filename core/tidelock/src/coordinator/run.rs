@@ -25,6 +25,7 @@ use super::work::{Done, Relisted, Work, reinit};
 use crate::host::{News, Order, Report};
 use crate::job::{Chosen, Graph, JobConfig, Settings};
 use crate::log::{Created, Durable, Entry, Log, ReadBack};
+use crate::patience::later;
 use crate::protocol::{Action, Draft, End, Event, Limits, Machine, Millis, Token};
 use crate::retry::Patience;
 use crate::{Epoch, Error, ErrorKind, Position, Result, SplitId, Uid, WriterId};
@@ -158,8 +159,8 @@ impl Running {
             pruning: Pruning::default(),
             stop_savepoint: None,
             settle_idle_at: None,
-            next_discovery: now + config.discovery_interval,
-            next_sweep: now + config.sweep_interval,
+            next_discovery: later(now, config.discovery_interval),
+            next_sweep: later(now, config.sweep_interval),
             sweeping: false,
             open_until: None,
             acknowledged: None,
@@ -279,14 +280,14 @@ impl Running {
             self.events.push_back(Event::SettleWanted);
         }
         if now >= self.next_discovery {
-            self.next_discovery = now + self.config.discovery_interval;
+            self.next_discovery = later(now, self.config.discovery_interval);
             if self.machine.is_running() {
                 self.building.sources.values_mut().for_each(super::splits::Splits::want_discovery);
                 self.pump_discovery();
             }
         }
         if now >= self.next_sweep {
-            self.next_sweep = now + self.config.sweep_interval;
+            self.next_sweep = later(now, self.config.sweep_interval);
             self.sweep();
         }
         Ok(())
@@ -310,7 +311,8 @@ impl Running {
                 self.schedule.force();
             }
             Command::Stop { savepoint } => {
-                self.stop_savepoint = savepoint;
+                // Nobody who asks for less takes it away: a signal right behind it, say.
+                self.stop_savepoint = savepoint.or(self.stop_savepoint.take());
                 self.events.push_back(Event::StopWanted);
             }
             Command::Cancel => self.events.push_back(Event::CancelWanted),
@@ -336,7 +338,7 @@ impl Running {
     fn on_opened(&mut self) {
         self.open_until = None;
         self.events.push_back(Event::Opened);
-        self.schedule = Schedule::new(self.schedule.settings().clone(), Instant::now());
+        self.schedule.open(Instant::now());
         for (uid, splits) in &mut self.building.sources {
             for split in splits.unfinished() {
                 self.outbox.push_back(Order::Assign { uid: uid.clone(), split: split.clone() });

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::Epoch;
 use crate::job::Settings;
+use crate::patience::later;
 
 /// Timers of the running job.
 #[derive(Debug)]
@@ -21,6 +22,11 @@ pub(super) struct Schedule {
 impl Schedule {
     pub(super) fn new(settings: Settings, now: Instant) -> Self {
         Self { settings, last_barrier: now, last_completed: None, forced: false, open: BTreeMap::new() }
+    }
+
+    /// The host is open: the first interval begins. Whoever asked for a checkpoint before that does not wait for it.
+    pub(super) fn open(&mut self, now: Instant) {
+        *self = Self { forced: self.forced, ..Self::new(self.settings.clone(), now) };
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
@@ -40,15 +46,15 @@ impl Schedule {
         if self.forced {
             return self.last_barrier;
         }
-        let paused = self.last_completed.map(|completed| completed + self.settings.pause_min);
-        let by_interval = self.last_barrier + self.settings.interval;
+        let paused = self.last_completed.map(|completed| later(completed, self.settings.pause_min));
+        let by_interval = later(self.last_barrier, self.settings.interval);
         paused.map_or(by_interval, |paused| by_interval.max(paused))
     }
 
     /// The barrier that was due now is sent. The beat is kept where it can be, so that the interval is
     /// the mean distance of barriers and not a lower bound.
     pub(super) fn sent(&mut self, epoch: Epoch, now: Instant) {
-        let beat = self.last_barrier + self.settings.interval;
+        let beat = later(self.last_barrier, self.settings.interval);
         let late = now.saturating_duration_since(beat);
         let on_beat = !self.forced && now >= beat && late < self.settings.interval / 2;
         self.last_barrier = if on_beat { beat } else { now };
@@ -68,7 +74,7 @@ impl Schedule {
 
     /// The oldest checkpoint under way and when it is given up.
     pub(super) fn timeout(&self) -> Option<(Epoch, Instant)> {
-        self.open.iter().next().map(|(epoch, sent)| (*epoch, *sent + self.settings.timeout))
+        self.open.iter().next().map(|(epoch, sent)| (*epoch, later(*sent, self.settings.timeout)))
     }
 }
 
@@ -116,6 +122,9 @@ mod tests {
         let start = Instant::now();
         let mut schedule = Schedule::new(settings(10_000, 0), start);
         schedule.force();
+        assert!(schedule.barrier_due() <= start);
+        // Also where it was asked for before the host was open.
+        schedule.open(start);
         assert!(schedule.barrier_due() <= start);
         schedule.sent(Epoch(1), start + Duration::from_millis(1));
         assert_eq!(schedule.barrier_due(), start + Duration::from_millis(10_001));

@@ -176,6 +176,11 @@ impl Machine {
         self.phase == Phase::Running
     }
 
+    /// Whether what older attempts prepared is being committed: by all sinks side by side, and nothing is written yet.
+    pub fn commits_pending(&self) -> bool {
+        self.phase == Phase::CommittingPending
+    }
+
     /// Whether a barrier that is due now would be sent at once.
     pub fn may_send_barrier(&self) -> bool {
         self.phase == Phase::Running
