@@ -110,7 +110,7 @@ async fn two_forks_of_one_savepoint_go_on_from_it_and_the_first_job_is_not_distu
 async fn a_bounded_job_ends_by_itself_and_has_nothing_to_do_when_it_is_started_again() {
     let mut world = world().await;
     let fed = world.stop_feeding();
-    for said in ["finished: ", "finished before"] {
+    for said in ["finished: ", "nothing to do: "] {
         let ended = world.start(&["--stop-at-end", ""]).ended().await;
         ended.assert_success();
         assert!(ended.said.contains(said), "{}", ended.said);
