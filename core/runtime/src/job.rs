@@ -112,12 +112,15 @@ impl Job {
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
         let handle = self.handle.0.clone();
-        if !self.stop_on_signals {
-            return self.attempts(workers, build).await;
+        let stop_on_signals = self.stop_on_signals;
+        // Boxed: whoever awaits a run should not carry its 17 KB in a future of his own.
+        let attempts = Box::pin(self.attempts(workers, build));
+        if !stop_on_signals {
+            return attempts.await;
         }
         let signals = Signals::listen()?;
         tokio::select! {
-            ended = self.attempts(workers, build) => ended,
+            ended = attempts => ended,
             error = obey(signals.each(), &handle) => Err(error),
         }
     }
