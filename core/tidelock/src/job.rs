@@ -447,4 +447,14 @@ mod tests {
             assert!(error.contains(&format!("setting={name}")), "{name}: {error}");
         }
     }
+
+    /// Also on the way between processes.
+    #[test]
+    fn the_longest_and_the_shortest_times_come_back() {
+        for time in [Duration::MAX, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::ZERO] {
+            let settings = Settings { interval: time, pause_min: time, timeout: time, ..Settings::default() };
+            let json = serde_json::to_string(&settings).expect("JSON");
+            assert_eq!(serde_json::from_str::<Settings>(&json).expect(&json), settings);
+        }
+    }
 }
