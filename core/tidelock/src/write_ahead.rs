@@ -325,6 +325,12 @@ impl<R: Versioned> WriteAheadWriter<R> {
                     than it writes")
             .because(error)
         })?;
+        if self.json.len() - begin > self.epoch_bytes_max {
+            // No epoch has room for it: the fault of this record, whatever the interval is.
+            return Err(refuse("a record alone is larger than an epoch may be: filter such records, or raise epoch_bytes_max")
+                .with("record_bytes", self.json.len() - begin)
+                .with("epoch_bytes_max", self.epoch_bytes_max));
+        }
         if self.json.len() > self.epoch_bytes_max {
             return Err(Error::new(
                 ErrorKind::Config,

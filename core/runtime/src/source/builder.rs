@@ -134,7 +134,9 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
     /// what its reader says that it holds on the heap ([`SplitReader::heap_bytes`](tidelock::SplitReader::heap_bytes)).
     /// Where the reader does not say it, 64 bytes for each record that has parts there.
     pub fn weigh(mut self, bytes: impl Fn(&S::Record) -> usize + 'static) -> Self {
-        let scale = move |records: &[S::Record], _| records.iter().map(|record| bytes(record) as u64).sum();
+        let scale = move |records: &[S::Record], _| {
+            records.iter().fold(0, |sum: u64, record| sum.saturating_add(bytes(record) as u64))
+        };
         self.intake.set_scale(Box::new(scale));
         self
     }

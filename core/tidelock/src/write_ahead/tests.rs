@@ -225,3 +225,12 @@ fn a_newer_generation_wins_over_any_epoch() {
     assert!(version(2, 1) > version(1, 9));
     assert!(version(1, 9) > version(1, 8));
 }
+
+#[tokio::test]
+async fn a_record_that_no_epoch_has_room_for_is_an_error_of_data() {
+    let sink = sink(Recorder::default());
+    let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
+    let error = writer.write(&mut words(&["small", &"x".repeat(200)])).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
+    assert!(error.to_string().contains("record_bytes=202, epoch_bytes_max=100"), "{error}");
+}

@@ -3,7 +3,8 @@
 //! A format or a client library makes something of every value: NaN becomes null, a timestamp of 0 the time of
 //! now, an empty text a missing one. Nobody is told. So extremes of every type that the sink's record can hold are
 //! written, one in an epoch, committed, and read back as a stranger reads them: equal, or the record was refused
-//! by name, with [`ErrorKind::Data`], and nothing of it is visible.
+//! by name, with [`ErrorKind::Data`], and nothing of it is visible. Of each kind that the record can hold at least
+//! one value must be taken.
 
 use tidelock::{
     CommitPermit, Epoch, ErrorKind, Generation, JobId, Pending, Position, Retry, Sink, SinkAttempt,
@@ -184,6 +185,8 @@ async fn all<H: ValuesHarness>(harness: &H, values: Vec<Value>) -> Checked {
             )
         })?;
     }
+    // A sink that refuses whatever comes changes nothing, and is of no use.
+    ensure(!held || !expected.is_empty(), || "every one of these values was refused".to_owned())?;
     Ok(if held { Verdict::Passed } else { Verdict::Skipped("no record of the sink holds such a value") })
 }
 

@@ -300,6 +300,8 @@ defects! {
 
     /// Minus zero becomes zero.
     LosesTheSignOfZero => "floats_are_what_was_written";
+    /// Every float is refused, also 0.1.
+    RefusesFloats => "floats_are_what_was_written";
     /// Integers go through a float.
     CountsInFloats => "integers_are_what_was_written";
     /// A text ends at its first NUL.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tidelock::{
-    CommitPermit, Committable, Committed, Epoch, Pending, Prepared, Result, Sink, SinkAttempt, SinkWriter,
-    Versioned, WriterId, unknown_version,
+    CommitPermit, Committable, Committed, Epoch, Error, ErrorKind, Pending, Prepared, Result, Sink,
+    SinkAttempt, SinkWriter, Versioned, WriterId, unknown_version,
 };
 
 use super::ValuesDefect as D;
@@ -85,6 +85,11 @@ impl SinkWriter for ValuesWriter {
     type Committable = ValuesCommittable;
 
     async fn write(&mut self, records: &mut Vec<Value>) -> Result<()> {
+        if self.defect == Some(D::RefusesFloats)
+            && records.iter().any(|value| matches!(value, Value::F32(_) | Value::F64(_)))
+        {
+            return Err(Error::new(ErrorKind::Data, "write", "a float"));
+        }
         self.written.extend(records.drain(..).map(|value| match change(value, self.defect) {
             Value::F32(value) => Shape::F32(value.to_bits()),
             Value::F64(value) => Shape::F64(value.to_bits()),
