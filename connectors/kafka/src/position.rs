@@ -90,7 +90,10 @@ impl Reading {
                 (split.offset > end).then(|| data_loss(split, why).with("end_offset", end))
             }
         };
-        let Some(loss) = loss else { return Ok(Position::Exists) };
+        let Some(loss) = loss else {
+            split.learn(&topic.id);
+            return Ok(Position::Exists);
+        };
         self.accept(loss, "going on with the first record that exists")?;
         split.offset = first;
         split.topic_id.clone_from(&topic.id);
@@ -132,7 +135,7 @@ fn data_loss(split: &KafkaSplit, why: &str) -> Error {
 
 /// A position that was read in a topic says nothing about another topic under the same name.
 pub(crate) fn recreated(split: &KafkaSplit, topic_id: &str) -> Result<()> {
-    if split.topic_id == topic_id {
+    if split.is_of(topic_id) {
         return Ok(());
     }
     let why = "the topic was deleted and made again: the position belongs to the old one";

@@ -281,7 +281,7 @@ impl SplitReader for KafkaReader {
             if self.is_done() {
                 return Ok(None);
             }
-            if self.topic.is_another(&self.split.topic_id) {
+            if self.topic.is_another(&self.split) {
                 self.met = Met::NoSuchTopic;
                 continue;
             }

@@ -160,7 +160,7 @@ impl KafkaSource {
             // Where its end is not in the snapshot yet, this is asked again.
             let Some(ended) = known.ended.iter().find(|split| split.id() == *id) else { continue };
             let same = |one: &&Topic| one.name == topic && one.partitions.contains(&partition);
-            let is_same = listed.iter().find(same).is_some_and(|one| one.id == ended.topic_id);
+            let is_same = listed.iter().find(same).is_some_and(|one| ended.is_of(&one.id));
             if is_same && ended.stop.is_some() {
                 let why = "a partition was read to its stop, and the source has none now: nobody asked for the rest";
                 let remedy = format!(

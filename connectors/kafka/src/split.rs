@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tidelock::{Result, Split, SplitId, Versioned, unknown_version};
 
+/// What stands for an id where a broker keeps none: those before Kafka 2.8. While brokers are replaced by newer ones, some
+/// tell a topic's id and others do not.
+const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
+
 /// A partition with its position and, where reading is bounded, its stop position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +29,18 @@ impl KafkaSplit {
     pub(crate) fn id_of(topic: &str, partition: i32) -> SplitId {
         // No topic name contains a slash.
         SplitId::new(format!("{topic}/{partition}"))
+    }
+
+    /// Whether a topic of this id is the one that the split is of, as far as ids tell.
+    pub(crate) fn is_of(&self, topic_id: &str) -> bool {
+        self.topic_id == topic_id || self.topic_id == NO_ID || topic_id == NO_ID
+    }
+
+    /// The topic has this id: a broker that kept none did not tell.
+    pub(crate) fn learn(&mut self, topic_id: &str) {
+        if self.topic_id == NO_ID {
+            topic_id.clone_into(&mut self.topic_id);
+        }
     }
 
     /// The partition of a split's name.
@@ -69,6 +85,23 @@ mod tests {
     fn a_splits_name_says_which_partition_it_is_of() {
         assert_eq!(KafkaSplit::place_of(&KafkaSplit::id_of("flights", 12)), Some(("flights", 12)));
         assert_eq!(KafkaSplit::place_of(&SplitId::new("flights")), None);
+    }
+
+    #[test]
+    fn a_broker_that_tells_no_id_says_nothing_about_the_topic() {
+        let mut split =
+            KafkaSplit { topic_id: NO_ID.into(), ..serde_json::from_str(GOLDEN).expect("readable") };
+        assert!(split.is_of(NO_ID) && split.is_of("one"), "the brokers were replaced by newer ones");
+        split.learn("one");
+        assert!(split.is_of("one") && split.is_of(NO_ID), "one of the older brokers answers");
+        split.learn("two");
+        assert!(!split.is_of("two"), "made again");
+        assert_eq!(uuid_of_none(), NO_ID);
+    }
+
+    /// As [`Topic`](crate::control::topics::Topic) has it.
+    fn uuid_of_none() -> String {
+        kafka_protocol::messages::metadata_response::MetadataResponseTopic::default().topic_id.to_string()
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::control::cluster::Cluster;
+use crate::split::KafkaSplit;
 
 /// Between two looks: for so long a topic that was made again may be read at the position of the old one, before it is
 /// found out.
@@ -95,8 +96,8 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    /// Whether a look, since this was asked last, found another topic than this one, or none. Cheap.
-    pub(crate) fn is_another(&mut self, id: &str) -> bool {
+    /// Whether a look, since this was asked last, found another topic than the split's, or none. Cheap.
+    pub(crate) fn is_another(&mut self, split: &KafkaSplit) -> bool {
         let looks = self.topics.looks.load(Ordering::Acquire);
         if looks == self.looks {
             return false;
@@ -104,7 +105,7 @@ impl Followed {
         self.looks = looks;
         let seen = self.topics.seen();
         let found = seen.get(&self.topic).and_then(|topic| topic.id.as_ref());
-        found.is_some_and(|found| found.as_deref() != Some(id))
+        found.is_some_and(|found| !found.as_deref().is_some_and(|id| split.is_of(id)))
     }
 }
 
