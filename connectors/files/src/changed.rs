@@ -2,20 +2,53 @@
 //! knows, and from nothing else.
 //!
 //! ```text
-//!   app.log   read to its end      app.log.1   the same inode, size, time: moved, so its end is kept
+//!   app.log   read to its end      app.log.1   the same inode, size, times: moved, so its end is kept
 //!                                  app.log     another one: fail, warn, or forget it and find it anew
 //! ```
 //!
 //! A file may be forgotten only when its content, moved to another name, is known under that name in the snapshot:
 //! a crash in between must not find it as a new file.
+//!
+//! A file that gets another name while it is read, or before its end is in the snapshot, is no new file either: it
+//! waits until the snapshot says how far it was read.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use tidelock::{Error, ErrorKind, Known, Result, Split, SplitId};
 
 use crate::config::{FilesSourceConfig, OnChangedFile};
 use crate::split::{FileSplit, FileVersion};
 use crate::told::{Notice, Why};
+
+/// Files that are being read, or whose end is not in the snapshot yet. The snapshot has the names alone of those that
+/// were read to their end a moment ago.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled(Mutex<HashMap<SplitId, FileSplit>>);
+
+impl Unsettled {
+    /// Learns what is read now, and decides. Where this process did not see a file before, the snapshot did.
+    pub(crate) fn decide(
+        &self,
+        found: Vec<FileSplit>,
+        known: &Known<FileSplit>,
+        config: &FilesSourceConfig,
+    ) -> Result<Decision> {
+        let mut unsettled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let finished: HashSet<&SplitId> = known.finished.iter().collect();
+        unsettled.retain(|id, _| finished.contains(id));
+        for ended in &known.ended {
+            unsettled.remove(&ended.id());
+        }
+        unsettled.extend(known.active.iter().map(|split| (split.id(), split.clone())));
+        let decision = decide(found, known, &unsettled, config)?;
+        // Nobody asks a bounded source again.
+        if !config.bounded {
+            unsettled.extend(decision.new.iter().map(|split| (split.id(), split.clone())));
+        }
+        Ok(decision)
+    }
+}
 
 /// What follows from a listing.
 #[derive(Debug, Default)]
@@ -26,28 +59,32 @@ pub(crate) struct Decision {
 }
 
 /// What tells the content of a local file whatever its name. Files that were deleted give their inodes to new ones,
-/// so that size and time must be the same, too.
-type Content<'a> = (u64, u64, &'a FileVersion);
+/// so that size and both times must be the same, too.
+type Content<'a> = (u64, Option<jiff::Timestamp>, u64, &'a FileVersion);
 
 fn content(split: &FileSplit) -> Option<Content<'_>> {
-    Some((split.inode?, split.size, &split.version))
+    Some((split.inode?, split.made, split.size, &split.version))
 }
 
 /// Compares a listing with what is known.
-pub(crate) fn decide(
+fn decide(
     found: Vec<FileSplit>,
     known: &Known<FileSplit>,
+    unsettled: &HashMap<SplitId, FileSplit>,
     config: &FilesSourceConfig,
 ) -> Result<Decision> {
     let active: HashSet<SplitId> = known.active.iter().map(Split::id).collect();
     let finished: HashSet<&SplitId> = known.finished.iter().collect();
-    let view = View::new(&found, known);
+    let view = View::new(&found, known, unsettled);
     let mut decision = Decision::default();
     for file in &found {
         let id = file.id();
         if active.contains(&id) {
             // Its reader looks whether it is still the same.
         } else if !finished.contains(&id) {
+            if view.is_moved_and_unsettled(file) {
+                continue;
+            }
             match view.moved(file) {
                 Some(read) => {
                     decision.notices.push(notice(file, Why::Moved));
@@ -70,8 +107,9 @@ pub(crate) fn decide(
     }
     if config.forget_removed {
         let gone = known.finished.iter().filter(|id| !view.there.contains_key(id.as_str()));
+        // Where its end is not in the snapshot yet, this is asked again: its content may have another name.
         let settled = gone.filter(|id| {
-            view.ended.get(id.as_str()).is_none_or(|read| view.is_known_elsewhere_or_gone(read))
+            view.ended.get(id.as_str()).is_some_and(|read| view.is_known_elsewhere_or_gone(read))
         });
         decision.forget.extend(settled.cloned());
     }
@@ -86,10 +124,16 @@ struct View<'a> {
     ended: HashMap<&'a str, &'a FileSplit>,
     /// The same, where the content is no longer there under the name.
     ended_by_content: HashMap<Content<'a>, &'a FileSplit>,
+    /// What is being read, or not in the snapshot as read, and no longer there under its name.
+    unsettled: HashSet<Content<'a>>,
 }
 
 impl<'a> View<'a> {
-    fn new(found: &'a [FileSplit], known: &'a Known<FileSplit>) -> Self {
+    fn new(
+        found: &'a [FileSplit],
+        known: &'a Known<FileSplit>,
+        unsettled: &'a HashMap<SplitId, FileSplit>,
+    ) -> Self {
         let there: HashMap<_, _> = found.iter().map(|file| (&*file.file, file)).collect();
         let mut there_by_content = HashMap::<_, Vec<_>>::new();
         for file in found {
@@ -98,12 +142,12 @@ impl<'a> View<'a> {
             }
         }
         let ended: HashMap<_, _> = known.ended.iter().map(|read| (&*read.file, read)).collect();
-        let left = known
-            .ended
-            .iter()
-            .filter(|read| there.get(&*read.file).is_none_or(|file| !file.is_same_content(read)));
+        let is_left =
+            |read: &&FileSplit| there.get(&*read.file).is_none_or(|file| !file.is_same_content(read));
+        let left = known.ended.iter().filter(is_left);
         let ended_by_content = left.filter_map(|read| Some((content(read)?, read))).collect();
-        Self { there, there_by_content, ended, ended_by_content }
+        let unsettled = unsettled.values().filter(is_left).filter_map(content).collect();
+        Self { there, there_by_content, ended, ended_by_content, unsettled }
     }
 
     /// What was read of a file under another name, which it no longer has.
@@ -111,6 +155,11 @@ impl<'a> View<'a> {
         // The lifetime of the key is that of the listing, which outlives this call.
         let key: Content<'_> = content(file)?;
         self.ended_by_content.get(&key).copied()
+    }
+
+    /// Whether a file under another name is being read, or was and the snapshot does not know how far.
+    fn is_moved_and_unsettled(&self, file: &FileSplit) -> bool {
+        content(file).is_some_and(|content| self.unsettled.contains(&content))
     }
 
     /// Whether what was read is there under no name, or is known to be read under each name that it has.
@@ -141,16 +190,18 @@ mod tests {
 
     fn file(name: &str, inode: u64, second: i64, size: u64) -> FileSplit {
         let version = FileVersion::Modified(jiff::Timestamp::from_second(second).unwrap());
-        FileSplit { file: name.into(), offset: 0, size, version, line: Some(1), inode: Some(inode) }
+        let made = Some(jiff::Timestamp::UNIX_EPOCH);
+        FileSplit { file: name.into(), offset: 0, size, version, line: Some(1), inode: Some(inode), made }
     }
 
     fn config(on_changed_file: OnChangedFile) -> FilesSourceConfig {
-        FilesSourceConfig { on_changed_file, ..FilesSourceConfig::default() }
+        FilesSourceConfig { on_changed_file, bounded: false, ..FilesSourceConfig::default() }
     }
 
-    /// A job that reads whatever it is given to the end at once.
+    /// A job that reads whatever it is given to the end at once, and keeps it in its snapshot.
     #[derive(Default)]
     struct Job {
+        unsettled: Unsettled,
         ended: Vec<FileSplit>,
         read: Vec<String>,
     }
@@ -159,7 +210,7 @@ mod tests {
         fn discover(&mut self, found: &[FileSplit], config: &FilesSourceConfig) -> Decision {
             let finished = self.ended.iter().map(Split::id).collect();
             let known = Known { active: Vec::new(), finished, ended: self.ended.clone(), first_run: false };
-            let decision = decide(found.to_vec(), &known, config).unwrap();
+            let decision = self.unsettled.decide(found.to_vec(), &known, config).unwrap();
             self.ended.retain(|read| !decision.forget.contains(&read.id()));
             for new in &decision.new {
                 if new.offset < new.size {
@@ -187,6 +238,38 @@ mod tests {
         let third = [file("app.log", 3, 30, 70), file("app.log.1", 2, 20, 50), file("app.log.2", 1, 10, 100)];
         job.settle(&third, &config);
         assert_eq!(job.read, ["app.log of inode 1", "app.log of inode 2", "app.log of inode 3"]);
+    }
+
+    #[test]
+    fn a_file_that_is_moved_while_it_is_read_is_no_new_one() {
+        let config = config(OnChangedFile::ReadAgain);
+        let unsettled = Unsettled::default();
+        let known = |active: &[FileSplit], finished: &[&str], ended: &[FileSplit]| Known {
+            active: active.to_vec(),
+            finished: finished.iter().copied().map(SplitId::new).collect(),
+            ended: ended.to_vec(),
+            first_run: false,
+        };
+        let decide = |found: &[FileSplit], known: &Known<FileSplit>| {
+            unsettled.decide(found.to_vec(), known, &config).unwrap()
+        };
+        let read = file("app.log", 1, 10, 100);
+        assert_eq!(
+            decide(std::slice::from_ref(&read), &known(&[], &[], &[])).new,
+            std::slice::from_ref(&read)
+        );
+        let rotated = [file("app.log", 2, 20, 50), file("app.log.1", 1, 10, 100)];
+        // It is being read; it was read to its end, and the snapshot has its name alone; it has its end.
+        let is_read = known(&[FileSplit { offset: 40, ..read.clone() }], &[], &[]);
+        assert!(decide(&rotated, &is_read).new.is_empty());
+        assert!(decide(&rotated, &known(&[], &["app.log"], &[])).new.is_empty());
+        let forgetting = FilesSourceConfig { forget_removed: true, ..config.clone() };
+        let gone = Unsettled::default().decide(vec![], &known(&[], &["app.log"], &[]), &forgetting).unwrap();
+        assert!(gone.forget.is_empty(), "its content may have another name");
+        let end = FileSplit { offset: 100, line: Some(8), ..read };
+        let ended = known(&[], &["app.log"], std::slice::from_ref(&end));
+        let moved = FileSplit { offset: 100, line: Some(8), ..rotated[1].clone() };
+        assert_eq!(decide(&rotated, &ended).new, [moved]);
     }
 
     #[test]
@@ -228,7 +311,7 @@ mod tests {
         let config = config(OnChangedFile::Fail);
         let read = file("a", 1, 10, 100);
         let known = Known { active: vec![], finished: vec![read.id()], ended: vec![read], first_run: false };
-        let error = decide(vec![file("a", 1, 20, 100)], &known, &config).unwrap_err();
+        let error = Unsettled::default().decide(vec![file("a", 1, 20, 100)], &known, &config).unwrap_err();
         assert!(error.to_string().contains("file=a") && error.kind() == ErrorKind::Data, "{error}");
     }
 
@@ -239,7 +322,9 @@ mod tests {
         job.settle(&[file("a", 1, 10, 100)], &config);
         job.settle(&[file("b", 1, 11, 100)], &config);
         job.settle(&[file("b", 1, 11, 100), file("c", 1, 11, 100)], &config);
-        assert_eq!(job.read.len(), 3);
+        let made = Some(jiff::Timestamp::from_second(5).unwrap());
+        job.settle(&[FileSplit { made, ..file("d", 1, 11, 100) }], &config);
+        assert_eq!(job.read.len(), 4, "d has all that c had, and was made later");
     }
 
     #[test]
@@ -247,7 +332,7 @@ mod tests {
         let config = config(OnChangedFile::ReadAgain);
         let known =
             Known { active: vec![], finished: vec![SplitId::new("a")], ended: vec![], first_run: false };
-        let decision = decide(vec![file("a", 1, 20, 100)], &known, &config).unwrap();
+        let decision = Unsettled::default().decide(vec![file("a", 1, 20, 100)], &known, &config).unwrap();
         assert!(decision.new.is_empty() && decision.forget.is_empty() && decision.notices.is_empty());
     }
 }

@@ -215,8 +215,9 @@ pub enum OnChangedFile {
     #[default]
     Warn,
     /// It is counted and logged, and read from its beginning as a new file: for logs that are begun again under
-    /// one name. A file that only grew is not read again, as that would double what was read: it is as with
-    /// `warn`.
+    /// one name. A local file that only grew is not read again, as that would double what was read: it is as with
+    /// `warn`. An object that was written again with more in it, and a file in the place of which a longer one was put,
+    /// are other ones: all that is in them is read.
     ReadAgain,
 }
 

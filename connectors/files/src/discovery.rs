@@ -93,7 +93,9 @@ impl<'a> Walk<'a> {
         let name = format!("{}{name}", folder.prefix);
         let Some(kind) = there(entry.file_type(), &path)? else { return Ok(()) };
         let (mut is_folder, mut link) = (kind.is_dir(), false);
+        // Where a link leads that the glob does not take is nobody's business: it may be closed to us, or a ring.
         if kind.is_symlink()
+            && (self.selection.looks_into(&name) || self.selection.takes_hidden(&name))
             && let Some(target) = there(fs::metadata(&path), &path)?
         {
             (is_folder, link) = (target.is_dir(), target.is_dir());
@@ -190,7 +192,8 @@ fn look_at_file(path: &Path, name: &str) -> Result<Look> {
     let version = local_version(path, &metadata)?;
     let Place { offset, line } = Place::BEGIN;
     let inode = inode(&metadata);
-    Ok(Look::File(FileSplit { file: name.into(), offset, line, size: metadata.len(), version, inode }))
+    let made = metadata.created().ok().and_then(|made| jiff::Timestamp::try_from(made).ok());
+    Ok(Look::File(FileSplit { file: name.into(), offset, line, size: metadata.len(), version, inode, made }))
 }
 
 #[cfg(unix)]
@@ -242,6 +245,7 @@ async fn list_store(store: &StoreFolder, selection: &Selection) -> Result<Listin
             size: object.size,
             version,
             inode: None,
+            made: None,
         });
     }
     Ok(listing)

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source};
 
-use crate::changed::{self, Decision};
+use crate::changed::{Decision, Unsettled};
 use crate::config::{FilesSourceConfig, OnBadRecord};
 use crate::discovery::{self, Listing};
 use crate::folder::Folder;
@@ -25,6 +25,7 @@ pub struct FilesSource<T> {
     dead_letters: Option<Folder>,
     selection: Selection,
     told: Told,
+    unsettled: Unsettled,
     record: PhantomData<fn() -> T>,
 }
 
@@ -53,6 +54,7 @@ impl<T> FilesSource<T> {
             dead_letters,
             selection,
             told: Told::default(),
+            unsettled: Unsettled::default(),
             record: PhantomData,
         })
     }
@@ -82,7 +84,7 @@ impl<T: DeserializeOwned + Send + 'static> Source for FilesSource<T> {
             discovery::list(&self.folder, &self.selection, self.config.follow_links).await?;
         let nothing_known = known.active.is_empty() && known.finished.is_empty();
         let nothing_there = files.is_empty();
-        let Decision { new, forget, notices } = changed::decide(files, known, &self.config)?;
+        let Decision { new, forget, notices } = self.unsettled.decide(files, known, &self.config)?;
         passed_over.extend(notices);
         self.told.tell(&self.config.folder, passed_over);
         if self.config.bounded && !self.config.allow_empty && nothing_known && nothing_there {

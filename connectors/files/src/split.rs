@@ -47,6 +47,11 @@ pub struct FileSplit {
     /// that a file was moved. `None` where there is none, and in older snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
+    /// When a local file was made, where the file system keeps that: the number of one that was deleted is given to
+    /// the next, and size and time of the last change may be the same by intent, as out of an archive. `None` where
+    /// nobody knows, and in older snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<jiff::Timestamp>,
 }
 
 impl FileSplit {
@@ -83,7 +88,7 @@ impl Versioned for FileSplit {
 
     fn upgrade(version: u16, json: &str) -> Result<Self> {
         match version {
-            // The first version knew neither line nor inode.
+            // The first version knew neither line nor inode nor when a file was made.
             1 => from_json(json),
             _ => Err(unknown_version::<Self>(version)),
         }
@@ -97,7 +102,9 @@ mod tests {
     use super::*;
 
     fn split(version: FileVersion, line: Option<u64>, inode: Option<u64>) -> FileSplit {
-        FileSplit { file: "2013/flights-01.csv".into(), offset: 4096, size: 2_500_000, version, line, inode }
+        let made = inode.map(|_| "2013-01-01T09:00:00.5Z".parse().unwrap());
+        let file = "2013/flights-01.csv".into();
+        FileSplit { file, offset: 4096, size: 2_500_000, version, line, inode, made }
     }
 
     fn modified() -> FileVersion {

@@ -202,13 +202,14 @@ async fn a_bounded_source_is_complete_and_refuses_to_find_nothing() {
 #[tokio::test]
 async fn a_finished_file_that_is_gone_is_forgotten_only_if_asked() {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("here.jsonl"), "").unwrap();
-    let known = Known {
-        active: Vec::new(),
-        finished: ["here.jsonl", "gone.jsonl"].map(tidelock::SplitId::new).to_vec(),
-        ended: Vec::new(),
-        first_run: false,
-    };
+    for name in ["here.jsonl", "gone.jsonl"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let before = source::<Row>(config(folder.path(), SourceFormat::JsonLines));
+    let ended = before.discover(&first_run()).await.unwrap().new;
+    fs::remove_file(folder.path().join("gone.jsonl")).unwrap();
+    let finished = ended.iter().map(Split::id).collect();
+    let known = Known { active: Vec::new(), finished, ended, first_run: false };
     for (forget_removed, forgotten) in [(false, vec![]), (true, vec!["gone.jsonl"])] {
         let mut config = config(folder.path(), SourceFormat::JsonLines);
         config.forget_removed = forget_removed;
@@ -344,32 +345,58 @@ async fn a_record_may_be_as_long_as_the_limit_and_not_a_byte_longer_wherever_rea
         assert_eq!((csv.len(), json.len()), (name_bytes, name_bytes), "the whole line");
         (csv, json)
     };
-    let folder = TempDir::new().unwrap();
-    let (good, bad) = (long(LIMIT), long(LIMIT + 1));
-    let csv_lines = format!("id,name,delay\n{0}{1}{0}{1}2,y,\n", good.0, bad.0);
-    let json_lines = format!("{0}{1}{0}{1}{{\"id\":2,\"name\":\"y\",\"delay\":null}}\n", good.1, bad.1);
-    for (name, format, content) in
-        [("a.csv", csv(), csv_lines), ("a.jsonl", SourceFormat::JsonLines, json_lines)]
-    {
-        fs::write(folder.path().join(name), content).unwrap();
-        let mut config = config(folder.path(), format);
-        config.glob = name.into();
-        config.record_bytes_max = LIMIT;
-        config.batch_records_max = 1;
-        config.on_bad_record = OnBadRecord::Skip;
-        let source: FilesSource<Row> = source(config);
-        let split = source.discover(&first_run()).await.unwrap().new.remove(0);
-        let batches = read_split(&source, split.clone()).await.unwrap();
-        let ids = |batches: &[(Vec<Row>, _)]| {
-            batches.iter().flat_map(|(rows, _)| rows.iter().map(|row| row.id)).collect::<Vec<_>>()
-        };
-        assert_eq!(ids(&batches), [1, 1, 2], "{name}");
-        assert_eq!(batches.len(), 5, "{name}: each of the five lines is a batch");
-        for (at, (_, resume)) in batches.iter().enumerate() {
-            let rest = read_split(&source, resume.clone()).await.unwrap();
-            assert_eq!(ids(&rest), ids(&batches[at + 1..]), "{name} after {at}");
+    // A little too long, and so long that nothing of it is at hand any more when its end is found.
+    for too_long in [LIMIT + 1, 5 * LIMIT] {
+        let folder = TempDir::new().unwrap();
+        let (good, bad) = (long(LIMIT), long(too_long));
+        let csv_lines = format!("id,name,delay\n{0}{1}{0}{1}2,y,\n", good.0, bad.0);
+        let json_lines = format!("{0}{1}{0}{1}{{\"id\":2,\"name\":\"y\",\"delay\":null}}\n", good.1, bad.1);
+        for (name, format, content) in
+            [("a.csv", csv(), csv_lines), ("a.jsonl", SourceFormat::JsonLines, json_lines)]
+        {
+            fs::write(folder.path().join(name), content).unwrap();
+            let mut config = config(folder.path(), format);
+            config.glob = name.into();
+            config.record_bytes_max = LIMIT;
+            config.batch_records_max = 1;
+            config.on_bad_record = OnBadRecord::Skip;
+            let source: FilesSource<Row> = source(config);
+            let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+            let batches = read_split(&source, split.clone()).await.unwrap();
+            let ids = |batches: &[(Vec<Row>, _)]| {
+                batches.iter().flat_map(|(rows, _)| rows.iter().map(|row| row.id)).collect::<Vec<_>>()
+            };
+            assert_eq!(ids(&batches), [1, 1, 2], "{name}");
+            assert_eq!(batches.len(), 5, "{name}: each of the five lines is a batch");
+            for (at, (_, resume)) in batches.iter().enumerate() {
+                let rest = read_split(&source, resume.clone()).await.unwrap();
+                assert_eq!(ids(&rest), ids(&batches[at + 1..]), "{name} after {at}, {too_long} bytes");
+            }
         }
     }
+}
+
+/// Records that are too long because a quote is never closed, one after the other: reading on before each of them.
+#[tokio::test]
+async fn a_quote_that_is_never_closed_ends_with_its_line_wherever_reading_begins() {
+    const LIMIT: usize = 300_000;
+    let folder = TempDir::new().unwrap();
+    let filler = format!("{},{},\n", 7, "x".repeat(1_000)).repeat(700);
+    let content = format!("id,name,delay\n1,\"open,\n3,\"open,\n{filler}");
+    fs::write(folder.path().join("a.csv"), content).unwrap();
+    let mut config = config(folder.path(), csv());
+    config.record_bytes_max = LIMIT;
+    config.batch_records_max = 1;
+    config.on_bad_record = OnBadRecord::Skip;
+    let source: FilesSource<Row> = source(config);
+    let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+    let batches = read_split(&source, split).await.unwrap();
+    for at in 0..4 {
+        let rest = read_split(&source, batches[at].1.clone()).await.unwrap();
+        assert_eq!(rest.len(), batches.len() - at - 1, "after {at}");
+        assert!(rest.iter().map(|(rows, _)| rows).eq(batches[at + 1..].iter().map(|(rows, _)| rows)));
+    }
+    assert_eq!(batches.iter().map(|(rows, _)| rows.len()).sum::<usize>(), 700);
 }
 
 /// Bad and good records, empty lines and line endings of each kind, in any order: reading on after any batch
@@ -546,6 +573,24 @@ async fn rotated_logs_are_read_once_each() {
     assert_eq!(lines, ["x", "xx", "xxx", "xxxx"]);
 }
 
+/// As out of an archive: all of one size and one time, and each has the inode of the one before.
+#[cfg(unix)]
+#[tokio::test]
+async fn files_that_come_one_by_one_and_are_removed_when_read_are_each_read() {
+    let folder = TempDir::new().unwrap();
+    let mut config = config(folder.path(), SourceFormat::Lines);
+    config.bounded = false;
+    let (mut ended, mut lines) = (Vec::new(), Vec::new());
+    for number in 1..=5 {
+        let path = folder.path().join(format!("{number}.txt"));
+        fs::write(&path, format!("{number}\n")).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        lines.extend(round(&source(config.clone()), &mut ended).await);
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(lines, ["1", "2", "3", "4", "5"]);
+}
+
 #[tokio::test]
 async fn a_file_that_is_replaced_under_its_name_is_read_as_the_policy_says() {
     for (policy, expected) in
@@ -629,5 +674,15 @@ mod listing {
             ["a/x.txt", "b/y.txt", "linked.txt"]
         );
         assert_eq!(names(folder.path(), "b/*.txt", true).await.unwrap(), ["b/y.txt"]);
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_nowhere_is_an_error_only_where_the_glob_takes_it() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("a.txt"), "").unwrap();
+        symlink("ring.log", folder.path().join("ring.log")).unwrap();
+        assert_eq!(names(folder.path(), "*.txt", false).await.unwrap(), ["a.txt"]);
+        let error = names(folder.path(), "*", false).await.unwrap_err();
+        assert!(error.to_string().contains("ring.log"), "{error}");
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct ParquetEncoder {
     writer: Option<ArrowWriter<Vec<u8>>>,
 }
 
-/// Rows that nobody writes.
+/// The same rows as were gathered, which nobody writes.
 struct Trial {
     schema: SerdeArrowSchema,
     rows: ArrayBuilder,
@@ -50,10 +50,15 @@ impl Trial {
     fn push<T: Serialize>(&mut self, record: &T) -> serde_arrow::Result<()> {
         let pushed = self.rows.push(record);
         self.rows_len += 1;
-        if pushed.is_err() || self.rows_len >= ROWS {
-            (self.rows, self.rows_len) = (ArrayBuilder::new(self.schema.clone())?, 0);
+        if pushed.is_err() {
+            self.clear()?;
         }
         pushed
+    }
+
+    fn clear(&mut self) -> serde_arrow::Result<()> {
+        (self.rows, self.rows_len) = (ArrayBuilder::new(self.schema.clone())?, 0);
+        Ok(())
     }
 }
 
@@ -98,7 +103,9 @@ impl ParquetEncoder {
 
     /// About how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
-        self.ready() + self.rows_bytes + self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
+        // What is tried is there twice.
+        let rows = self.rows_bytes * if self.trial.is_some() { 2 } else { 1 };
+        self.ready() + rows + self.writer.as_ref().map_or(0, ArrowWriter::memory_size)
     }
 
     /// Ends the row group, so that its bytes are to be taken.
@@ -126,6 +133,9 @@ impl ParquetEncoder {
         }
         let rows = self.rows.to_record_batch().map_err(|error| unwritable("Parquet", error))?;
         (self.rows_len, self.rows_bytes) = (0, 0);
+        if let Some(trial) = &mut self.trial {
+            trial.clear().map_err(|error| unwritable("Parquet", error))?;
+        }
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
@@ -162,4 +172,27 @@ pub(crate) fn columns_of<T: DeserializeOwned>() -> Result<serde_json::Value> {
 
 fn broken(error: parquet::errors::ParquetError) -> Error {
     Error::new(ErrorKind::Bug, "write Parquet", error.to_string()).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Row {
+        text: String,
+    }
+
+    #[test]
+    fn what_is_tried_takes_no_more_memory_than_what_is_gathered() {
+        const ROW_BYTES: usize = 100_000;
+        let mut encoder = ParquetEncoder::new(&columns_of::<Row>().unwrap(), true).unwrap();
+        for _ in 0..100 {
+            encoder.push(&Row { text: "x".repeat(ROW_BYTES) }).unwrap();
+            let tried = encoder.trial.as_ref().map_or(0, |trial| trial.rows_len);
+            assert!(tried * ROW_BYTES <= GATHERED_BYTES, "{tried} rows are held");
+        }
+    }
 }

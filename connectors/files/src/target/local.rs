@@ -111,7 +111,7 @@ impl LocalFile {
             // it, and to make it again would leave something behind the newer attempt's back.
             none => {
                 let file = File::create_new(&self.path).map_err(failed)?;
-                check_file_system(&file, &self.visible)?;
+                check_file_system(&self.path, &self.visible)?;
                 none.insert(file)
             }
         };
@@ -121,20 +121,25 @@ impl LocalFile {
 }
 
 /// Refuses a bucket on a file system of its own, such as a mounted one, before anything is written for it: no file
-/// could become visible there in one step.
+/// could become visible there in one step. Folders are compared with each other: of layered file systems a file may have
+/// another number than the folder that it is in.
 #[cfg(unix)]
-fn check_file_system(file: &File, visible: &Path) -> Result<()> {
+fn check_file_system(staged: &Path, visible: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
-    let Some(folder) = visible.ancestors().skip(1).find(|folder| folder.is_dir()) else { return Ok(()) };
-    let failed = |error| error::local("write a file", folder, error);
-    let (ours, theirs) =
-        (file.metadata().map_err(failed)?.dev(), fs::metadata(folder).map_err(failed)?.dev());
-    if ours == theirs { Ok(()) } else { Err(failed(io::ErrorKind::CrossesDevices.into())) }
+    let nearest = |path: &Path| path.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned);
+    let (Some(ours), Some(theirs)) = (nearest(staged), nearest(visible)) else { return Ok(()) };
+    let failed = |error| error::local("write a file", &theirs, error);
+    let number = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).map_err(failed);
+    if number(&ours)? == number(&theirs)? {
+        Ok(())
+    } else {
+        Err(failed(io::ErrorKind::CrossesDevices.into()))
+    }
 }
 
 /// Elsewhere the commit finds out.
 #[cfg(not(unix))]
-fn check_file_system(_file: &File, _visible: &Path) -> Result<()> {
+fn check_file_system(_staged: &Path, _visible: &Path) -> Result<()> {
     Ok(())
 }
 
