@@ -3,12 +3,16 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 
 /// The warnings that this thread logs as long as it lives.
 pub(crate) struct Heard {
     text: Text,
     _guard: DefaultGuard,
+    /// While there is but one subscriber, `tracing` asks the thread that meets a warning first whether anybody wants
+    /// it, and remembers the answer for all. That may be the thread of another test, which has none.
+    _other: Dispatch,
 }
 
 #[derive(Clone, Default)]
@@ -33,7 +37,8 @@ impl Heard {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+        let guard = tracing::subscriber::set_default(subscriber);
+        Self { text, _guard: guard, _other: Dispatch::new(NoSubscriber::default()) }
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
