@@ -19,7 +19,8 @@ pub(crate) fn local(operation: &'static str, path: &Path, error: io::Error) -> E
         Io::CrossesDevices => (
             ErrorKind::Config,
             Retry::Halt,
-            "the folder is on another file system than the sink's, and a file cannot become visible there in one step"
+            "the folder is on another file system or mount than the sink's hidden folder, and a file cannot become visible \
+             there in one step"
                 .into(),
         ),
         // Space may be made while the job waits to be started again, so a restart can help.

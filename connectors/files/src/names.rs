@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   in progress   .tidelock/JOB.UID.ATTEMPT.WRITER/NUMBER
+//!   mark          .tidelock/JOB.UID.ATTEMPT.WRITER/NUMBER.committing
 //!   visible       [BUCKET/]part-ATTEMPT-NUMBER.JOB.UID.WRITER.EXTENSION
 //! ```
 //!
@@ -25,6 +26,14 @@ pub(crate) fn staging_folder(target: &TargetName) -> String {
 /// A file in progress. Twelve digits are enough for thirty years at a thousand files a second.
 pub(crate) fn staged(target: &TargetName, number: u64) -> String {
     format!("{HIDDEN}/{target}/{number:012}")
+}
+
+/// What a mark's name ends with.
+pub(crate) const MARK: &str = ".committing";
+
+/// The mark that lies beside a file in progress from the moment on in which it becomes visible.
+pub(crate) fn mark(staged: &str) -> String {
+    format!("{staged}{MARK}")
 }
 
 /// The visible file that becomes of it.

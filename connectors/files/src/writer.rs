@@ -1,5 +1,6 @@
 //! Writes records to hidden files, one for each bucket, and closes them all at a barrier.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct FileWriter<T> {
     last: usize,
     /// Closed before the epoch ended.
     closed: Vec<Closed>,
+    /// Prepared, and maybe listed by an entry still: as many epochs as are in flight.
+    unsettled: VecDeque<(Epoch, Vec<Staged>)>,
     /// How many files this writer began.
     begun: u64,
     memory_bytes_max: usize,
@@ -96,6 +99,7 @@ impl<T> FileWriter<T> {
             open: Vec::new(),
             last: 0,
             closed: Vec::new(),
+            unsettled: VecDeque::new(),
             begun: 0,
             memory_bytes_max: MEMORY_BYTES_MAX,
             rejects: Rejects::default(),
@@ -240,8 +244,12 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
         Ok(())
     }
 
-    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Prepared<FileCommittable>>> {
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<FileCommittable>>> {
         self.close(0..self.open.len()).await?;
+        if !self.closed.is_empty() {
+            let staged = self.closed.iter().map(|closed| closed.committable.staged.clone());
+            self.unsettled.push_back((epoch, staged.collect()));
+        }
         let now = Instant::now();
         let prepared = std::mem::take(&mut self.closed).into_iter().map(|closed| Prepared {
             committable: closed.committable,
@@ -251,8 +259,15 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
         Ok(prepared.collect())
     }
 
-    async fn settled(&mut self, _epoch: Epoch, _reinit: bool) -> Result<()> {
-        // No file is ever used again, so there is nothing to free and no identity to renew.
+    /// No file is ever used again, so there is no identity to renew.
+    async fn settled(&mut self, epoch: Epoch, _reinit: bool) -> Result<()> {
+        let mut settled = Vec::new();
+        while self.unsettled.front().is_some_and(|(of, _)| *of <= epoch) {
+            settled.extend(self.unsettled.pop_front().into_iter().flat_map(|(_, staged)| staged));
+        }
+        if !settled.is_empty() {
+            self.target.settled(settled).await;
+        }
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Row, attempt, attempt_of, in_progress, permit, prepare, row, start, visible, visible_ids};
+use common::{
+    Row, assert_names, attempt, attempt_of, in_progress, permit, prepare, row, start, visible, visible_ids,
+};
 use tempfile::TempDir;
 use tidelock::{Epoch, ErrorKind, Pending, Retry, Sink, SinkAttempt, SinkWriter, Stored, WriterId};
 use tidelock_files::{CsvWriting, FileCommittable, FilesSink, FilesSinkConfig, SinkFormat, Staged};
@@ -110,7 +112,7 @@ async fn recovery_removes_what_older_attempts_left_and_nothing_else() {
     let other_uid = SinkAttempt { uid: "ou".parse().unwrap(), ..attempt(1) };
     let mut writers = Vec::new();
     for (attempt, writer) in
-        [(attempt(2), 0), (attempt(3), 0), (attempt(4), 1), (attempt_of("order", 1), 0), (other_uid, 0)]
+        [(attempt_of("order", 1), 0), (other_uid, 0), (attempt(2), 0), (attempt(3), 0), (attempt(4), 1)]
     {
         let mut writer = sink.open(&attempt, WriterId(writer)).await.unwrap();
         writer.write(&mut rows(0..10)).await.unwrap();
@@ -122,18 +124,19 @@ async fn recovery_removes_what_older_attempts_left_and_nothing_else() {
         epoch: Epoch(1),
         attempt: attempt(2).number,
         writer: WriterId(0),
-        committable: writers[0].clone(),
+        committable: writers[2].clone(),
     };
     sink.recover(&attempt(4), std::slice::from_ref(&listed)).await.unwrap();
     let exists = |committable: &FileCommittable| {
         staged_path(folder.path(), &Pending { committable: committable.clone(), ..listed.clone() }).exists()
     };
-    assert_eq!(writers.iter().map(exists).collect::<Vec<_>>(), [true, false, true, true, true]);
+    assert_eq!(writers.iter().map(exists).collect::<Vec<_>>(), [true, true, true, false, true]);
     assert!(folder.path().join(".tidelock/orders.out.02.0").exists());
     // Repeated while it is being committed, and after.
     sink.commit(&permit(1), vec![listed.clone()]).await.unwrap();
     sink.recover(&attempt(4), &[listed]).await.unwrap();
     assert_eq!(visible_ids(folder.path()).len(), 10);
+    sink.recover(&attempt(4), &[]).await.unwrap();
     assert!(
         !folder.path().join(".tidelock/orders.out.2.0").exists(),
         "an empty folder of an older attempt goes"
@@ -376,7 +379,21 @@ async fn a_bucket_on_another_file_system_is_refused_before_anything_is_written_f
     let error = written.and(writer.prepare(Epoch(1)).await.map(drop)).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error}");
     assert!(
-        error.to_string().contains("another file system") && error.to_string().contains("far"),
+        error.to_string().contains("another file system or mount") && error.to_string().contains("far"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_bucket_on_another_mount_of_the_same_file_system_is_refused_too() {
+    let (folder, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let far = folder.path().join("far");
+    fs::create_dir(&far).unwrap();
+    let Some(_mount) = tidelock_testkit::SmallDisk::bind(elsewhere.path(), &far) else { return };
+    let sink = FilesSink::new(config(folder.path())).unwrap();
+    let sink = sink.with_bucket(|_: &Row, name| name.push_str("far"));
+    let mut writer = start(&sink, 1).await;
+    let written = writer.write(&mut rows(1..2)).await;
+    let error = written.and(writer.prepare(Epoch(1)).await.map(drop)).unwrap_err();
+    assert_names(&error, ErrorKind::Config, &["another file system or mount", "far"]);
 }

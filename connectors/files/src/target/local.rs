@@ -3,21 +3,26 @@
 //! ```text
 //!   append    create ROOT/.tidelock/WRITER/N, write
 //!   finish    write, fsync the file, fsync its folder
-//!   commit    look at all; rename each to its visible name; fsync every folder that got one
+//!   commit    look at all; lay a mark beside each and rename it to its visible name; fsync every folder that got one
+//!   settled   remove the marks
 //! ```
 //!
 //! A rename is atomic and a visible name is never used twice, so a reader sees a whole file or none, and
 //! a file that it saw never changes. Committing again finds the file visible, and only makes the folder
 //! durable once more: the first time may have ended between rename and fsync.
+//!
+//! A mark is an empty file. It is not synced: where the power fails and takes it, a file that a reader took counts as
+//! lost, and never the other way round.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use tidelock::{Error, ErrorKind, Result, SinkAttempt, TargetName};
+use tidelock::{Error, ErrorKind, Result, TargetName};
 
-use super::{Fate, Finished, PendingFile, lost, not_ours};
+use super::owner::{Owner, Whose};
+use super::{Fate, Finished, PendingFile, lost, not_ours, tell_taken};
 use crate::blocking::blocking;
 use crate::committable::{FileCommittable, Staged};
 use crate::error;
@@ -37,11 +42,11 @@ impl LocalTarget {
         Self { root }
     }
 
-    pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
-        let (root, attempt, pending) = (self.root.clone(), attempt.clone(), pending.to_vec());
+    pub(super) async fn recover(&self, owner: Owner, pending: &[PendingFile]) -> Result<()> {
+        let (root, pending) = (self.root.clone(), pending.to_vec());
         blocking("recover files", move || {
             create_folders(&root, names::HIDDEN)?;
-            sweep(&root, &attempt, &pending)?;
+            sweep(&root, &owner, &pending)?;
             pending.iter().try_for_each(|file| look(&root, file, Depth::Content).map(drop))
         })
         .await
@@ -79,6 +84,20 @@ impl LocalTarget {
         }
         let root = self.root.clone();
         blocking("commit files", move || commit(&root, &pending)).await
+    }
+
+    pub(super) async fn settled(&self, staged: Vec<Staged>) {
+        let root = self.root.clone();
+        let removed = blocking("remove marks", move || {
+            let names = staged.iter().filter_map(|staged| match staged {
+                Staged::File(name) => Some(name),
+                Staged::Upload { .. } => None,
+            });
+            names.map(|name| root.join(names::mark(name))).try_for_each(|mark| remove("remove a mark", &mark))
+        });
+        if let Err(error) = removed.await {
+            tracing::debug!(%error, "the mark of a committed file was not removed");
+        }
     }
 }
 
@@ -120,9 +139,9 @@ impl LocalFile {
     }
 }
 
-/// Refuses a bucket on a file system of its own, such as a mounted one, before anything is written for it: no file
-/// could become visible there in one step. Folders are compared with each other: of layered file systems a file may have
-/// another number than the folder that it is in.
+/// Refuses a bucket on a file system or a mount of its own, before anything is written for it: no file could become
+/// visible there in one step. Folders are compared with each other: of layered file systems a file may have another number
+/// than the folder that it is in.
 #[cfg(unix)]
 fn check_file_system(staged: &Path, visible: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
@@ -130,11 +149,26 @@ fn check_file_system(staged: &Path, visible: &Path) -> Result<()> {
     let (Some(ours), Some(theirs)) = (nearest(staged), nearest(visible)) else { return Ok(()) };
     let failed = |error| error::local("write a file", &theirs, error);
     let number = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).map_err(failed);
-    if number(&ours)? == number(&theirs)? {
+    if number(&ours)? == number(&theirs)? && mount(&ours) == mount(&theirs) {
         Ok(())
     } else {
         Err(failed(io::ErrorKind::CrossesDevices.into()))
     }
+}
+
+/// The mount that a folder is reached by, where the system tells: one file system may be mounted in two places, and
+/// nothing can be renamed from one to the other.
+#[cfg(target_os = "linux")]
+fn mount(folder: &Path) -> Option<u64> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID).then_some(told.stx_mnt_id)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn mount(_folder: &Path) -> Option<u64> {
+    None
 }
 
 /// Elsewhere the commit finds out.
@@ -144,27 +178,36 @@ fn check_file_system(_staged: &Path, _visible: &Path) -> Result<()> {
 }
 
 /// Removes what older attempts of this job and sink left and nothing pending needs. Names are read
-/// whole: what is not ours, or newer, is not touched.
-fn sweep(root: &Path, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
+/// whole: what is not ours is not touched. Fails, before it touches anything, where the job has another owner.
+fn sweep(root: &Path, owner: &Owner, pending: &[PendingFile]) -> Result<()> {
     const OPERATION: &str = "remove leftovers";
-    let needed: HashSet<PathBuf> = pending
-        .iter()
-        .filter_map(|file| match &file.committable.staged {
-            Staged::File(name) => Some(root.join(name)),
-            Staged::Upload { .. } => None,
-        })
-        .collect();
-    let hidden = root.join(names::HIDDEN);
-    for folder in entries(OPERATION, &hidden)? {
-        let name = folder.file_name().and_then(|name| TargetName::parse(name.to_str()?));
-        if !name.is_some_and(|name| name.is_leftover_for(attempt)) {
+    let staged = pending.iter().filter_map(|file| match &file.committable.staged {
+        Staged::File(name) => Some(name),
+        Staged::Upload { .. } => None,
+    });
+    let needed: HashSet<PathBuf> =
+        staged.flat_map(|name| [root.join(name), root.join(names::mark(name))]).collect();
+    let (mut older, mut strangers) = (Vec::new(), Vec::new());
+    for folder in entries(OPERATION, &root.join(names::HIDDEN))? {
+        let Some(name) = folder.file_name().and_then(|name| TargetName::parse(name.to_str()?)) else {
             continue;
+        };
+        match owner.whose(&name) {
+            Whose::Leftover => older.push(folder),
+            // A folder without files was made and not used: nothing is in progress there.
+            Whose::Stranger if !entries(OPERATION, &folder)?.is_empty() => {
+                strangers.push((name, folder.display().to_string()));
+            }
+            Whose::Stranger | Whose::LeaveAlone => {}
         }
+    }
+    owner.refuse(strangers)?;
+    for folder in older {
         let (kept, leftovers): (Vec<_>, Vec<_>) =
             entries(OPERATION, &folder)?.into_iter().partition(|file| needed.contains(file));
         for file in leftovers {
             tracing::info!(file = %file.display(), "removing what an older attempt left");
-            absent_is_fine(fs::remove_file(&file)).map_err(|error| error::local(OPERATION, &file, error))?;
+            remove(OPERATION, &file)?;
         }
         if kept.is_empty() {
             // A paused older attempt may add a file right now; then the next sweep removes the folder.
@@ -178,30 +221,74 @@ fn sweep(root: &Path, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<
 }
 
 fn commit(root: &Path, pending: &[PendingFile]) -> Result<()> {
-    const OPERATION: &str = "commit a file";
     // I7: everything is looked at before anything becomes visible.
     let fates = pending.iter().map(|file| look(root, file, Depth::Size)).collect::<Result<Vec<_>>>()?;
     let mut folders = BTreeSet::new();
     for (file, fate) in pending.iter().zip(fates) {
         let (staged, visible) = paths(root, &file.committable)?;
-        if fate == Fate::Staged {
-            let folder =
-                Path::new(&file.committable.file).parent().and_then(Path::to_str).unwrap_or_default();
-            create_folders(root, folder)?;
-            match fs::rename(&staged, &visible) {
-                // The same commit by somebody else came first; or the file was removed just now.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    look(root, file, Depth::Content)?;
-                }
-                done => done.map_err(|error| error::local(OPERATION, &visible, error))?,
-            }
-        } else {
-            absent_is_fine(fs::remove_file(&staged))
-                .map_err(|error| error::local(OPERATION, &staged, error))?;
+        let fate = if fate == Fate::Staged { publish(root, file)? } else { fate };
+        match fate {
+            Fate::Taken => tell_taken(file),
+            Fate::Staged | Fate::Visible => remove("commit a file", &staged)?,
         }
         folders.extend(visible.parent().map(Path::to_owned));
     }
-    sync_folders(&folders)
+    for folder in &folders {
+        match sync_folder(folder) {
+            // A reader took the whole folder.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// How often a reader may remove the folder that a file is on its way into.
+const FOLDERS_REMOVED_MAX: usize = 10;
+
+/// Makes a prepared file visible, and returns what became of it.
+fn publish(root: &Path, file: &PendingFile) -> Result<Fate> {
+    const OPERATION: &str = "commit a file";
+    let (staged, visible) = paths(root, &file.committable)?;
+    let mark = mark_of(&staged);
+    let marked_before = lay(&mark)?;
+    for _ in 0..FOLDERS_REMOVED_MAX {
+        let folder = Path::new(&file.committable.file).parent().and_then(Path::to_str).unwrap_or_default();
+        create_folders(root, folder)?;
+        match fs::rename(&staged, &visible) {
+            Ok(()) => return Ok(Fate::Visible),
+            // The same commit by somebody else came first; or the file was removed just now; or the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error::local(OPERATION, &visible, error)),
+        }
+        if !marked_before && !staged.exists() && !visible.exists() {
+            // I7: a mark that we laid ourselves proves nothing.
+            remove(OPERATION, &mark)?;
+        }
+        match look(root, file, Depth::Content)? {
+            Fate::Staged => {}
+            fate => return Ok(fate),
+        }
+    }
+    let why = "the folder that a file becomes visible in is removed again and again";
+    Err(Error::new(ErrorKind::Unavailable, OPERATION, why).with("path", visible.display()))
+}
+
+/// The mark of a file in progress.
+fn mark_of(staged: &Path) -> PathBuf {
+    let mut mark = staged.as_os_str().to_owned();
+    mark.push(names::MARK);
+    mark.into()
+}
+
+/// Lays a mark. Says whether it lay there before.
+fn lay(mark: &Path) -> Result<bool> {
+    match File::create_new(mark) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+        // The same commit by somebody else came first, and its marks are gone already.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        done => done.map(|_| false).map_err(|error| error::local("mark a file", mark, error)),
+    }
 }
 
 /// How closely a file is looked at.
@@ -234,6 +321,7 @@ fn look(root: &Path, pending: &PendingFile, depth: Depth) -> Result<Fate> {
         // Between the two looks it may have become visible.
         None => match compare(&visible, &pending.committable, Depth::Content)? {
             Some(true) => Ok(Fate::Visible),
+            None if mark_of(&staged).exists() => Ok(Fate::Taken),
             _ => Err(lost(pending)),
         },
     }
@@ -298,14 +386,15 @@ fn create_folders(root: &Path, below: &str) -> Result<()> {
 
 /// Makes the entries of folders durable.
 fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<()> {
-    for folder in folders {
-        // The parent of a relative path of one part is empty, and means the working folder.
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| error::local("make a folder durable", folder, error))?;
-    }
-    Ok(())
+    folders.iter().try_for_each(|folder| sync_folder(folder))
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    // The parent of a relative path of one part is empty, and means the working folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| error::local("make a folder durable", folder, error))
 }
 
 /// What is in a folder; nothing where there is none.
@@ -318,6 +407,11 @@ fn entries(operation: &'static str, folder: &Path) -> Result<Vec<PathBuf>> {
         read => read.and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect()),
     };
     read.map_err(|error| error::local(operation, folder, error))
+}
+
+/// Removes a file that may be gone already.
+fn remove(operation: &'static str, path: &Path) -> Result<()> {
+    absent_is_fine(fs::remove_file(path)).map_err(|error| error::local(operation, path, error))
 }
 
 fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {

@@ -5,21 +5,34 @@
 //!   hidden                   durable, hidden   visible                  leftovers of older attempts removed,
 //!                                                                       everything pending looked at
 //! ```
+//!
+//! Readers may take a file away as soon as they see it, and a crash may come before its commit is confirmed. So a
+//! *mark* is laid beside what is in progress before it becomes visible: where both are gone and the mark is there, the
+//! file was visible, and somebody took it. Without a mark it never was, and is lost (I7). Marks are removed when no
+//! entry can list their files any more.
 
 mod local;
+mod owner;
 mod store;
 
-use tidelock::{Error, ErrorKind, Pending, Result, Retry, SinkAttempt, TargetName};
+use tidelock::{Error, ErrorKind, Pending, Result, Retry, SinkAttempt, TargetName, WriterId};
 
 use crate::committable::{FileCommittable, Staged};
 use crate::config::FilesSinkConfig;
 use crate::folder::{Folder, StoreFolder};
+use owner::Begun;
 
 type PendingFile = Pending<FileCommittable>;
 
 /// Where the sink writes.
 #[derive(Debug, Clone)]
-pub(crate) enum Target {
+pub(crate) struct Target {
+    place: Place,
+    begun: Begun,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
     Local(local::LocalTarget),
     Store(store::StoreTarget),
 }
@@ -33,59 +46,65 @@ pub(crate) enum InProgress {
 impl Target {
     pub(crate) fn new(config: &FilesSinkConfig) -> Result<Self> {
         Ok(match Folder::new(&config.folder, &config.store_options)? {
-            Folder::Local(root) => Self::Local(local::LocalTarget::new(root)),
+            Folder::Local(root) => {
+                Self { place: Place::Local(local::LocalTarget::new(root)), begun: Begun::default() }
+            }
             Folder::Store(folder) => Self::in_store(folder, config),
         })
     }
 
     pub(crate) fn in_store(folder: StoreFolder, config: &FilesSinkConfig) -> Self {
-        Self::Store(store::StoreTarget::new(folder, config))
+        Self { place: Place::Store(store::StoreTarget::new(folder, config)), begun: Begun::default() }
     }
 
     /// See [`Sink::recover`](tidelock::Sink::recover).
     pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
-        match self {
-            Self::Local(local) => local.recover(attempt, pending).await,
-            Self::Store(store) => store.recover(attempt, pending).await,
-        }
+        let owner = self.begun.owner(attempt);
+        match &self.place {
+            Place::Local(local) => local.recover(owner, pending).await,
+            Place::Store(store) => store.recover(&owner, pending).await,
+        }?;
+        self.begun.begin(attempt.target_name(WriterId(0)));
+        Ok(())
     }
 
     /// Makes the place for a writer's files.
     pub(crate) async fn open(&self, writer: &TargetName) -> Result<()> {
-        match self {
-            Self::Local(local) => local.open(writer).await,
+        self.begun.begin(writer.clone());
+        match &self.place {
+            Place::Local(local) => local.open(writer).await,
             // An object store has no folders.
-            Self::Store(_) => Ok(()),
+            Place::Store(_) => Ok(()),
         }
     }
 
     /// Begins a file that will be visible as `file`. Does no I/O.
     pub(crate) fn begin(&self, writer: &TargetName, number: u64, file: &str) -> InProgress {
-        match self {
-            Self::Local(local) => InProgress::Local(local.begin(writer, number, file)),
-            Self::Store(store) => InProgress::Store(Box::new(store.begin(writer, number, file))),
+        match &self.place {
+            Place::Local(local) => InProgress::Local(local.begin(writer, number, file)),
+            Place::Store(store) => InProgress::Store(Box::new(store.begin(writer, number, file))),
         }
     }
 
     /// After how many bytes it is worth while to call [`InProgress::append`].
     pub(crate) fn append_bytes(&self) -> usize {
-        match self {
-            Self::Local(_) => local::APPEND_BYTES,
-            Self::Store(store) => store.part_bytes(),
+        match &self.place {
+            Place::Local(_) => local::APPEND_BYTES,
+            Place::Store(store) => store.part_bytes(),
         }
     }
 
     /// Makes files durable and closes them, each with its last bytes.
     pub(crate) async fn finish(&self, files: Vec<(InProgress, Vec<u8>)>) -> Result<Vec<Finished>> {
-        match self {
-            Self::Local(local) => {
+        match &self.place {
+            Place::Local(local) => {
                 let files = files.into_iter().map(|(file, rest)| match file {
                     InProgress::Local(file) => (file, rest),
                     InProgress::Store(_) => unreachable!("invariant: the target began its files itself"),
                 });
                 local.finish(files.collect()).await
             }
-            Self::Store(store) => {
+            Place::Store(store) => {
                 let files = files.into_iter().map(|(file, rest)| match file {
                     InProgress::Store(file) => (*file, rest),
                     InProgress::Local(_) => unreachable!("invariant: the target began its files itself"),
@@ -97,17 +116,26 @@ impl Target {
 
     /// After which time, counted from a file's first byte, the target throws it away.
     pub(crate) fn expires_after(&self) -> Option<std::time::Duration> {
-        match self {
-            Self::Local(_) => None,
-            Self::Store(store) => store.expires_after(),
+        match &self.place {
+            Place::Local(_) => None,
+            Place::Store(store) => store.expires_after(),
         }
     }
 
     /// See [`Sink::commit`](tidelock::Sink::commit).
     pub(crate) async fn commit(&self, pending: Vec<PendingFile>) -> Result<()> {
-        match self {
-            Self::Local(local) => local.commit(pending).await,
-            Self::Store(store) => store.commit(pending).await,
+        match &self.place {
+            Place::Local(local) => local.commit(pending).await,
+            Place::Store(store) => store.commit(pending).await,
+        }
+    }
+
+    /// No entry lists these any more: what recovery would have needed of them is removed. Where that fails, the sweep
+    /// of a later attempt does it.
+    pub(crate) async fn settled(&self, staged: Vec<Staged>) {
+        match &self.place {
+            Place::Local(local) => local.settled(staged).await,
+            Place::Store(store) => store.settled(staged).await,
         }
     }
 }
@@ -136,6 +164,20 @@ enum Fate {
     Staged,
     /// It is visible.
     Visible,
+    /// It was visible, and somebody took it away.
+    Taken,
+}
+
+/// A reader that takes what it sees is no loss, and is told, because it might be another's doing.
+fn tell_taken(pending: &PendingFile) {
+    let FileCommittable { file, records, .. } = &pending.committable;
+    tracing::warn!(
+        file,
+        records,
+        epoch = %pending.epoch,
+        attempt = %pending.attempt,
+        "a file that was made visible is gone before its commit was confirmed: whoever took it has it"
+    );
 }
 
 /// I7: a prepared file that is gone halts the job, with all that is known of it.
@@ -144,8 +186,8 @@ fn lost(pending: &PendingFile) -> Error {
         Error::new(
             ErrorKind::Expired,
             "commit a file",
-            "a prepared file is gone: it is neither in progress nor visible. Somebody removed it, or removed the visible \
-             file before its commit was confirmed. Put it back, or abandon it by name",
+            "a prepared file is gone: it is not in progress any more, and it never became visible. Somebody removed it. \
+             Put it back, or abandon it by name",
         ),
         pending,
     )

@@ -3,7 +3,8 @@
 //! ```text
 //!   append    begin the upload of PREFIX/visible name; put the journal object; put full parts
 //!   finish    put the last part
-//!   commit    look at all; complete each upload; remove its journal
+//!   commit    look at all; lay a mark beside each journal and complete the upload; remove its journal
+//!   settled   remove the marks
 //!   recover   abort the uploads that journals of older attempts name and nothing pending needs
 //! ```
 //!
@@ -16,18 +17,20 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use futures::future::{join_all, try_join_all};
 use object_store::multipart::PartId;
 use object_store::path::Path as StorePath;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutMode, PutPayload};
 use serde::{Deserialize, Serialize};
-use tidelock::{Error, ErrorKind, Result, SinkAttempt, TargetName};
+use tidelock::{Error, ErrorKind, Result, TargetName};
 use tokio::time::Instant;
 
-use super::{Fate, Finished, PendingFile, lost, not_ours};
+use super::owner::{Owner, Whose};
+use super::{Fate, Finished, PendingFile, lost, not_ours, tell_taken};
 use crate::committable::Staged;
 use crate::config::{FilesSinkConfig, UPLOAD_PARTS_MAX};
 use crate::error;
@@ -85,8 +88,8 @@ impl StoreTarget {
         Ok(finished)
     }
 
-    pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
-        self.sweep(attempt, pending).await?;
+    pub(super) async fn recover(&self, owner: &Owner, pending: &[PendingFile]) -> Result<()> {
+        self.sweep(owner, pending).await?;
         for files in pending.chunks(REQUESTS_MAX) {
             try_join_all(files.iter().map(|file| self.probe(file))).await?;
         }
@@ -112,32 +115,66 @@ impl StoreTarget {
     }
 
     /// Aborts what older attempts of this job and sink left and nothing pending needs. Names are read
-    /// whole: what is not ours, or newer, is not touched.
-    async fn sweep(&self, attempt: &SinkAttempt, pending: &[PendingFile]) -> Result<()> {
-        let needed: HashSet<&str> = pending
-            .iter()
-            .filter_map(|file| match &file.committable.staged {
-                Staged::Upload { journal, .. } => Some(&**journal),
-                Staged::File(_) => None,
-            })
-            .collect();
+    /// whole: what is not ours is not touched. Fails, before it touches anything, where the job has another owner.
+    async fn sweep(&self, owner: &Owner, pending: &[PendingFile]) -> Result<()> {
+        let journals = pending.iter().filter_map(|file| match &file.committable.staged {
+            Staged::Upload { journal, .. } => Some(&**journal),
+            Staged::File(_) => None,
+        });
+        let needed: HashSet<&str> = journals.collect();
         let hidden = self.folder.path(names::HIDDEN)?;
         let mut objects = self.folder.objects.list(Some(&hidden));
         let failed = |error| error::store("look for leftovers", &self.folder.url, error);
+        let (mut older, mut strangers) = (Vec::new(), Vec::new());
         while let Some(object) = objects.try_next().await.map_err(failed)? {
-            let Some(journal) = self.folder.name(&object.location) else { continue };
-            let mut parts = journal.split('/');
+            let Some(name) = self.folder.name(&object.location) else { continue };
+            let mut parts = name.split('/');
             let (Some(names::HIDDEN), Some(writer), Some(_number), None) =
                 (parts.next(), parts.next(), parts.next(), parts.next())
             else {
                 continue;
             };
-            let older = TargetName::parse(writer).is_some_and(|name| name.is_leftover_for(attempt));
-            if older && !needed.contains(&*journal) {
-                self.abort(&journal).await?;
+            let Some(writer) = TargetName::parse(writer) else { continue };
+            match owner.whose(&writer) {
+                Whose::Leftover if !needed.contains(name.strip_suffix(names::MARK).unwrap_or(&name)) => {
+                    older.push(name);
+                }
+                Whose::Stranger => strangers.push((writer, name)),
+                Whose::Leftover | Whose::LeaveAlone => {}
+            }
+        }
+        owner.refuse(strangers)?;
+        for name in older {
+            if name.ends_with(names::MARK) {
+                self.remove("remove a mark", &name).await?;
+            } else {
+                self.abort(&name).await?;
             }
         }
         Ok(())
+    }
+
+    async fn remove(&self, operation: &'static str, name: &str) -> Result<()> {
+        let path = self.folder.path(name)?;
+        match self.folder.objects.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error::store(operation, path.as_ref(), error)),
+        }
+    }
+
+    pub(super) async fn settled(&self, staged: Vec<Staged>) {
+        let names = staged.iter().filter_map(|staged| match staged {
+            Staged::Upload { journal, .. } => Some(names::mark(journal)),
+            Staged::File(_) => None,
+        });
+        let names: Vec<_> = names.collect();
+        for names in names.chunks(REQUESTS_MAX) {
+            for removed in join_all(names.iter().map(|name| self.remove("remove a mark", name))).await {
+                if let Err(error) = removed {
+                    tracing::debug!(%error, "the mark of a committed upload was not removed");
+                }
+            }
+        }
     }
 
     /// Aborts the upload that a journal names, and removes the journal.
@@ -159,10 +196,7 @@ impl StoreTarget {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(failed(error)),
         }
-        match self.folder.objects.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        self.remove(OPERATION, journal).await
     }
 
     /// What became of a pending file, as far as its visible name tells.
@@ -189,28 +223,72 @@ impl StoreTarget {
         let index = usize::try_from(UPLOAD_PARTS_MAX).expect("invariant: 9,999 fits");
         match self.folder.uploads.put_part(&path, &upload, index, PutPayload::from_static(b"?")).await {
             Ok(_) => Ok(()),
-            Err(error) => self.visible_after_all(pending, "look at an upload", error).await,
+            Err(error) => {
+                let marked = is_gone(&error) && self.is_marked(pending).await?;
+                self.visible_after_all(pending, "look at an upload", error, marked).await.map(drop)
+            }
         }
     }
 
     async fn complete(&self, pending: &PendingFile) -> Result<()> {
         let (path, upload, parts) = self.upload(pending)?;
-        match self.folder.uploads.complete_multipart(&path, &upload, parts).await {
-            Ok(_) => Ok(()),
-            Err(error) => self.visible_after_all(pending, "complete an upload", error).await,
+        let marked = self.lay_mark(pending).await?;
+        let fate = match self.folder.uploads.complete_multipart(&path, &upload, parts).await {
+            Ok(_) => return Ok(()),
+            Err(error) => self.visible_after_all(pending, "complete an upload", error, marked).await,
+        };
+        match fate {
+            Ok(Fate::Taken) => tell_taken(pending),
+            Ok(Fate::Staged | Fate::Visible) => {}
+            Err(error) => {
+                if !marked && error.kind() == ErrorKind::Expired {
+                    // I7: a mark that we laid ourselves proves nothing.
+                    self.remove("remove a mark", &mark_of(pending)?).await?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays a mark. Says whether it lay there before: where the store does not create conditionally, nobody knows.
+    async fn lay_mark(&self, pending: &PendingFile) -> Result<bool> {
+        let path = self.folder.path(&mark_of(pending)?)?;
+        let objects = &self.folder.objects;
+        let failed = |error| error::store("mark an upload", path.as_ref(), error);
+        // A request that the client sent twice may find its own first one.
+        let nonce = RandomState::new().build_hasher().finish().to_string().into_bytes();
+        match objects.put_opts(&path, nonce.clone().into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(false),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                let there = objects.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
+                Ok(there != nonce)
+            }
+            Err(_) => objects.put(&path, nonce.into()).await.map(|_| false).map_err(failed),
         }
     }
 
-    /// An upload could not be used. That is fine where its object is visible; it is a loss where the
-    /// store says that there is no such upload.
+    async fn is_marked(&self, pending: &PendingFile) -> Result<bool> {
+        let path = self.folder.path(&mark_of(pending)?)?;
+        match self.folder.objects.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error::store("look at an upload", path.as_ref(), error)),
+        }
+    }
+
+    /// An upload could not be used. That is fine where its object is visible, or was; it is a loss where the
+    /// store says that there is no such upload and nobody began to complete it.
     async fn visible_after_all(
         &self,
         pending: &PendingFile,
         operation: &'static str,
         error: object_store::Error,
-    ) -> Result<()> {
+        marked: bool,
+    ) -> Result<Fate> {
         match (self.look(pending).await?, is_gone(&error)) {
-            (Fate::Visible, _) => Ok(()),
+            (Fate::Visible | Fate::Taken, _) => Ok(Fate::Visible),
+            (Fate::Staged, true) if marked => Ok(Fate::Taken),
             (Fate::Staged, true) => Err(lost(pending).because(error)),
             (Fate::Staged, false) => Err(error::store(operation, &pending.committable.file, error)),
         }
@@ -235,14 +313,22 @@ impl StoreTarget {
                 let parts = parts.iter().map(|id| PartId { content_id: id.clone() }).collect();
                 Ok((self.folder.path(file)?, id.clone(), parts))
             }
-            Staged::File(_) => Err(Error::new(
-                ErrorKind::Config,
-                "commit a file",
-                "the file was prepared in a local folder, and the sink's folder is an object store now",
-            )
-            .with("file", file)),
+            Staged::File(_) => Err(in_a_folder(pending)),
         }
     }
+}
+
+/// The mark beside the journal of an upload.
+fn mark_of(pending: &PendingFile) -> Result<String> {
+    match &pending.committable.staged {
+        Staged::Upload { journal, .. } => Ok(names::mark(journal)),
+        Staged::File(_) => Err(in_a_folder(pending)),
+    }
+}
+
+fn in_a_folder(pending: &PendingFile) -> Error {
+    let why = "the file was prepared in a local folder, and the sink's folder is an object store now";
+    Error::new(ErrorKind::Config, "commit a file", why).with("file", &pending.committable.file)
 }
 
 /// Whether the store says that an upload, or a block of it, does not exist.

@@ -131,6 +131,11 @@ pub(crate) fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The hidden files that are in progress.
 pub(crate) fn in_progress(folder: &Path) -> Vec<PathBuf> {
+    hidden(folder).into_iter().filter(|path| path.extension().is_none()).collect()
+}
+
+/// All hidden files: what is in progress, and the marks of what became visible.
+pub(crate) fn hidden(folder: &Path) -> Vec<PathBuf> {
     let entries = |folder: PathBuf| {
         let entries = fs::read_dir(folder).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
