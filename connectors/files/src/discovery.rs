@@ -1,5 +1,6 @@
 //! Finds the files of a folder, in the order of their names.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry};
 use std::io;
@@ -31,12 +32,43 @@ pub(crate) async fn list(folder: &Folder, selection: &Selection, follow_links: b
     let mut listing = match folder {
         Folder::Local(root) => {
             let (root, selection) = (root.clone(), selection.clone());
-            blocking(OPERATION, move || Walk::new(&selection, follow_links).run(&root)).await?
+            blocking(OPERATION, move || list_local(&root, &selection, follow_links)).await?
         }
         Folder::Store(store) => list_store(store, selection).await?,
     };
     listing.files.sort_by(|a, b| a.file.cmp(&b.file));
     Ok(listing)
+}
+
+/// How often a folder is listed anew because files in it got other names meanwhile.
+const LISTINGS_MAX: usize = 10;
+
+/// Lists a local folder, each file once: one that gets another name while the folder is listed may be met under both, or
+/// under none that it still has.
+fn list_local(root: &Path, selection: &Selection, follow_links: bool) -> Result<Listing> {
+    for _ in 0..LISTINGS_MAX {
+        let listing = Walk::new(selection, follow_links).run(root)?;
+        if names_stand(root, &listing.files)? {
+            return Ok(listing);
+        }
+    }
+    let why = "files get other names all the time, so that none of their names could be listed in peace";
+    Err(Error::new(ErrorKind::Unavailable, OPERATION, why).with("path", root.display()))
+}
+
+/// Whether files that were met under several names have all of them still: then they are links, and two inputs.
+fn names_stand(root: &Path, files: &[FileSplit]) -> Result<bool> {
+    let mut names = HashMap::<_, Vec<_>>::new();
+    for file in files.iter().filter(|file| file.inode.is_some()) {
+        names.entry(file.inode).or_default().push(file);
+    }
+    for file in names.into_values().filter(|names| names.len() > 1).flatten() {
+        match look_at_file(&local_path(root, file), &file.file)? {
+            Look::File(now) if now.inode == file.inode => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// A walk through a local folder, and only into folders in which the glob can match.
@@ -254,4 +286,30 @@ async fn list_store(store: &StoreFolder, selection: &Selection) -> Result<Listin
 /// The full path of a file of a local folder.
 pub(crate) fn local_path(root: &Path, split: &FileSplit) -> PathBuf {
     root.join(&*split.file)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_gets_another_name_while_its_folder_is_listed_is_listed_once() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        let walk = || Walk::new(&Selection::new("*").unwrap(), false).run(root).unwrap().files;
+        fs::write(root.join("a"), "content").unwrap();
+        let before = walk();
+        fs::rename(root.join("a"), root.join("b")).unwrap();
+        // What a walk meets that comes by the old name before, and by the new one after.
+        let both = [before, walk()].concat();
+        assert_eq!(both.len(), 2);
+        assert!(!names_stand(root, &both).unwrap());
+        let listing = list_local(root, &Selection::new("*").unwrap(), false).unwrap();
+        assert_eq!(listing.files.iter().map(|file| &*file.file).collect::<Vec<_>>(), ["b"]);
+        // A link is a name for good.
+        fs::hard_link(root.join("b"), root.join("c")).unwrap();
+        assert!(names_stand(root, &walk()).unwrap());
+    }
 }

@@ -92,6 +92,14 @@ mod tests {
         assert!(takes("flights*.csv", "flights-2013-01.csv"));
         assert!(!takes("*", "2013/flights.csv"), "one star stays within a folder");
         assert!(takes("**/*.csv", "2013/01/flights.csv") && takes("**/*.csv", "flights.csv"));
+        for class in ["a[!x]b", "a[^x]b", "a[!]-]b", "a[+-9]b", "a[/]b", "a[!x]*"] {
+            assert!(
+                !takes(class, "a/b"),
+                "{class}: as in a shell, no class takes what stands between folders"
+            );
+        }
+        assert!(takes("a[!x]b", "a-b") && takes("a[+-9]b", "a.b") && takes("a[+-9]b", "a7b"));
+        assert!(takes("[!a]/[!b]", "b/a") && !takes("[!a]/[!b]", "a/a"));
         for hidden in [".part", "_SUCCESS", ".tidelock/x", "a/_temporary/x", "a/.x", "lost+found/x"] {
             assert!(!takes("**", hidden), "{hidden}");
         }

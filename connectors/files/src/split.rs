@@ -43,8 +43,9 @@ pub struct FileSplit {
     /// snapshot that did not keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// The number by which the file system knows a local file, whatever its name: with size and time it tells
-    /// that a file was moved. `None` where there is none, and in older snapshots.
+    /// The number by which the file system knows a local file, whatever its name: with size and times it tells
+    /// that a file was moved. Which file system is not kept: its number is another one after the next start of the
+    /// machine, and a moved file would then be read again. `None` where there is none, and in older snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
     /// When a local file was made, where the file system keeps that: the number of one that was deleted is given to
