@@ -14,15 +14,22 @@
 //! pause. Both are what the simulation does to it at every point.
 
 mod books;
+mod clocks;
 mod control;
 mod deadlines;
+mod ending;
 mod entries;
 mod fencing;
+mod intake;
+mod link;
 mod perform;
 mod phases;
 mod pruning;
+mod requests;
+mod restoring;
 mod run;
 mod schedule;
+mod settling;
 mod snapshot;
 mod split_table;
 mod splits;
@@ -30,6 +37,7 @@ mod standing;
 mod start;
 mod tidy;
 mod unread;
+mod upkeep;
 mod waiting;
 mod work;
 

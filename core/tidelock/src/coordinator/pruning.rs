@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::time::Instant;
 
 use super::books::{Books, UNNOTED_MAX};
@@ -60,8 +59,7 @@ impl Running {
             }
             // Nothing is lost by keeping more than wanted for a while.
             Err(error) => {
-                let longest = AGAIN_MIN.saturating_mul(1 << self.pruning.failures.min(16)).min(AGAIN_MAX);
-                let pause = longest.mul_f64(self.chance.random_range(0.5..1.0));
+                let pause = self.clocks.pause(AGAIN_MIN..=AGAIN_MAX, self.pruning.failures);
                 tracing::warn!(%error, ?pause, "old snapshots are kept until the log can be listed");
                 self.pruning.failures += 1;
                 self.pruning.books = Books::Again(Instant::now() + pause);

@@ -1,113 +1,77 @@
 //! The loop: whatever happens becomes an event of the machine.
+//!
+//! What an attempt knows lies in small types, each with its rules at the top of its file. The loop moves between them;
+//! how each thing that happens is taken is told where it belongs: [`intake`](super::intake) for reports and splits,
+//! [`entries`](super::entries) for the log, [`perform`](super::perform) for what the machine decides.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Coordinator;
 use super::books::Pruning;
+use super::clocks::{Clocks, millis};
 use super::control::{Command, Ended, Progress};
 use super::deadlines::Deadlines;
+use super::intake::Intake;
+use super::link::Link;
 use super::phases::Phases;
+use super::requests::Requests;
+use super::restoring::Restoring;
 use super::schedule::Schedule;
+use super::settling::Settling;
 use super::snapshot::Building;
 use super::standing::Standing;
-use super::start::NewLineage;
+use super::upkeep::Upkeep;
 use super::waiting::Waiting;
-use super::work::{Done, Relisted, Work, reinit};
-use crate::host::{News, Order, Report};
-use crate::job::{Chosen, Graph, JobConfig, Settings};
-use crate::log::{Created, Durable, Entry, Log, ReadBack};
-use crate::patience::later;
-use crate::protocol::{Action, Draft, End, Event, Limits, Machine, Millis, Token};
+use super::work::{Done, Relisted, Work};
+use crate::host::{News, Order};
+use crate::job::{Graph, JobConfig, Settings};
+use crate::log::Log;
+use crate::protocol::{Action, End, Event, Limits, Machine};
 use crate::retry::Patience;
-use crate::{Epoch, Error, ErrorKind, Position, Result, SplitId, Uid, WriterId};
-
-/// A writer that waits for a settled epoch waits at most this long for one where the next checkpoint is
-/// far off.
-const SETTLE_IDLE_AFTER: Duration = Duration::from_secs(1);
-
-/// A report that waits for discovery: children enter the same snapshot as their parent's end.
-#[derive(Debug)]
-struct Held {
-    report: Report,
-    /// How many discovery requests of each source must be answered first.
-    needs: BTreeMap<Uid, u64>,
-}
-
-/// An append whose large segments are being written as chunks.
-#[derive(Debug)]
-pub(super) struct Chunking {
-    pub(super) token: Token,
-    pub(super) position: Position,
-    pub(super) draft: Draft,
-    pub(super) pause: Duration,
-    /// How long what the draft lists was judged to live.
-    pub(super) until: Instant,
-}
+use crate::{Position, Result, Uid};
 
 /// A running attempt.
 pub(super) struct Running {
+    // What it was given.
     pub(super) config: JobConfig,
     pub(super) deadlines: Deadlines,
     pub(super) log: Log,
     pub(super) graph: Graph,
     /// The sinks by the index that the machine knows them by.
     pub(super) sinks: Vec<Uid>,
-    /// Whether the graph was built for a job with state.
-    pub(super) opened_with_state: bool,
-    pub(super) chosen: Option<Arc<Chosen>>,
-    pub(super) orders: Option<mpsc::Sender<Order>>,
-    pub(super) outbox: VecDeque<Order>,
-    news: mpsc::Receiver<News>,
+    pub(super) clocks: Clocks,
+    // The user.
     commands: mpsc::Receiver<Command>,
     settings: watch::Receiver<Settings>,
     pub(super) progress: watch::Sender<Progress>,
-    pub(super) chance: SmallRng,
-    began: Instant,
-    wall: jiff::Timestamp,
+    pub(super) waiting: Waiting,
+    /// Where the savepoint of a stop goes.
+    pub(super) stop_savepoint: Option<String>,
+    // The loop.
     pub(super) machine: Machine,
     pub(super) events: VecDeque<Event>,
     pub(super) work: FuturesUnordered<Work>,
-    /// What is known of the log.
+    pub(super) end: Option<End>,
+    // The log.
+    pub(super) restoring: Restoring,
     pub(super) standing: Standing,
-    /// Entries that are asked for at the position above [`Standing::below`], by request: empty once one of them
-    /// is known to stand.
-    pub(super) asked: BTreeMap<Token, Arc<Entry>>,
-    pub(super) chunking: Option<Chunking>,
-    /// I1: proofs of the entries whose commits are not confirmed.
-    pub(super) durables: BTreeMap<Position, Durable>,
-    /// What the start entry begins, from the moment when its state is found until it is durable.
-    pub(super) new_lineage: Option<NewLineage>,
+    pub(super) requests: Requests,
     pub(super) building: Building,
+    pub(super) pruning: Pruning,
+    /// Sinks that have not yet looked at what is pending, while the attempt recovers.
     pub(super) recovering: usize,
-    held: VecDeque<Held>,
-    /// When the barriers were sent that no durable entry covers yet.
-    pub(super) barriers: BTreeMap<Epoch, Millis>,
-    input_ended: bool,
-    pub(super) reinit: BTreeMap<Epoch, BTreeMap<Uid, BTreeSet<WriterId>>>,
+    // Epochs.
+    pub(super) link: Link,
     pub(super) schedule: Schedule,
     pub(super) phases: Phases,
-    pub(super) waiting: Waiting,
-    pub(super) pruning: Pruning,
-    pub(super) stop_savepoint: Option<String>,
-    pub(super) settle_idle_at: Option<Instant>,
-    next_discovery: Instant,
-    next_sweep: Instant,
-    pub(super) sweeping: bool,
-    /// The host opens until then, or not at all.
-    pub(super) open_until: Option<Instant>,
-    pub(super) acknowledged: Option<Instant>,
-    pub(super) acknowledging: bool,
-    pub(super) store_error: Option<Error>,
-    pub(super) end: Option<End>,
+    pub(super) intake: Intake,
+    pub(super) settling: Settling,
+    pub(super) upkeep: Upkeep,
 }
 
 impl Running {
@@ -125,48 +89,31 @@ impl Running {
             commit_margin: millis(config.commit_margin),
         };
         Self {
-            log,
             deadlines,
+            log,
             sinks,
-            opened_with_state: restored.is_some(),
-            chosen: chosen.map(Arc::new),
-            orders: Some(orders),
-            outbox: VecDeque::new(),
-            news,
+            clocks: Clocks::new(now, wall, seed),
             commands,
             settings,
             progress,
-            chance: SmallRng::seed_from_u64(seed),
-            began: now,
-            wall,
+            waiting: Waiting::default(),
+            stop_savepoint: None,
             machine: Machine::new(limits),
             events: VecDeque::new(),
             work: FuturesUnordered::new(),
+            end: None,
+            restoring: Restoring::new(restored.is_some(), chosen),
             standing: Standing::default(),
-            asked: BTreeMap::new(),
-            chunking: None,
-            durables: BTreeMap::new(),
-            new_lineage: None,
+            requests: Requests::default(),
             building: Building::default(),
+            pruning: Pruning::default(),
             recovering: 0,
-            held: VecDeque::new(),
-            barriers: BTreeMap::new(),
-            input_ended: false,
-            reinit: BTreeMap::new(),
+            link: Link::new(orders, news),
             schedule: Schedule::new(config.settings.clone(), now),
             phases: Phases::new(config.job.clone()),
-            waiting: Waiting::default(),
-            pruning: Pruning::default(),
-            stop_savepoint: None,
-            settle_idle_at: None,
-            next_discovery: later(now, config.discovery_interval),
-            next_sweep: later(now, config.sweep_interval),
-            sweeping: false,
-            open_until: None,
-            acknowledged: None,
-            acknowledging: false,
-            store_error: None,
-            end: None,
+            intake: Intake::default(),
+            settling: Settling::default(),
+            upkeep: Upkeep::new(&config, now),
             config,
             graph,
         }
@@ -192,17 +139,11 @@ impl Running {
             tokio::select! {
                 biased;
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done)?,
-                sent = send_first(self.orders.as_ref(), &self.outbox), if !self.outbox.is_empty() => {
-                    if sent {
-                        self.outbox.pop_front();
-                    } else {
-                        return Err(host_ended());
+                exchanged = self.link.exchange(), if self.link.stands() => {
+                    if let Some(news) = exchanged? {
+                        self.on_news(news)?;
                     }
                 }
-                news = self.news.recv(), if self.orders.is_some() => match news {
-                    Some(news) => self.on_news(news)?,
-                    None => return Err(host_ended()),
-                },
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Ok(()) = self.settings.changed() => self.on_settings(),
                 () = tokio::time::sleep_until(wake) => {}
@@ -215,7 +156,7 @@ impl Running {
     fn drain(&mut self) -> Result<()> {
         let mut actions: Vec<Action> = Vec::new();
         while let Some(event) = self.events.pop_front() {
-            let now = self.now();
+            let now = self.clocks.now();
             tracing::trace!(?event, "event");
             self.machine.step(now, event, &mut actions);
             for action in actions.drain(..) {
@@ -226,41 +167,30 @@ impl Running {
         Ok(())
     }
 
-    pub(super) fn now(&self) -> Millis {
-        millis(self.began.elapsed())
-    }
-
-    /// The wall clock, as it was at the beginning plus the time since: for people and for generations.
-    pub(super) fn wall(&self) -> jiff::Timestamp {
-        jiff::SignedDuration::try_from(self.began.elapsed())
-            .ok()
-            .and_then(|elapsed| self.wall.checked_add(elapsed).ok())
-            .unwrap_or(self.wall)
-    }
-
     pub(super) fn attempt_number(&self) -> Position {
         self.standing.number()
     }
 
     /// How long sources, sinks and the store are waited for.
     pub(super) fn patience(&mut self) -> Patience {
-        Patience { jitter_seed: self.chance.random(), call_timeout: self.deadlines.call_timeout() }
+        Patience { jitter_seed: self.clocks.seed(), call_timeout: self.deadlines.call_timeout() }
     }
 
     fn wake_at(&self) -> Instant {
-        let mut wake = self.next_discovery.min(self.next_sweep);
+        let mut wake = self.upkeep.due();
         if self.machine.may_send_barrier() {
             wake = wake.min(self.schedule.barrier_due());
         }
         let timeout = self.schedule.timeout().map(|(_, at)| at);
-        let at = [timeout, self.settle_idle_at, self.open_until, self.pruning.load_again_at()];
+        let opened = self.link.open_until();
+        let at = [timeout, self.settling.idle_at(), opened, self.pruning.load_again_at()];
         at.into_iter().flatten().fold(wake, Instant::min)
     }
 
     /// Whatever the clock makes due.
     fn on_time(&mut self) -> Result<()> {
         let now = Instant::now();
-        if self.open_until.is_some_and(|until| now >= until) {
+        if self.link.open_until().is_some_and(|until| now >= until) {
             return Err(self.never_opened());
         }
         if self.pruning.load_again_at().is_some_and(|at| now >= at) {
@@ -275,21 +205,10 @@ impl Running {
             self.schedule.given_up(epoch);
             self.events.push_back(Event::TimedOut(epoch));
         }
-        if self.settle_idle_at.is_some_and(|at| now >= at) {
-            self.settle_idle_at = None;
+        if self.settling.is_idle(now) {
             self.events.push_back(Event::SettleWanted);
         }
-        if now >= self.next_discovery {
-            self.next_discovery = later(now, self.config.discovery_interval);
-            if self.machine.is_running() {
-                self.building.sources.values_mut().for_each(super::splits::Splits::want_discovery);
-                self.pump_discovery();
-            }
-        }
-        if now >= self.next_sweep {
-            self.next_sweep = later(now, self.config.sweep_interval);
-            self.sweep();
-        }
+        self.keep_up(now);
         Ok(())
     }
 
@@ -336,107 +255,15 @@ impl Running {
     }
 
     fn on_opened(&mut self) {
-        self.open_until = None;
+        self.link.opened();
         self.events.push_back(Event::Opened);
         self.schedule.open(Instant::now());
-        for (uid, splits) in &mut self.building.sources {
+        for (uid, splits) in &self.building.sources {
             for split in splits.unfinished() {
-                self.outbox.push_back(Order::Assign { uid: uid.clone(), split: split.clone() });
-            }
-            splits.want_discovery();
-        }
-        self.pump_discovery();
-    }
-
-    fn split_finished(&mut self, uid: &Uid, id: SplitId) -> Result<()> {
-        let splits = self.building.sources.get_mut(uid).ok_or_else(|| {
-            Error::new(ErrorKind::Bug, "report", "the host finished a split of a source that the graph lacks")
-                .with("source", uid)
-        })?;
-        if splits.finish(id) {
-            self.pump_discovery();
-        }
-        Ok(())
-    }
-
-    fn on_report(&mut self, report: Report) -> Result<()> {
-        if report.attempt != self.attempt_number() {
-            return Err(Error::new(ErrorKind::Bug, "report", "a task of another attempt reported")
-                .with("attempt", self.attempt_number())
-                .with("reported_by", report.attempt));
-        }
-        let mut needs = BTreeMap::new();
-        for (uid, moved) in &report.sources {
-            for split in moved.iter().filter(|split| split.finished) {
-                self.split_finished(uid, split.id.clone())?;
-            }
-            if moved.iter().any(|split| split.finished)
-                && let Some(splits) = self.building.sources.get(uid)
-            {
-                needs.insert(uid.clone(), splits.discoveries_wanted());
+                self.link.order(Order::Assign { uid: uid.clone(), split: split.clone() });
             }
         }
-        if let Some(uid) = report.sinks.keys().find(|uid| !self.sinks.contains(uid)) {
-            return Err(Error::new(
-                ErrorKind::Bug,
-                "report",
-                "a task prepared data for a sink that the graph lacks",
-            )
-            .with("sink", uid));
-        }
-        self.held.push_back(Held { report, needs });
-        self.release_reports();
-        Ok(())
-    }
-
-    /// Hands reports to the machine, in the order of their arrival, once discovery has answered.
-    fn release_reports(&mut self) {
-        let answered = |held: &Held, building: &Building| {
-            held.needs.iter().all(|(uid, wanted)| {
-                building.sources.get(uid).is_none_or(|splits| splits.discoveries_answered() >= *wanted)
-            })
-        };
-        while self.held.front().is_some_and(|held| answered(held, &self.building)) {
-            let Some(Held { report, .. }) = self.held.pop_front() else { break };
-            // What remains was counted from the return of `prepare`, by a clock that may be another
-            // process's. The barrier was sent before that, so its time can only err towards caution; the
-            // report's arrival could not, because reports are delayed and processes stand still.
-            let sent = self.barriers.get(&report.epoch).copied().unwrap_or_default();
-            let index = |uid: &Uid| {
-                self.sinks.iter().position(|sink| sink == uid).and_then(|index| index.try_into().ok())
-            };
-            let prepared = report.sinks.iter().filter(|(_, prepared)| !prepared.is_empty());
-            let expires = report.sinks.values().flatten().filter_map(|prepared| prepared.expires_in).min();
-            self.events.push_back(Event::Reported {
-                epoch: report.epoch,
-                task: report.task,
-                prepared: prepared.filter_map(|(uid, _)| index(uid)).collect(),
-                expires_at: expires.map(|expires| sent.saturating_add(millis(expires))),
-            });
-            self.building.report(self.attempt_number(), report);
-        }
-    }
-
-    /// Asks every source that wants it and is not being asked, and notices the end of input.
-    pub(super) fn pump_discovery(&mut self) {
-        let mut wanted = Vec::new();
-        for (uid, splits) in &mut self.building.sources {
-            if let Some(known) = splits.begin_discovery(false) {
-                wanted.push((uid.clone(), known));
-            }
-        }
-        for (uid, known) in wanted {
-            let control = Arc::clone(&self.graph.sources[&uid]);
-            let patience = self.patience();
-            self.work.push(Box::pin(super::work::discover(uid, control, known, patience)));
-        }
-        let sources = &self.building.sources;
-        let exhausted = !sources.is_empty() && sources.values().all(super::splits::Splits::is_exhausted);
-        if exhausted && !self.input_ended {
-            self.input_ended = true;
-            self.outbox.push_back(Order::EndOfInput);
-            self.events.push_back(Event::InputEnded);
-        }
+        self.want_discovery();
     }
 
     fn on_done(&mut self, done: Done) -> Result<()> {
@@ -459,15 +286,12 @@ impl Running {
                     self.events.push_back(Event::Recovered);
                 }
             }
-            Done::StartResolved(start) => self.on_start_resolved(start?),
+            Done::StartResolved(start) => self.on_start_resolved(start?)?,
             Done::Committed { sink, epoch, groups, result, again } => {
                 let uid = self.sinks[usize::from(sink)].clone();
                 let committed = result.map_err(|error| error.with("uid", &uid).with("epoch", epoch))?;
                 let writers = self.building.confirm(&groups, &uid, self.attempt_number());
-                let reinit = reinit(committed, again, writers);
-                if !reinit.is_empty() {
-                    self.reinit.entry(epoch).or_default().entry(uid).or_default().extend(reinit);
-                }
+                self.settling.committed(epoch, uid, committed, again.then_some(writers));
                 self.events.push_back(Event::Committed { sink, epoch });
             }
             Done::Discovered { uid, found } => self.on_discovered(&uid, found)?,
@@ -479,113 +303,8 @@ impl Running {
             Done::Swept { errors } => self.on_swept(errors)?,
             Done::BooksLoaded(books) => self.on_books_loaded(books),
             Done::Pruned { work, outcome } => self.on_pruned(&work, &outcome),
-            Done::Acknowledged(result) => {
-                self.acknowledging = false;
-                if let Err(error) = result {
-                    tracing::warn!(%error, "positions were not exported to the source; nothing depends on it");
-                }
-            }
+            Done::Acknowledged(result) => self.upkeep.acknowledged(result),
         }
         Ok(())
     }
-
-    fn on_discovered(
-        &mut self,
-        uid: &Uid,
-        found: Result<crate::Discovery<crate::StoredSplit>>,
-    ) -> Result<()> {
-        let next = self.machine.next_epoch();
-        if let Some(splits) = self.building.sources.get_mut(uid) {
-            let new =
-                found.and_then(|found| splits.found(found, next)).map_err(|error| error.with("uid", uid))?;
-            let assign = |split| Order::Assign { uid: uid.clone(), split };
-            self.outbox.extend(new.into_iter().map(assign));
-        }
-        self.release_reports();
-        self.pump_discovery();
-        Ok(())
-    }
-
-    fn on_appended(&mut self, token: Token, created: Result<Created>) {
-        self.events.push_back(match created {
-            Ok(Created::Ours(durable)) => {
-                self.durables.insert(durable.position(), durable);
-                Event::Created(token)
-            }
-            Ok(Created::Taken) => Event::Taken(token),
-            Err(error) => {
-                tracing::warn!(%error, "an entry may not have been stored");
-                self.store_error = Some(error);
-                Event::Unknown(token)
-            }
-        });
-    }
-
-    fn on_read_back(&mut self, found: Result<ReadBack>) -> Result<()> {
-        let event = match found {
-            Ok(ReadBack::Ours(durable, nonce)) => {
-                let token =
-                    self.asked.iter().find(|(_, entry)| entry.nonce == nonce).map(|(token, _)| *token);
-                self.durables.insert(durable.position(), durable);
-                Event::FoundOurs(token.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Bug,
-                        "read back",
-                        "an entry has a nonce of ours that was not asked with",
-                    )
-                })?)
-            }
-            Ok(ReadBack::Foreign(_)) => Event::FoundForeign,
-            Ok(ReadBack::Absent) => Event::FoundNothing,
-            Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "the log cannot be read now");
-                self.store_error = Some(error);
-                Event::FoundNothing
-            }
-        };
-        self.events.push_back(event);
-        Ok(())
-    }
-
-    fn never_opened(&self) -> Error {
-        Error::new(
-            ErrorKind::Unavailable,
-            "open",
-            "the host did not open its readers, operators and writers in time: a sink, a source or a restore hangs",
-        )
-        .with("call_timeout", format_args!("{:?}", self.deadlines.call_timeout()))
-    }
-
-    pub(super) fn confirmed(&mut self, epoch: Epoch) {
-        let now = Instant::now();
-        if let Some(taken) = self.phases.confirmed(epoch, now) {
-            self.progress.send_modify(|progress| progress.commit = taken);
-        }
-        if !self.machine.is_settled() {
-            self.settle_idle_at.get_or_insert(now + SETTLE_IDLE_AFTER);
-        }
-    }
-}
-
-/// Milliseconds, as the machine counts them.
-pub(super) fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
-}
-
-/// Sends a copy of the first waiting order when the host has room. `false`: the host is gone.
-async fn send_first(orders: Option<&mpsc::Sender<Order>>, outbox: &VecDeque<Order>) -> bool {
-    let (Some(orders), Some(first)) = (orders, outbox.front()) else { return true };
-    match orders.reserve().await {
-        Ok(permit) => {
-            permit.send(first.clone());
-            true
-        }
-        Err(_) => false,
-    }
-}
-
-/// Indefinite, and no proof of a defect: whoever was to tell may have ended first.
-fn host_ended() -> Error {
-    Error::new(ErrorKind::Other, "run", "the host ended without telling why")
 }

@@ -8,7 +8,7 @@ use crate::job::Chosen;
 use crate::log::{Entry, Log, RequestId, SnapshotId, State};
 use crate::restore::read_splits;
 use crate::retry::{Patience, retry};
-use crate::{Epoch, Error, ErrorKind, Generation, Position, Result, Retry, Segment, SourceControl, Uid};
+use crate::{Epoch, Generation, Position, Result, Segment, SourceControl, Uid};
 
 /// What the start entry holds, beside its identity.
 #[derive(Debug)]
@@ -105,16 +105,4 @@ async fn discovered(inputs: &Inputs, uid: &Uid) -> Result<Splits> {
         splits.found(found.map_err(|error| error.with("uid", uid))?, Epoch(0))?;
     }
     Ok(splits)
-}
-
-/// The error where the log holds something else now than when the job was opened: the graph may have been
-/// built for it.
-pub(super) fn changed_since_open() -> Error {
-    Error::new(
-        ErrorKind::Conflict,
-        "claim",
-        "another attempt began on this log after it was looked at: what is restored is not what the graph was \
-         built for; start again",
-    )
-    .with_retry(Retry::Restart)
 }

@@ -1,7 +1,6 @@
 //! I/O that the coordinator has under way: each a future of its own, which borrows nothing, and what it
 //! answers. None is spawned, so that dropping the coordinator ends them all.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,18 +223,4 @@ pub(super) async fn acknowledge(
         Ok(())
     };
     Done::Acknowledged(result.await)
-}
-
-/// The writers that must begin with a fresh identity after a commit: those that the sink named, and,
-/// where a try failed, all that it was about.
-pub(super) fn reinit(
-    committed: Committed,
-    again: bool,
-    writers: Vec<crate::WriterId>,
-) -> BTreeSet<crate::WriterId> {
-    let mut reinit = committed.reinit;
-    if again {
-        reinit.extend(writers);
-    }
-    reinit
 }
