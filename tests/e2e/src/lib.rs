@@ -12,6 +12,6 @@ mod world;
 
 pub use binary::flights;
 pub use job::{Ended, Job};
-pub use seed::seed;
+pub use seed::{seed, with_seeds};
 pub use watcher::Watcher;
 pub use world::World;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tidelock_e2e::{Watcher, World, seed};
+use tidelock_e2e::{Watcher, World, with_seeds};
 
 /// Kills in one life of the job.
 const KILLS: u64 = 20;
@@ -22,8 +22,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn killed_again_and_again(world: &World, workers: &str) {
-    let mut random = StdRng::seed_from_u64(seed());
+fn killed_again_and_again(world: &World, workers: &str, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
     let expected = world.expected();
     let input: u64 = expected.iter().map(|row| row.flights.unsigned_abs()).sum();
     let options = ["--interval", "10ms", "--rate", &RATE.to_string(), "--workers", workers];
@@ -72,21 +72,22 @@ fn killed_again_and_again(world: &World, workers: &str) {
 #[test]
 fn kill_9_with_one_worker_loses_and_doubles_nothing() {
     let _alone = alone();
-    killed_again_and_again(&World::new(), "1");
+    with_seeds(|seed| killed_again_and_again(&World::new(), "1", seed));
 }
 
 #[test]
 fn kill_9_with_two_workers_loses_and_doubles_nothing() {
     let _alone = alone();
-    killed_again_and_again(&World::with_files(4), "2");
+    with_seeds(|seed| killed_again_and_again(&World::with_files(4), "2", seed));
 }
 
 #[test]
 fn the_program_kills_itself_and_finds_every_row_once() {
     let _alone = alone();
-    let world = World::new();
-    let seed = seed().to_string();
-    let mut crash = world.start(&["--crash", "5", "--seed", &seed]);
-    crash.ended().assert_success();
-    world.assert_exact();
+    with_seeds(|seed| {
+        let world = World::new();
+        let mut crash = world.start(&["--crash", "5", "--seed", &seed.to_string()]);
+        crash.ended().assert_success();
+        world.assert_exact();
+    });
 }
