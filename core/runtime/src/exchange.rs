@@ -41,8 +41,8 @@ impl<R: Exchanged> Stream<'_, R> {
         mut worker_of: impl FnMut(&R) -> Result<u32> + 'static,
     ) -> Self {
         let Self { inner, graph, origins, after } = self;
-        let (worker, workers) = (graph.inner.worker, graph.inner.workers);
-        if workers == 1 {
+        let seat = graph.inner.seat;
+        if seat.workers == 1 {
             return Self { inner, graph, origins, after };
         }
         let mut builder = OperatorBuilder::new(operator.to_owned(), graph.scope());
@@ -59,10 +59,10 @@ impl<R: Exchanged> Stream<'_, R> {
                 place.run(|| {
                     input.for_each(|capability, batch| {
                         let mut batch = std::mem::take(batch);
-                        batch.sender = worker;
+                        batch.sender = seat.worker;
                         let (records, _) = batch.records.parts();
                         let proven = proof.as_mut().map_or(Ok(()), |proof| prove(records, proof));
-                        match proven.and_then(|()| split(batch, workers as usize, &mut worker_of)) {
+                        match proven.and_then(|()| split(batch, seat.workers as usize, &mut worker_of)) {
                             Ok(parts) => {
                                 for mut part in parts {
                                     output.give(&capability, &mut part);
@@ -84,7 +84,8 @@ impl<R: Exchanged> Stream<'_, R> {
         let budget = std::sync::Arc::clone(&graph.inner.shared.budget);
         let stop = std::sync::Arc::clone(&graph.inner.shared.stop);
         let uid = after.clone();
-        let mut meeting = Meeting::new((0..workers).map(|sender| (sender, origins.lanes(sender, workers))));
+        let mut meeting =
+            Meeting::new(seat.with_all_others().map(|sender| (sender.worker, origins.lanes(sender))));
         builder.build(move |_| {
             move |_| {
                 let mut output = output.activate();

@@ -13,6 +13,7 @@ use tidelock::{Error, ErrorKind, Result, SinkControl, SourceControl, Uid};
 use timely::dataflow::Scope;
 
 use crate::book::Book;
+use crate::seat::Seat;
 use crate::shared::Shared;
 use crate::sink::Settle;
 use crate::source::Inbox;
@@ -34,8 +35,7 @@ pub struct Graph<'s> {
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) book: Arc<Book>,
-    pub(crate) worker: u32,
-    pub(crate) workers: u32,
+    pub(crate) seat: Seat,
     restored: Option<Restored>,
     origins: Cell<u32>,
     plan: RefCell<Plan>,
@@ -64,8 +64,7 @@ impl<'s> Graph<'s> {
         let inner = Inner {
             shared,
             book,
-            worker: count(scope.index()),
-            workers: count(scope.peers()),
+            seat: Seat { worker: count(scope.index()), workers: count(scope.peers()) },
             restored,
             origins: Cell::new(0),
             plan: RefCell::default(),
@@ -80,12 +79,12 @@ impl<'s> Graph<'s> {
 
     /// The number of this worker, from 0.
     pub fn worker(&self) -> u32 {
-        self.inner.worker
+        self.inner.seat.worker
     }
 
     /// How many workers run the graph.
     pub fn workers(&self) -> u32 {
-        self.inner.workers
+        self.inner.seat.workers
     }
 
     pub(crate) fn scope(&self) -> Scope<'s, Time> {
@@ -177,6 +176,6 @@ impl Plan {
 
 impl fmt::Debug for Graph<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Graph").field("worker", &self.inner.worker).finish_non_exhaustive()
+        f.debug_struct("Graph").field("worker", &self.inner.seat.worker).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,6 @@
 //! every machine and in every release: it decides where state is found again.
 
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,30 +55,9 @@ pub(crate) fn worker_of(group: u16, workers: u32) -> u32 {
     u32::from(group) * workers / u32::from(KEY_GROUPS)
 }
 
-/// The groups of a worker: contiguous, so that a part of the stored state is a range of groups.
-pub(crate) fn groups_of(worker: u32, workers: u32) -> Range<u16> {
-    let first = |worker: u32| (worker * u32::from(KEY_GROUPS)).div_ceil(workers);
-    let bound = |group| u16::try_from(group).unwrap_or(KEY_GROUPS);
-    bound(first(worker))..bound(first(worker + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_group_belongs_to_exactly_one_worker() {
-        for workers in 1..=u32::from(KEY_GROUPS) {
-            let mut next = 0;
-            for worker in 0..workers {
-                let groups = groups_of(worker, workers);
-                assert_eq!(groups.start, next);
-                assert!(groups.clone().all(|group| worker_of(group, workers) == worker));
-                next = groups.end;
-            }
-            assert_eq!(next, KEY_GROUPS);
-        }
-    }
 
     /// State that was stored once must be found for ever: these numbers never change.
     #[test]

@@ -23,6 +23,7 @@ mod proof;
 mod records;
 mod reject;
 mod restarts;
+mod seat;
 mod shared;
 mod signals;
 mod sink;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{Lane, Mark, Millis};
+use crate::seat::Seat;
 
 /// The sources and stateful operators that a stream's watermarks come from: all that lie on its ways without
 /// another one in between. None, where the stream has no event time.
@@ -16,11 +17,6 @@ enum Reach {
     Own,
     /// Those of all workers: the stream was exchanged on the way.
     All,
-}
-
-/// The lane of an origin on one worker.
-pub(crate) fn lane_of(origin: u32, worker: u32, workers: u32) -> Lane {
-    Lane(origin * workers + worker)
 }
 
 impl Origins {
@@ -49,14 +45,11 @@ impl Origins {
     }
 
     /// The lanes whose marks reach a worker.
-    pub(crate) fn lanes(&self, worker: u32, workers: u32) -> impl Iterator<Item = Lane> + use<> {
-        let origins: Vec<_> = self.0.iter().map(|(number, reach)| (*number, *reach)).collect();
-        origins.into_iter().flat_map(move |(number, reach)| {
-            let from = match reach {
-                Reach::Own => worker..worker + 1,
-                Reach::All => 0..workers,
-            };
-            from.map(move |from| lane_of(number, from, workers))
+    pub(crate) fn lanes(&self, seat: Seat) -> impl Iterator<Item = Lane> + use<> {
+        let origins = self.0.clone().into_iter();
+        origins.flat_map(move |(number, reach)| {
+            let from = seat.with_all_others().filter(move |from| reach == Reach::All || *from == seat);
+            from.map(move |from| from.lane(number))
         })
     }
 }
@@ -113,6 +106,10 @@ impl Marks {
 mod tests {
     use super::*;
 
+    fn seat(worker: u32, workers: u32) -> Seat {
+        Seat { worker, workers }
+    }
+
     fn tell(marks: &mut Marks, lane: u32, mark: Mark) -> Vec<Mark> {
         marks.tell(Lane(lane), mark).collect()
     }
@@ -121,7 +118,7 @@ mod tests {
     fn the_least_lane_decides_idle_ones_do_not_and_time_never_goes_back() {
         let (at, idle) = (Mark::At, Mark::Idle);
         let origins = Origins::of(0).exchanged().joined(Origins::of(1));
-        let mut marks = Marks::new(origins.lanes(1, 2), Millis::MIN);
+        let mut marks = Marks::new(origins.lanes(seat(1, 2)), Millis::MIN);
         assert_eq!(tell(&mut marks, 0, at(10)), []);
         assert_eq!(tell(&mut marks, 1, at(20)), []);
         // Lane 2 belongs to the other worker and is not waited for; lane 3 is.
@@ -138,7 +135,7 @@ mod tests {
         let (at, idle) = (Mark::At, Mark::Idle);
         let said = [(0, at(10)), (1, at(90)), (0, idle), (1, idle)];
         for order in [[0, 1, 2, 3], [0, 1, 3, 2], [1, 3, 0, 2], [0, 2, 1, 3]] {
-            let mut marks = Marks::new(Origins::of(0).exchanged().lanes(0, 2), Millis::MIN);
+            let mut marks = Marks::new(Origins::of(0).exchanged().lanes(seat(0, 2)), Millis::MIN);
             let told: Vec<Mark> =
                 order.iter().flat_map(|index| tell(&mut marks, said[*index].0, said[*index].1)).collect();
             assert_eq!(told[told.len() - 2..], [at(90), idle], "{order:?}");
@@ -151,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_restored_watermark_is_the_floor() {
-        let mut marks = Marks::new(Origins::of(0).lanes(0, 1), 100);
+        let mut marks = Marks::new(Origins::of(0).lanes(seat(0, 1)), 100);
         assert_eq!(tell(&mut marks, 0, Mark::At(99)), []);
         assert_eq!(tell(&mut marks, 0, Mark::At(101)), [Mark::At(101)]);
     }
@@ -160,7 +157,7 @@ mod tests {
     fn an_origin_that_comes_by_two_ways_reaches_whom_one_of_them_reaches() {
         let joined = Origins::of(3).joined(Origins::of(3).exchanged());
         assert_eq!(joined, Origins::of(3).exchanged().joined(Origins::of(3)));
-        let lanes: Vec<Lane> = joined.lanes(1, 3).collect();
+        let lanes: Vec<Lane> = joined.lanes(seat(1, 3)).collect();
         assert_eq!(lanes, [Lane(9), Lane(10), Lane(11)]);
     }
 }

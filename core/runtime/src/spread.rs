@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::exchange::Exchanged;
 use crate::key::{group_of, worker_of};
+use crate::seat::Seat;
 use crate::stream::Stream;
 
 impl<R: Exchanged> Stream<'_, R> {
@@ -16,9 +17,9 @@ impl<R: Exchanged> Stream<'_, R> {
     /// one it is serialized and sent.
     #[must_use]
     pub fn rebalance(self) -> Self {
-        let workers = self.graph.inner.workers;
+        let Seat { worker, workers } = self.graph.inner.seat;
         // Each begins with itself, or the first one would get all the single records.
-        let mut next = self.graph.inner.worker;
+        let mut next = worker;
         self.exchange("rebalance", move |_| {
             let worker = next;
             next = (next + 1) % workers;
@@ -47,7 +48,7 @@ impl<R: Exchanged> Stream<'_, R> {
     /// ```
     #[must_use]
     pub fn route<K: Serialize>(self, route: impl Fn(&R) -> K + 'static) -> Self {
-        let workers = self.graph.inner.workers;
+        let workers = self.graph.inner.seat.workers;
         self.exchange("route", move |record| Ok(worker_of(group_of(&route(record))?, workers)))
     }
 }

@@ -88,11 +88,11 @@ impl<'s, R: 'static> Stream<'s, R> {
         if origins.is_empty() != other.origins.is_empty() {
             graph.fail(half_timed(origins.is_empty(), &after, &other.after));
         }
-        let (worker, workers) = (graph.inner.worker, graph.inner.workers);
+        let seat = graph.inner.seat;
         let mut builder = OperatorBuilder::new("union".to_owned(), graph.scope());
         let mut inputs = [builder.new_input(inner, Pipeline), builder.new_input(other.inner, Pipeline)];
         let (mut output, inner) = builder.new_output();
-        let ways = [(0, origins.lanes(worker, workers)), (1, other.origins.lanes(worker, workers))];
+        let ways = [(0, origins.lanes(seat)), (1, other.origins.lanes(seat))];
         let mut meeting = Meeting::new(ways.into_iter());
         for input in 0..inputs.len() {
             builder.set_notify_for(input, FrontierInterest::Never);

@@ -30,7 +30,8 @@ use crate::align::Aligner;
 use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::book::Book;
 use crate::graph::Graph;
-use crate::marks::{Marks, Origins, lane_of};
+use crate::marks::{Marks, Origins};
+use crate::seat::Seat;
 use crate::shared::Shared;
 use crate::slice::Slice;
 use crate::state::{Entries, Entry, Floors, Frozen, Keeper, Storage, StoredValue, restore};
@@ -103,16 +104,25 @@ struct Driver<L: Logic> {
     logic: L,
     shared: Arc<Shared>,
     setting: Setting<L::Out, L::Side>,
-    lane: Lane,
-    origins: Origins,
-    worker: (u32, u32),
-    loaded: Arc<LoadedPlace>,
+    lanes: Lanes,
+    storing: Storing,
     loading: Option<Loading>,
     /// Begins with the attempt.
     running: Option<Running<L::In>>,
+    /// Those of the output and of the side output, while the graph stands.
+    capabilities: Option<[Capability<Time>; 2]>,
+}
+
+/// Whose marks come in, and as whose they go out.
+struct Lanes {
+    incoming: Vec<Lane>,
+    outgoing: Lane,
+}
+
+/// The ways to the part of the operator that reads and writes the stored state.
+struct Storing {
+    loaded: Arc<LoadedPlace>,
     frozen: mpsc::Sender<Frozen>,
-    capability: Option<Capability<Time>>,
-    side_capability: Option<Capability<Time>>,
 }
 
 struct Running<R> {
@@ -150,33 +160,11 @@ impl<R> Default for Todo<R> {
 }
 
 impl<L: Logic> Driver<L> {
-    fn new(
-        logic: L,
-        shared: Arc<Shared>,
-        lane: Lane,
-        origins: Origins,
-        worker: (u32, u32),
-        loaded: Arc<LoadedPlace>,
-        frozen: mpsc::Sender<Frozen>,
-    ) -> Self {
+    fn new(logic: L, shared: Arc<Shared>, lanes: Lanes, storing: Storing) -> Self {
         let emit_to = || Arc::clone(&shared.budget);
         let (out, side) = (Emit::new(emit_to()), Emit::new(emit_to()));
         let setting = Setting { time: None, watermark: Millis::MIN, floors: Floors::default(), out, side };
-        let (loading, running, capability, side_capability) = (None, None, None, None);
-        Self {
-            logic,
-            shared,
-            setting,
-            lane,
-            origins,
-            worker,
-            loaded,
-            loading,
-            running,
-            frozen,
-            capability,
-            side_capability,
-        }
+        Self { logic, shared, setting, lanes, storing, loading: None, running: None, capabilities: None }
     }
 
     /// Begins once the state is loaded.
@@ -185,7 +173,7 @@ impl<L: Logic> Driver<L> {
             return Ok(Poll::Ready(()));
         }
         if self.loading.is_none() {
-            let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let loaded = self.storing.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
             // Nothing flows before it is there.
             let Some(Loaded { epoch, entries, floors }) = loaded else { return Ok(Poll::Ready(())) };
             let entries = entries.map(Entries::of).transpose()?;
@@ -210,11 +198,10 @@ impl<L: Logic> Driver<L> {
     }
 
     fn start(&mut self, epoch: Epoch, floors: Floors) {
-        let (worker, workers) = self.worker;
-        let marks = Marks::new(self.origins.lanes(worker, workers), floors.least());
+        let marks = Marks::new(self.lanes.incoming.iter().copied(), floors.least());
         self.setting.watermark = marks.watermark();
         self.setting.floors = floors;
-        for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
+        for capability in self.capabilities.iter_mut().flatten() {
             capability.downgrade(&epoch.0);
         }
         let stored_watermark = marks.watermark();
@@ -245,8 +232,8 @@ impl<L: Logic> Driver<L> {
                 }
                 todo.fires = false;
                 todo.says.pop_front();
-                self.setting.out.mark(self.lane, mark);
-                self.setting.side.mark(self.lane, mark);
+                self.setting.out.mark(self.lanes.outgoing, mark);
+                self.setting.side.mark(self.lanes.outgoing, mark);
             } else if let Some((lane, mark)) = todo.marks.next() {
                 todo.says.extend(marks.tell(lane, mark));
             } else if slice.is_over() && !todo.batches.is_empty() {
@@ -278,7 +265,7 @@ impl<L: Logic> Driver<L> {
         }
         running.is_passed = true;
         let next = running.aligner.open().next();
-        for capability in [&mut self.capability, &mut self.side_capability].into_iter().flatten() {
+        for capability in self.capabilities.iter_mut().flatten() {
             capability.downgrade(&next.0);
         }
         true
@@ -296,7 +283,7 @@ impl<L: Logic> Driver<L> {
         let moved = std::mem::replace(&mut running.stored_watermark, watermark) != watermark;
         self.setting.floors.raise_all(watermark);
         let frozen = Frozen { epoch, delta, watermarks: moved.then(|| self.setting.floors.clone()) };
-        self.frozen.try_send(frozen).map_err(|_| {
+        self.storing.frozen.try_send(frozen).map_err(|_| {
             Error::new(ErrorKind::Other, "freeze", "too many epochs wait for their state to be stored")
         })?;
         running.todo.batches = running.aligner.advance();
@@ -304,8 +291,8 @@ impl<L: Logic> Driver<L> {
     }
 
     fn send(&mut self, outputs: &mut Outputs<L>) {
-        if let (Some(capability), Some(side)) = (&self.capability, &self.side_capability) {
-            self.setting.out.send(&mut outputs.0, capability);
+        if let Some([out, side]) = &self.capabilities {
+            self.setting.out.send(&mut outputs.0, out);
             self.setting.side.send(&mut outputs.1, side);
         }
     }
@@ -327,22 +314,18 @@ pub(crate) fn add<'s, L: Logic>(
     let mut outputs = (out, side);
 
     let shared = Arc::clone(&graph.inner.shared);
-    let (worker, workers) = (graph.inner.worker, graph.inner.workers);
-    let (frozen, to_keep) = mpsc::channel(FROZEN_WAITING_MAX);
-    let loaded = Arc::new(LoadedPlace::default());
-    add_opener(&graph, &uid, to_keep, Arc::clone(&loaded));
+    let storing = add_opener(&graph, &uid);
     let number = graph.new_origin();
     // Where no watermark comes in, none goes out.
     let out_origins = if origins.is_empty() { Origins::default() } else { Origins::of(number) };
-    let lane = lane_of(number, worker, workers);
-    let mut driver =
-        Driver::new(logic, Arc::clone(&shared), lane, origins, (worker, workers), loaded, frozen);
+    let seat = graph.inner.seat;
+    let lanes = Lanes { incoming: origins.lanes(seat).collect(), outgoing: seat.lane(number) };
+    let mut driver = Driver::new(logic, Arc::clone(&shared), lanes, storing);
     let place = Place { uid: uid.clone(), operator };
     let activator = graph.scope().worker().activator_for(address);
     activator.activate();
-    builder.build(move |mut capabilities| {
-        driver.side_capability = capabilities.pop();
-        driver.capability = capabilities.pop();
+    builder.build(move |capabilities| {
+        driver.capabilities = capabilities.try_into().ok();
         move |frontiers: &[MutableAntichain<Time>]| {
             let result = place.run(|| {
                 let mut slice = driver.shared.slicing.begin();
@@ -374,32 +357,43 @@ pub(crate) fn add<'s, L: Logic>(
 }
 
 /// State is loaded when the attempt begins, and kept from then on.
-fn add_opener(graph: &Graph<'_>, uid: &Uid, to_keep: mpsc::Receiver<Frozen>, loaded: Arc<LoadedPlace>) {
-    let workers = (graph.inner.worker, graph.inner.workers);
-    let (shared, book) = (Arc::clone(&graph.inner.shared), Arc::clone(&graph.inner.book));
-    let name = uid.clone();
-    let opener =
-        move |opening: Arc<Opening>| open(shared, book, name, workers, opening, to_keep, loaded).boxed();
-    graph.add_operator(uid, Box::new(opener));
+fn add_opener(graph: &Graph<'_>, uid: &Uid) -> Storing {
+    let (frozen, to_keep) = mpsc::channel(FROZEN_WAITING_MAX);
+    let loaded = Arc::new(LoadedPlace::default());
+    let opener = Opener {
+        uid: uid.clone(),
+        seat: graph.inner.seat,
+        shared: Arc::clone(&graph.inner.shared),
+        book: Arc::clone(&graph.inner.book),
+        loaded: Arc::clone(&loaded),
+        to_keep,
+    };
+    graph.add_operator(uid, Box::new(move |opening: Arc<Opening>| opener.open(opening).boxed()));
+    Storing { loaded, frozen }
 }
 
-async fn open(
+/// Opens the operator for an attempt.
+struct Opener {
+    uid: Uid,
+    seat: Seat,
     shared: Arc<Shared>,
     book: Arc<Book>,
-    uid: Uid,
-    (worker, workers): (u32, u32),
-    opening: Arc<Opening>,
-    to_keep: mpsc::Receiver<Frozen>,
     loaded: Arc<LoadedPlace>,
-) -> Result<()> {
-    let none = std::collections::BTreeMap::new();
-    let parts = opening.operators.get(&uid).unwrap_or(&none);
-    let storage = Storage::new(shared.log.clone(), opening.attempt.number);
-    let mut restored = restore(&storage, parts, worker, workers).await?;
-    let (entries, floors) = (restored.entries.take(), restored.floors.clone());
-    let keeper = Keeper::new(uid.clone(), storage, book, restored);
-    shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
-    *loaded.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some(Loaded { epoch: opening.epoch, entries, floors });
-    Ok(())
+    to_keep: mpsc::Receiver<Frozen>,
+}
+
+impl Opener {
+    async fn open(self, opening: Arc<Opening>) -> Result<()> {
+        let Self { uid, seat, shared, book, loaded, to_keep } = self;
+        let none = std::collections::BTreeMap::new();
+        let parts = opening.operators.get(&uid).unwrap_or(&none);
+        let storage = Storage::new(shared.log.clone(), opening.attempt.number);
+        let mut restored = restore(&storage, parts, seat).await?;
+        let (entries, floors) = (restored.entries.take(), restored.floors.clone());
+        let keeper = Keeper::new(uid.clone(), storage, book, restored);
+        shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
+        *loaded.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Loaded { epoch: opening.epoch, entries, floors });
+        Ok(())
+    }
 }

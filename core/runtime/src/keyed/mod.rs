@@ -40,7 +40,7 @@ impl<'s, R: Exchanged> Stream<'s, R> {
     /// same; cheap keys (numbers, `Arc<str>`) pay off, because it is asked for more than once.
     pub fn key_by<K: Key>(self, key: impl Fn(&R) -> K + 'static) -> KeyedStream<'s, K, R> {
         let key: KeyOf<R, K> = Rc::new(key);
-        let (workers, by) = (self.graph.inner.workers, Rc::clone(&key));
+        let (workers, by) = (self.graph.inner.seat.workers, Rc::clone(&key));
         let stream = self.exchange("key_by", move |record| Ok(worker_of(group_of(&by(record))?, workers)));
         KeyedStream { stream, key }
     }

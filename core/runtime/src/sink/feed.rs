@@ -171,7 +171,7 @@ fn add<'s, R: Send + 'static, S: Sink<Record = R>>(
     let (outlet, mut backflow) = connect(&uid, &shared, rejected).unzip();
     let task = WriterTask {
         uid: uid.clone(),
-        writer: WriterId(graph.inner.worker),
+        writer: WriterId(graph.inner.seat.worker),
         feed,
         starved: Arc::clone(&starved),
         waker: Waker::new(graph.scope().worker().sync_activator_for(address.to_vec())),

@@ -16,7 +16,7 @@ use super::operator::{Phase, SourceOperator};
 use super::splits::{Reading, Splits};
 use crate::batch::Millis;
 use crate::graph::Graph;
-use crate::marks::{Origins, lane_of};
+use crate::marks::Origins;
 use crate::stop::Place;
 use crate::stream::Stream;
 use crate::wake::Waker;
@@ -174,7 +174,7 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             intake,
             waker,
             activator: worker.activator_for(address),
-            lane: lane_of(number, graph.inner.worker, graph.inner.workers),
+            lane: graph.inner.seat.lane(number),
             clock: LaneClock::default(),
             alarm: Alarm::default(),
             capability: None,

@@ -197,6 +197,7 @@ mod tests {
     use crate::book::Start;
     use crate::key::group_of;
     use crate::outbox::Outbox;
+    use crate::seat::Seat;
     use crate::slice::Slicing;
     use crate::stop::Stop;
     use crate::testing::Snapshot;
@@ -230,7 +231,7 @@ mod tests {
                 Attempt { job: JobId::new("test").unwrap(), number: Position(1), generation: Generation(1) };
             book.begin(Start { attempt, epoch: Epoch(1) });
             let storage = Storage::new(log.clone(), Position(1));
-            let restored = restore(&storage, &BTreeMap::new(), 0, 1).await.unwrap();
+            let restored = restore(&storage, &BTreeMap::new(), Seat { worker: 0, workers: 1 }).await.unwrap();
             let keeper = Keeper::new(uid.clone(), storage, book, restored);
             let (frozen, to_keep) = mpsc::channel(64);
             let (news_end, mut news) = mpsc::channel(64);

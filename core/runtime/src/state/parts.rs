@@ -84,13 +84,13 @@ pub(super) async fn read_watermarks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::groups_of;
+    use crate::seat::Seat;
 
     #[test]
     fn a_part_is_found_again_by_its_name() {
         for workers in [1, 2, 3, 7, 128] {
-            for worker in 0..workers {
-                let groups = groups_of(worker, workers);
+            for seat in Seat::all(workers) {
+                let groups = seat.groups();
                 assert_eq!(parse_part(&part_name(&groups)).unwrap(), groups);
             }
         }

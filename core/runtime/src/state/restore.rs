@@ -28,7 +28,7 @@ use super::floors::Floors;
 use super::parts::{parse_part, part_name, read_watermarks, store_watermarks, watermarks_name};
 use super::storage::{Kept, Storage};
 use crate::batch::Millis;
-use crate::key::groups_of;
+use crate::seat::Seat;
 
 #[derive(Debug)]
 pub(crate) struct Restored {
@@ -48,10 +48,9 @@ pub(crate) struct Restored {
 pub(crate) async fn restore(
     storage: &Storage,
     parts: &BTreeMap<String, Vec<Segment>>,
-    worker: u32,
-    workers: u32,
+    seat: Seat,
 ) -> Result<Restored> {
-    let groups = groups_of(worker, workers);
+    let groups = seat.groups();
     let own = part_name(&groups);
     let floors = Floors::of(&groups);
     let (kept, first) = (Vec::new(), Vec::new());
@@ -82,8 +81,8 @@ pub(crate) async fn restore(
     if !parts.contains_key(&watermarks_name(&groups)) && restored.floors.is_ahead(Millis::MIN) {
         restored.first.push(store_watermarks(&groups, &restored.floors)?);
     }
-    if worker == 0 {
-        let ranges = (0..workers).map(|worker| groups_of(worker, workers));
+    if seat.worker == 0 {
+        let ranges = seat.with_all_others().map(Seat::groups);
         let current: BTreeSet<String> =
             ranges.flat_map(|groups| [part_name(&groups), watermarks_name(&groups)]).collect();
         let old = parts.keys().filter(|name| !current.contains(*name));
