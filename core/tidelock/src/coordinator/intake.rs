@@ -10,15 +10,11 @@
 //! - The end of input is noticed once: all sources are read to their ends, and no more splits will come.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use super::clocks::millis;
-use super::run::Running;
 use super::splits::Splits;
-use super::work;
-use crate::host::{Order, Report};
-use crate::protocol::{Event, Millis};
-use crate::{Discovery, Epoch, Error, ErrorKind, Result, SplitId, StoredSplit, Uid};
+use crate::host::Report;
+use crate::protocol::Millis;
+use crate::{Epoch, Uid};
 
 #[derive(Debug, Default)]
 pub(super) struct Intake {
@@ -32,7 +28,6 @@ pub(super) struct Intake {
 #[derive(Debug)]
 struct Held {
     report: Report,
-    /// How many discovery requests of each source must be answered first.
     needs: BTreeMap<Uid, u64>,
 }
 
@@ -46,17 +41,22 @@ impl Intake {
         self.barriers = self.barriers.split_off(&epoch.next());
     }
 
+    /// A report came. `needs` says how many discovery requests of each source must be answered before it counts.
+    pub(super) fn hold(&mut self, report: Report, needs: BTreeMap<Uid, u64>) {
+        self.held.push_back(Held { report, needs });
+    }
+
     /// When the barrier of a report was sent.
     ///
     /// What remains of prepared data was counted from the return of `prepare`, by a clock that may be another
     /// process's. The barrier was sent before that, so its time can only err towards caution; the report's arrival
     /// could not, because reports are delayed and processes stand still.
-    fn sent(&self, epoch: Epoch) -> Millis {
+    pub(super) fn sent(&self, epoch: Epoch) -> Millis {
         self.barriers.get(&epoch).copied().unwrap_or_default()
     }
 
     /// The first report, where discovery has answered what it waits for.
-    fn next_answered(&mut self, sources: &BTreeMap<Uid, Splits>) -> Option<Report> {
+    pub(super) fn next_answered(&mut self, sources: &BTreeMap<Uid, Splits>) -> Option<Report> {
         let answered = |(uid, wanted): (&Uid, &u64)| {
             sources.get(uid).is_none_or(|splits| splits.discoveries_answered() >= *wanted)
         };
@@ -65,109 +65,8 @@ impl Intake {
     }
 
     /// Whether the end of input is noticed now.
-    fn ends(&mut self, sources: &BTreeMap<Uid, Splits>) -> bool {
+    pub(super) fn ends(&mut self, sources: &BTreeMap<Uid, Splits>) -> bool {
         let ended = !sources.is_empty() && sources.values().all(Splits::is_exhausted);
         ended && !std::mem::replace(&mut self.ended, true)
-    }
-}
-
-impl Running {
-    pub(super) fn on_report(&mut self, report: Report) -> Result<()> {
-        if report.attempt != self.attempt_number() {
-            return Err(Error::new(ErrorKind::Bug, "report", "a task of another attempt reported")
-                .with("attempt", self.attempt_number())
-                .with("reported_by", report.attempt));
-        }
-        let mut needs = BTreeMap::new();
-        for (uid, moved) in &report.sources {
-            for split in moved.iter().filter(|split| split.finished) {
-                self.split_finished(uid, split.id.clone())?;
-            }
-            if moved.iter().any(|split| split.finished)
-                && let Some(splits) = self.building.sources.get(uid)
-            {
-                needs.insert(uid.clone(), splits.discoveries_wanted());
-            }
-        }
-        if let Some(uid) = report.sinks.keys().find(|uid| !self.sinks.contains(uid)) {
-            return Err(Error::new(
-                ErrorKind::Bug,
-                "report",
-                "a task prepared data for a sink that the graph lacks",
-            )
-            .with("sink", uid));
-        }
-        self.intake.held.push_back(Held { report, needs });
-        self.release_reports();
-        Ok(())
-    }
-
-    /// Hands reports to the machine, in the order of their arrival, once discovery has answered.
-    fn release_reports(&mut self) {
-        while let Some(report) = self.intake.next_answered(&self.building.sources) {
-            let index = |uid: &Uid| {
-                self.sinks.iter().position(|sink| sink == uid).and_then(|index| index.try_into().ok())
-            };
-            let prepared = report.sinks.iter().filter(|(_, prepared)| !prepared.is_empty());
-            let expires = report.sinks.values().flatten().filter_map(|prepared| prepared.expires_in).min();
-            let sent = self.intake.sent(report.epoch);
-            self.events.push_back(Event::Reported {
-                epoch: report.epoch,
-                task: report.task,
-                prepared: prepared.filter_map(|(uid, _)| index(uid)).collect(),
-                expires_at: expires.map(|expires| sent.saturating_add(millis(expires))),
-            });
-            self.building.report(self.attempt_number(), report);
-        }
-    }
-
-    pub(super) fn split_finished(&mut self, uid: &Uid, id: SplitId) -> Result<()> {
-        let splits = self.building.sources.get_mut(uid).ok_or_else(|| {
-            Error::new(ErrorKind::Bug, "report", "the host finished a split of a source that the graph lacks")
-                .with("source", uid)
-        })?;
-        if splits.finish(id) {
-            self.pump_discovery();
-        }
-        Ok(())
-    }
-
-    /// Looks once more for splits of every source.
-    pub(super) fn want_discovery(&mut self) {
-        self.building.sources.values_mut().for_each(Splits::want_discovery);
-        self.pump_discovery();
-    }
-
-    /// Asks every source that wants it and is not being asked, and notices the end of input.
-    fn pump_discovery(&mut self) {
-        let mut wanted = Vec::new();
-        for (uid, splits) in &mut self.building.sources {
-            if let Some(known) = splits.begin_discovery(false) {
-                wanted.push((uid.clone(), known));
-            }
-        }
-        for (uid, known) in wanted {
-            let control = Arc::clone(&self.graph.sources[&uid]);
-            let patience = self.patience();
-            self.work.push(Box::pin(work::discover(uid, control, known, patience)));
-        }
-        if self.intake.ends(&self.building.sources) {
-            self.link.order(Order::EndOfInput);
-            self.events.push_back(Event::InputEnded);
-        }
-    }
-
-    pub(super) fn on_discovered(&mut self, uid: &Uid, found: Result<Discovery<StoredSplit>>) -> Result<()> {
-        let next = self.machine.next_epoch();
-        if let Some(splits) = self.building.sources.get_mut(uid) {
-            let new =
-                found.and_then(|found| splits.found(found, next)).map_err(|error| error.with("uid", uid))?;
-            for split in new {
-                self.link.order(Order::Assign { uid: uid.clone(), split });
-            }
-        }
-        self.release_reports();
-        self.pump_discovery();
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The loop: whatever happens becomes an event of the machine.
 //!
 //! What an attempt knows lies in small types, each with its rules at the top of its file. The loop moves between them;
-//! how each thing that happens is taken is told where it belongs: [`intake`](super::intake) for reports and splits,
+//! how each thing that happens is taken is told where it belongs: [`reports`](super::reports) for reports and splits,
 //! [`entries`](super::entries) for the log, [`perform`](super::perform) for what the machine decides.
 
 use std::collections::VecDeque;
