@@ -74,7 +74,7 @@ async fn host(mut link: HostLink, moved: usize, epochs: u64, control: Control) -
                 };
                 let _ = link.news.send(News::Report(report)).await;
                 if epoch.0 >= epochs {
-                    control.stop(None).await;
+                    let _ = control.stop(None).await;
                 }
             }
             _ => {}

@@ -1,5 +1,7 @@
 //! What a user asks of a running job. Data, because the job may be led by another process.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use tidelock::Result;
 use tidelock::coordinator::{Control, Progress};
@@ -18,23 +20,40 @@ pub(crate) enum Ask {
     SetSettings(Settings),
 }
 
-/// How the user wants the job to end: a wish that outlives the attempt it was told to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum End {
-    Stop { savepoint: Option<String> },
-    Cancel,
+/// How users want the job to end: a wish that outlives the attempt it was told to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// The folders of the savepoints that are written then.
+    pub(crate) savepoints: BTreeSet<String>,
+    /// Nobody waits for a barrier or a savepoint.
+    pub(crate) at_once: bool,
 }
 
 impl End {
-    /// What is wished once `later` is wished too. Whoever wants the job to stop takes away neither the savepoint
-    /// that somebody else asked for, nor the haste.
-    pub(crate) fn and(self, later: Self) -> Self {
-        match (self, later) {
-            (Self::Stop { savepoint: first }, Self::Stop { savepoint }) => {
-                Self::Stop { savepoint: savepoint.or(first) }
-            }
-            (Self::Cancel, _) | (_, Self::Cancel) => Self::Cancel,
+    pub(crate) fn stop(savepoint: Option<&str>) -> Self {
+        Self { savepoints: savepoint.map(str::to_owned).into_iter().collect(), at_once: false }
+    }
+
+    pub(crate) fn cancel() -> Self {
+        Self { at_once: true, ..Self::default() }
+    }
+
+    /// What is wished once `later` is wished too. Whoever wants the job to end takes away neither the savepoints
+    /// that others asked for, nor the haste.
+    pub(crate) fn join(&mut self, later: Self) {
+        self.savepoints.extend(later.savepoints);
+        self.at_once |= later.at_once;
+    }
+
+    async fn tell(&self, control: &Control) -> Result<()> {
+        for url in &self.savepoints {
+            control.stop(Some(url)).await?;
         }
+        if self.at_once {
+            control.cancel().await;
+            return Ok(());
+        }
+        control.stop(None).await
     }
 }
 
@@ -50,12 +69,8 @@ impl Ask {
     /// Asks the coordinator of this process.
     pub(crate) async fn of(self, control: &Control) -> Result<Said> {
         Ok(match self {
-            Self::End(End::Stop { savepoint }) => {
-                control.stop(savepoint.as_deref()).await;
-                Said::Heard
-            }
-            Self::End(End::Cancel) => {
-                control.cancel().await;
+            Self::End(end) => {
+                end.tell(control).await?;
                 Said::Heard
             }
             Self::Checkpoint => Said::Taken(control.checkpoint().await?),

@@ -1,12 +1,12 @@
 //! The hand on a running job, across its restarts and in each of its processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidelock::coordinator::{Control, Progress};
 use tidelock::job::Settings;
 use tidelock::log::SnapshotId;
-use tidelock::{Error, ErrorKind, Result, Uid};
+use tidelock::{Error, ErrorKind, Result, Retry, Uid};
 use tokio::sync::watch;
 
 use crate::ask::{Ask, End, Far, Said, ended};
@@ -19,6 +19,8 @@ pub struct Handle {
     hold: watch::Sender<Hold>,
     /// How the user wants the job to end, once he does.
     end: watch::Sender<Option<End>>,
+    /// The savepoints of the end that an attempt has heard of: what [`Job::run`](crate::Job::run) returns is about them.
+    heard: watch::Sender<BTreeSet<String>>,
     /// What the user changed the settings to: an attempt begins with those of the configuration.
     settings: watch::Sender<Option<Settings>>,
     counters: Arc<Counters>,
@@ -40,7 +42,8 @@ enum Hold {
 impl Handle {
     pub(crate) fn new(counters: Arc<Counters>) -> Self {
         let (end, settings) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { hold: watch::Sender::new(Hold::Nothing), end, settings, counters }
+        let (hold, heard) = (watch::Sender::new(Hold::Nothing), watch::Sender::default());
+        Self { hold, end, heard, settings, counters }
     }
 
     pub(crate) fn shared_counters(&self) -> Arc<Counters> {
@@ -61,16 +64,19 @@ impl Handle {
     /// the wish is looked for, and who wishes does it the other way round.
     fn begin(&self, hold: Hold) {
         self.hold.send_replace(hold);
-        let settings = self.settings.borrow().clone().map(Ask::SetSettings);
-        let end = self.end.borrow().clone().map(Ask::End);
+        let settings = self.settings.borrow().clone();
+        let end = self.end.borrow().clone();
         if settings.is_none() && end.is_none() {
             return;
         }
         let handle = self.clone();
         tokio::spawn(async move {
-            for wish in settings.into_iter().chain(end) {
-                // Where nobody hears it the attempt is over, and the next one is told.
-                let _ = handle.ask(wish).await;
+            // Where nobody hears it the attempt is over, and the next one is told.
+            if let Some(settings) = settings {
+                let _ = handle.ask(Ask::SetSettings(settings)).await;
+            }
+            if let Some(end) = end {
+                let _ = handle.tell_end(&end).await;
             }
         });
     }
@@ -83,7 +89,7 @@ impl Handle {
 
     #[cfg(test)]
     pub(crate) fn is_stopping(&self) -> bool {
-        matches!(&*self.end.borrow(), Some(End::Stop { .. }))
+        self.end.borrow().as_ref().is_some_and(|end| !end.at_once)
     }
 
     /// Returns once the user wants the job to end.
@@ -104,17 +110,30 @@ impl Handle {
     }
 
     async fn wish(&self, end: End) -> Result<()> {
-        self.end.send_modify(|wished| {
-            *wished = Some(match wished.take() {
-                Some(before) => before.and(end.clone()),
-                None => end.clone(),
-            });
-        });
-        match self.ask(Ask::End(end)).await {
-            // It has ended, as was wished.
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
-            heard => heard.map(drop),
+        self.end.send_modify(|wished| wished.get_or_insert_default().join(end.clone()));
+        loop {
+            let mut held = self.hold.subscribe();
+            match self.tell_end(&end).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    if end.savepoints.is_subset(&self.heard.borrow()) {
+                        // It has ended, as was wished.
+                        return Ok(());
+                    }
+                    // The attempt did not hear of the savepoint. Another one does, if there is one.
+                    let over = matches!(&*held.borrow_and_update(), Hold::Ended(_));
+                    if over || held.changed().await.is_err() {
+                        return Err(no_savepoint().because(error));
+                    }
+                }
+                told => return told,
+            }
         }
+    }
+
+    async fn tell_end(&self, end: &End) -> Result<()> {
+        self.ask(Ask::End(end.clone())).await?;
+        self.heard.send_modify(|heard| heard.extend(end.savepoints.iter().cloned()));
+        Ok(())
     }
 
     async fn take(&self, ask: Ask) -> Result<SnapshotId> {
@@ -126,21 +145,23 @@ impl Handle {
 
     /// Stops at a barrier, with everything committed, and exports a savepoint to `savepoint` if given.
     /// [`Job::run`](crate::Job::run) then returns, in every process. Event time does not advance to the
-    /// end: a later start goes on as if there had been no stop. A job that has ended needs no stopping. Asked
-    /// again without a savepoint, also by a signal, it still exports the one that was asked for; of several the last.
+    /// end: a later start goes on as if there had been no stop. A job that has ended needs no stopping. Whoever
+    /// asks again, also by a signal, takes no savepoint away: each that was asked for is exported. Where one was
+    /// not, [`Job::run`](crate::Job::run) returns an error that names it.
     ///
     /// # Errors
-    /// Where process 0 cannot be told.
+    /// Where process 0 cannot be told, and where the job had ended before it heard of the savepoint.
     pub async fn stop(&self, savepoint: Option<&str>) -> Result<()> {
-        self.wish(End::Stop { savepoint: savepoint.map(str::to_owned) }).await
+        self.wish(End::stop(savepoint)).await
     }
 
-    /// Stops at once. What was not checkpointed is replayed by a later start.
+    /// Stops at once. What was not checkpointed is replayed by a later start. It also ends the wait for a savepoint
+    /// of [`Handle::stop`]: [`Job::run`](crate::Job::run) then says that it was not written.
     ///
     /// # Errors
     /// Where process 0 cannot be told.
     pub async fn cancel(&self) -> Result<()> {
-        self.wish(End::Cancel).await
+        self.wish(End::cancel()).await
     }
 
     /// Begins a checkpoint now and returns when it is durable.
@@ -217,6 +238,12 @@ impl Handle {
     pub fn records_rejected(&self) -> BTreeMap<Uid, u64> {
         self.counters.rejected()
     }
+}
+
+fn no_savepoint() -> Error {
+    let why = "the job had ended before it heard of this savepoint, which is not written: copy its last entry with \
+               `tidelock snapshots copy LOG#POSITION FOLDER`";
+    Error::new(ErrorKind::Conflict, "stop", why).with_retry(Retry::Halt)
 }
 
 fn no_answer(said: &Said) -> Error {

@@ -69,19 +69,25 @@ async fn every_time_of_a_job_may_be_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_wish_to_stop_takes_no_savepoint_away() {
+async fn whoever_stops_a_job_takes_nobodys_savepoint_away() {
     let source = source_of(100);
     let job = open(config()).await;
     let handle = job.handle();
-    let running = tokio::spawn(job.run(Workers::threads(1), move |graph| {
+    let run = job.run(Workers::threads(1), move |graph| {
         graph.source("in", &source).stream();
-    }));
-    handle.checkpoint().await.unwrap();
+    });
     let folder = tempfile::tempdir().unwrap();
-    let url = folder.path().join("savepoint");
-    // A person asks for it, and whatever started the process sends a signal right behind.
-    let (first, second) = tokio::join!(handle.stop(url.to_str()), handle.stop(None));
-    first.and(second).unwrap();
-    assert_eq!(running.await.unwrap().unwrap().closed, Closed::Stopped);
-    assert!(url.join("snapshot.json").exists());
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    // Two people ask for it, and whatever started the process sends a signal right behind.
+    let stops = [one.to_str(), other.to_str(), None].map(|savepoint| handle.stop(savepoint));
+    let (stopped, ended) = tokio::join!(futures::future::join_all(stops), run);
+    for stopped in stopped {
+        stopped.unwrap();
+    }
+    assert_eq!(ended.unwrap().closed, Closed::Stopped);
+    assert!(one.join("snapshot.json").exists() && other.join("snapshot.json").exists());
+    let late = folder.path().join("late");
+    let error = handle.stop(late.to_str()).await.unwrap_err();
+    assert!(error.to_string().contains("the job had ended before"), "{error:?}");
+    handle.stop(None).await.unwrap();
 }

@@ -11,7 +11,7 @@ use super::deadlines::Deadlines;
 use crate::host::{News, Order};
 use crate::job::Settings;
 use crate::log::{Closed, SnapshotId};
-use crate::{Attempt, Epoch, Error, ErrorKind, Result, SplitId, Uid};
+use crate::{Attempt, Epoch, Error, ErrorKind, Result, Retry, SplitId, Uid};
 
 /// The host's ends of the channels: see [`crate::host`].
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub(super) type Answer = oneshot::Sender<Result<SnapshotId>>;
 pub(super) enum Command {
     Checkpoint(Answer),
     Savepoint { url: String, answer: Answer },
-    Stop { savepoint: Option<String> },
+    Stop { savepoint: Option<String>, heard: oneshot::Sender<()> },
     Cancel,
 }
 
@@ -173,14 +173,24 @@ impl Control {
     }
 
     /// Stops at a barrier, everything committed, and exports a savepoint if asked. The end is what
-    /// [`Coordinator::run`](super::Coordinator::run) returns.
-    pub async fn stop(&self, savepoint: Option<&str>) {
-        // A job that ended already needs no stopping.
-        let _ = self.commands.send(Command::Stop { savepoint: savepoint.map(str::to_owned) }).await;
+    /// [`Coordinator::run`](super::Coordinator::run) returns: an error, where a savepoint of the end was not
+    /// written. Of several who ask, each gets the savepoint that it asked for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] where the job had ended before it heard of the savepoint, which is not written then.
+    /// Without a savepoint, a job that has ended needs no stopping.
+    pub async fn stop(&self, savepoint: Option<&str>) -> Result<()> {
+        let (heard, hears) = oneshot::channel();
+        let command = Command::Stop { savepoint: savepoint.map(str::to_owned), heard };
+        // Where it has ended, the answer is dropped with the command.
+        let _ = self.commands.send(command).await;
+        let Some(url) = savepoint else { return Ok(()) };
+        hears.await.map_err(|_| no_savepoint(url))
     }
 
     /// Stops at once. What was not checkpointed is replayed by a later start, if checkpoints are
-    /// retained.
+    /// retained. A savepoint that somebody asked for with [`Control::stop`] is no longer waited for, and
+    /// [`Coordinator::run`](super::Coordinator::run) says so.
     pub async fn cancel(&self) {
         let _ = self.commands.send(Command::Cancel).await;
     }
@@ -189,4 +199,16 @@ impl Control {
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
+}
+
+/// Nobody is there to write it.
+fn no_savepoint(url: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "stop",
+        "the job had ended before it heard of this savepoint, which is not written: copy its last entry with \
+         `tidelock snapshots copy LOG#POSITION FOLDER`",
+    )
+    .with_retry(Retry::Halt)
+    .with("savepoint", url)
 }

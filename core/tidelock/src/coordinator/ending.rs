@@ -3,17 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::control::Ended;
-use super::perform::export;
 use super::run::Running;
 use crate::job::OnCancel;
 use crate::log::{Closed, Entry};
 use crate::protocol::End;
 use crate::retry::in_time;
 use crate::{Epoch, Error, ErrorKind, Result, Retry};
-
-const SAVEPOINT_MISSING: &str = "the job is stopped and everything is committed; only the savepoint could not be \
-     written: do not start the job again for it, but copy its last entry with `tidelock snapshots copy LOG#POSITION \
-     FOLDER`";
 
 const SNAPSHOTS_LEFT: &str = "the job is cancelled and everything is committed; only some of its snapshots could not be \
      deleted: do not start the job again for it, but delete them with `tidelock snapshots delete LOG#POSITION`";
@@ -36,11 +31,7 @@ impl Running {
         let was_finished = self.standing.newest().is_none();
         let last = self.standing.below().cloned();
         let last = last.ok_or_else(|| Error::new(ErrorKind::Bug, "end", "the job ended without an entry"))?;
-        if let Some(url) = self.stop_savepoint.take() {
-            let exported = export(&self.log, &last, &url).await;
-            exported
-                .map_err(|error| self.only_not(SAVEPOINT_MISSING, &last, error).with("savepoint", url))?;
-        }
+        self.write_savepoints(&last).await?;
         if closed == Closed::Cancelled && self.config.on_cancel == OnCancel::Delete {
             let deleting = self.log.delete_below_closed(&last);
             let deleted = in_time("delete snapshots", self.deadlines.call_timeout(), deleting).await;
@@ -51,7 +42,7 @@ impl Running {
 
     /// The closed entry stands, and something after it failed. Whoever would start again for that would run a
     /// job that its user has stopped.
-    fn only_not(&self, what: &str, last: &Entry, error: Error) -> Error {
+    pub(super) fn only_not(&self, what: &str, last: &Entry, error: Error) -> Error {
         Error::new(error.kind(), "stop", what)
             .with_retry(Retry::Halt)
             .with("log", self.log.place())

@@ -19,6 +19,7 @@ mod control;
 mod deadlines;
 mod ending;
 mod entries;
+mod farewell;
 mod fencing;
 mod intake;
 mod link;

@@ -16,6 +16,7 @@ use super::books::Pruning;
 use super::clocks::{Clocks, millis};
 use super::control::{Command, Ended, Progress};
 use super::deadlines::Deadlines;
+use super::farewell::Farewell;
 use super::intake::Intake;
 use super::link::Link;
 use super::phases::Phases;
@@ -46,12 +47,11 @@ pub(super) struct Running {
     pub(super) sinks: Vec<Uid>,
     pub(super) clocks: Clocks,
     // The user.
-    commands: mpsc::Receiver<Command>,
+    pub(super) commands: mpsc::Receiver<Command>,
     settings: watch::Receiver<Settings>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) waiting: Waiting,
-    /// Where the savepoint of a stop goes.
-    pub(super) stop_savepoint: Option<String>,
+    pub(super) farewell: Farewell,
     // The loop.
     pub(super) machine: Machine,
     pub(super) events: VecDeque<Event>,
@@ -97,7 +97,7 @@ impl Running {
             settings,
             progress,
             waiting: Waiting::default(),
-            stop_savepoint: None,
+            farewell: Farewell::default(),
             machine: Machine::new(limits),
             events: VecDeque::new(),
             work: FuturesUnordered::new(),
@@ -219,7 +219,7 @@ impl Running {
         self.schedule.set(settings);
     }
 
-    fn on_command(&mut self, command: Command) {
+    pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Checkpoint(answer) => {
                 self.waiting.for_checkpoint(answer);
@@ -229,12 +229,16 @@ impl Running {
                 self.waiting.for_savepoint(url, answer);
                 self.schedule.force();
             }
-            Command::Stop { savepoint } => {
-                // Nobody who asks for less takes it away: a signal right behind it, say.
-                self.stop_savepoint = savepoint.or(self.stop_savepoint.take());
+            Command::Stop { savepoint, heard } => {
+                self.farewell.stop(savepoint);
                 self.events.push_back(Event::StopWanted);
+                // Whoever stopped waiting does not mind.
+                let _ = heard.send(());
             }
-            Command::Cancel => self.events.push_back(Event::CancelWanted),
+            Command::Cancel => {
+                self.farewell.at_once();
+                self.events.push_back(Event::CancelWanted);
+            }
         }
     }
 
