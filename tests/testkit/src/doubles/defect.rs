@@ -64,6 +64,12 @@ defects! {
     PreparesNothing => "an_empty_epoch_needs_nothing";
     /// Commit refuses to be called with nothing.
     RefusesEmptyCommit => "an_empty_epoch_needs_nothing";
+    /// The sink says that prepared data is kept for ever, and its committables have a deadline.
+    HidesItsDeadline => "prepared_data_lasts_as_long_as_the_sink_says";
+    /// The sink says that prepared data is kept for an hour, and its committables have no deadline.
+    ForgetsItsDeadline => "prepared_data_lasts_as_long_as_the_sink_says";
+    /// The sink says that prepared data is kept for an hour, and its committables have half of it.
+    PromisesTooLong => "prepared_data_lasts_as_long_as_the_sink_says";
     /// A later batch comes before an earlier one.
     ReversesBatches => "a_writer_keeps_its_order";
     /// Two writers have one identity in the target.

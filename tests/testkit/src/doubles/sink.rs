@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ use tokio::task::yield_now;
 use super::SinkDefect as D;
 use super::target::{Phase, State, Target, TransactionId};
 use crate::harness::Row;
+
+/// How long prepared data is kept, as some defects say.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many epochs a writer can have prepared and not settled.
 const PLACES: usize = 3;
@@ -283,6 +287,10 @@ impl Sink for MemorySink {
         })
     }
 
+    fn keeps_prepared(&self) -> Option<Duration> {
+        (self.has(D::ForgetsItsDeadline) || self.has(D::PromisesTooLong)).then_some(HOUR)
+    }
+
     async fn commit(
         &self,
         permit: &CommitPermit,
@@ -427,7 +435,12 @@ impl SinkWriter for MemoryWriter {
         } else {
             MemoryCommittable { transaction: Some(id), handle: None }
         };
-        Ok(vec![Prepared::lasting(committable)])
+        let expires_in = match self.defect {
+            Some(D::HidesItsDeadline) => Some(HOUR),
+            Some(D::PromisesTooLong) => Some(HOUR / 2),
+            _ => None,
+        };
+        Ok(vec![Prepared { committable, expires_in }])
     }
 
     async fn settled(&mut self, epoch: Epoch, reinit: bool) -> Result<()> {

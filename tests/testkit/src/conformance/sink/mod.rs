@@ -28,6 +28,7 @@ macro_rules! __sink_checks {
             written_data_is_invisible
             prepared_data_is_invisible
             an_empty_epoch_needs_nothing
+            prepared_data_lasts_as_long_as_the_sink_says
             a_writer_keeps_its_order
             several_writers_work_side_by_side
             epochs_follow_each_other

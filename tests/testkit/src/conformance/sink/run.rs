@@ -15,7 +15,7 @@ pub(super) const NEWER: u64 = 10;
 
 pub(super) type SinkOf<H> = <H as SinkHarness>::Sink;
 pub(super) type PendingOf<H> = Pending<<SinkOf<H> as Sink>::Committable>;
-type PreparedOf<H> = Prepared<<SinkOf<H> as Sink>::Committable>;
+pub(super) type PreparedOf<H> = Prepared<<SinkOf<H> as Sink>::Committable>;
 
 /// Who writes: a job and the uid of its sink.
 #[derive(Debug, Clone)]
@@ -192,7 +192,7 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         Ok(prepared.map(|all| self.pending(epoch, WriterId(0), all).collect()))
     }
 
-    fn pending(
+    pub(super) fn pending(
         &self,
         epoch: u64,
         writer: WriterId,
@@ -222,6 +222,12 @@ impl<'h, H: SinkHarness> Run<'h, H> {
             prepared.push((*writer, must("prepare", open.prepare(Epoch(epoch))).await?));
         }
         Ok(prepared.into_iter().flat_map(|(writer, all)| self.pending(epoch, writer, all)).collect())
+    }
+
+    /// Writes `rows` with the first writer, and returns what it prepared of them as it is: with deadlines.
+    pub(super) async fn fill_whole(&mut self, epoch: u64, rows: &[Row]) -> Checked<Vec<PreparedOf<H>>> {
+        self.write(0, rows).await?;
+        must("prepare", self.writer(0).prepare(Epoch(epoch))).await
     }
 
     /// Writes `rows` with the first writer and prepares them.

@@ -1,5 +1,8 @@
 //! What writers promise.
 
+use tidelock::{Prepared, Sink, WriterId};
+use tokio::time::Instant;
+
 use super::run::{NEWER, Run, expect_visible, rows};
 use crate::check::{Checked, Verdict, ensure, must};
 use crate::harness::{Row, Shape, SinkHarness};
@@ -45,6 +48,38 @@ pub async fn an_empty_epoch_needs_nothing<H: SinkHarness>(harness: &H) -> Checke
         run.commit(epoch, &pending).await?;
     }
     expect_visible(harness, "after the commits", &written).await?;
+    Ok(Verdict::Passed)
+}
+
+/// **Promise**: a sink that says how long its target keeps what is prepared says so of each committable, and the
+/// other way round: settings are judged by the one, running jobs by the other.
+/// **How**: three epochs with rows are prepared and committed, and what remains of each committable is compared with
+/// what the sink says beforehand, less the time since its first row was offered.
+/// **Passes when** either both are for ever, or each committable has at least what the sink says.
+pub async fn prepared_data_lasts_as_long_as_the_sink_says<H: SinkHarness>(harness: &H) -> Checked {
+    let mut run = Run::start(harness, NEWER, 1).await?;
+    let keeps = run.sink.keeps_prepared();
+    for epoch in 1..=3 {
+        let began = Instant::now();
+        let prepared = run.fill_whole(epoch, &rows(&format!("e{epoch}"), 4)).await?;
+        let took = began.elapsed();
+        for Prepared { expires_in, .. } in &prepared {
+            let agree = match (keeps, expires_in) {
+                (None, None) => true,
+                (Some(keeps), Some(expires_in)) => expires_in.saturating_add(took) >= keeps,
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            ensure(agree, || {
+                format!(
+                    "keeps_prepared says {keeps:?} (None: for ever), and what was prepared {took:?} after its first \
+                     row says expires_in {expires_in:?}"
+                )
+            })?;
+        }
+        let pending: Vec<_> = run.pending(epoch, WriterId(0), prepared).collect();
+        run.commit(epoch, &pending).await?;
+        run.settle(epoch, false).await?;
+    }
     Ok(Verdict::Passed)
 }
 
