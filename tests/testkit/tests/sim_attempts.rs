@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidelock::job::{OnCancel, StartFrom};
-use tidelock::log::EntryKind;
+use tidelock::log::{Closed, EntryKind};
 use tidelock_testkit::sim::doubles::Double;
 use tidelock_testkit::sim::drive::Came;
 use tidelock_testkit::sim::input::StartAt;
@@ -13,7 +13,7 @@ use tidelock_testkit::sim::points::{Action, Fault, Point};
 use tidelock_testkit::sim::scene::{
     Scene, Told, appended, is_pending, passes, plain_spec, reached, sure, table, tell,
 };
-use tidelock_testkit::sim::world::State;
+use tidelock_testkit::sim::world::{Life, State};
 
 /// Longer than any scenario: until somebody wakes it.
 const LONG: u64 = 3_600_000;
@@ -277,6 +277,74 @@ fn a_cancellation_with_delete_by_a_fenced_attempt_deletes_nothing() {
         sure(!scene.entries().iter().any(|entry| closed(entry)), "nothing is closed yet")?;
         scene.finish().await
     });
+}
+
+/// What somebody has begun in the target and not ended.
+fn is_open(state: &State) -> bool {
+    state.topics.values().any(|topic| !topic.open().is_empty())
+}
+
+/// An attempt that is cancelled in the middle of an epoch: much is written in it, and nothing prepared.
+async fn cancelled_while_it_writes(scene: &mut Scene) -> Result<usize, String> {
+    scene.spec().config.settings.interval = Duration::from_millis(200);
+    let first = scene.start();
+    scene.until("an epoch", |state| appended(state, EntryKind::Checkpoint) >= 1).await?;
+    scene.sim.pass(100).await?;
+    sure(is_open(&scene.sim.world.lock()), "something is written")?;
+    let control = scene.sim.control(first).ok_or("the job is open")?;
+    scene.sim.during(1_000, async { control.cancel().await }).await?;
+    Ok(first)
+}
+
+#[test]
+fn what_a_cancelled_job_had_begun_is_aborted_at_its_end() {
+    let cancelled = async |scene: &mut Scene| {
+        let first = cancelled_while_it_writes(scene).await?;
+        scene.until("the job is over", |state| state.processes[first].life == Life::Ended).await?;
+        sure(scene.sim.outcome(first).is_some_and(Result::is_ok), "it is cancelled")?;
+        sure(!is_open(&scene.sim.world.lock()), "nobody is left to abort what it had begun")?;
+        scene.start();
+        scene.until("the next one has prepared something", is_pending).await?;
+        scene.finish().await
+    };
+    holds(cancelled);
+    fails(Double::HostTidiesNothing, cancelled);
+}
+
+/// The next attempt runs while the one that was cancelled before still tidies, or dies in it.
+async fn tidies_late(scene: &mut Scene, point: Point, action: Action) -> Told {
+    scene.fault(Fault::at(point, action).after(if point == Point::Sweep { 1 } else { 0 }));
+    let first = cancelled_while_it_writes(scene).await?;
+    let dies = matches!(action, Action::CrashBefore | Action::CrashAfter);
+    match dies {
+        true => scene.until_dead(first).await?,
+        false => scene.until_paused(first).await?,
+    }
+    sure(appended(&scene.sim.world.lock(), EntryKind::Closed(Closed::Cancelled)) == 1, "the job is closed")?;
+    scene.start();
+    scene.until("the next one has prepared something", is_pending).await?;
+    if !dies {
+        scene.wake(first);
+    }
+    scene.finish().await?;
+    let claims = appended(&scene.sim.world.lock(), EntryKind::Claim);
+    sure(claims == 2, &format!("the next one was not disturbed: {claims} claims"))?;
+    sure(!is_open(&scene.sim.world.lock()), "nothing is left")
+}
+
+#[test]
+fn whoever_tidies_late_aborts_nothing_of_a_newer_attempt() {
+    for point in [Point::Sweep, Point::SweepAbort] {
+        for action in
+            [Action::PauseBefore(LONG), Action::PauseAfter(LONG), Action::CrashBefore, Action::CrashAfter]
+        {
+            let scenario = async |scene: &mut Scene| tidies_late(scene, point, action).await;
+            assert_eq!(tell(None, scenario), Ok(()), "{point:?}, {action:?}");
+        }
+    }
+    let paused = Action::PauseBefore(LONG);
+    fails(Double::SinkSweepsNewer, async |scene| tidies_late(scene, Point::Sweep, paused).await);
+    fails(Double::HostTidiesAsTheNewest, async |scene| tidies_late(scene, Point::Sweep, paused).await);
 }
 
 #[test]

@@ -43,6 +43,10 @@ pub enum Double {
     HostTellsSettledEarly,
     /// The reports of the host leave out what the writers prepared.
     HostForgetsCommittables,
+    /// The host does not tidy when its job has ended. Nobody notices where the job goes on: a scenario does.
+    HostTidiesNothing,
+    /// The host tidies by a number above all attempts, also those to come. A scenario finds it.
+    HostTidiesAsTheNewest,
     /// The table applies what is older than what it has.
     TableIgnoresVersions,
 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use futures::future::join;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use tidelock::coordinator::{Control, Coordinator, Ended};
+use tidelock::coordinator::{Control, Coordinator, Ended, tidy};
 use tidelock::job::{Job, JobConfig};
 use tidelock::log::Log;
 use tidelock::write_ahead::{WriteAhead, WriteAheadConfig};
-use tidelock::{JobId, Result, SinkData, SourceData, Uid};
+use tidelock::{Attempt, JobId, Position, Result, SinkControl, SinkData, SourceData, Uid};
 
+use super::doubles::Double;
 use super::input::{Record, SimSource, StartAt};
 use super::link::relay;
 use super::store::SimStore;
@@ -64,9 +65,11 @@ fn log_on(world: &Arc<World>, store: Arc<dyn ObjectStore>, folder: &str) -> Log 
         .with_places(move |folder| Ok(log_on(&places, Arc::clone(&below), folder)))
 }
 
-/// One attempt, from looking at the log to its end. Dropped, it crashed; not polled, it is paused.
+/// One attempt, from looking at the log to its end, and what its host does then. Dropped, it crashed; not polled, it
+/// is paused.
 pub(super) async fn attempt(client: Client, spec: Spec, slot: Arc<Mutex<Option<Control>>>) -> Result<Ended> {
     let log = log_of(&client, &log_root(&spec.config.job));
+    let world = Arc::clone(&client.world);
     let pipeline = pipeline(&client, &spec);
     let job = Job::open_on(spec.config, log).await?;
     let (seed, now) = {
@@ -75,15 +78,45 @@ pub(super) async fn attempt(client: Client, spec: Spec, slot: Arc<Mutex<Option<C
     };
     let wall = WALL_MS + spec.skew_ms + i64::try_from(now).unwrap_or_default();
     let wall = jiff::Timestamp::from_millisecond(wall).unwrap_or_default();
-    let (coordinator, link, control) = Coordinator::with_chance(job, pipeline.graph(), seed, wall);
+    let graph = pipeline.graph();
+    let sinks = graph.sinks.clone();
+    let (coordinator, link, control) = Coordinator::with_chance(job, graph, seed, wall);
+    let progress = control.progress();
     *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(control);
     let (link, carrying) = relay(client, link);
     let mut coordinator = Box::pin(coordinator.run());
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
         ended = &mut coordinator => ended,
         _ = join(carrying, host(link, pipeline)) => coordinator.await,
+    }?;
+    // The writers are gone by now.
+    let attempt = progress.borrow().attempt.clone();
+    if let Some(attempt) = attempt {
+        tidy_up(&world, &ended, &attempt, &sinks).await;
     }
+    Ok(ended)
+}
+
+/// What a host does in the name of a job that has ended: nothing depends on it.
+async fn tidy_up(
+    world: &World,
+    ended: &Ended,
+    attempt: &Attempt,
+    sinks: &BTreeMap<Uid, Arc<dyn SinkControl>>,
+) {
+    let double = world.lock().double;
+    let mut ended = ended.clone();
+    match double {
+        Some(Double::HostTidiesNothing) => return,
+        Some(Double::HostTidiesAsTheNewest) => ended.snapshot.position = Position(u64::MAX),
+        _ => {}
+    }
+    let tidied = tidy(&ended, attempt, sinks).await;
+    world.lock().reached(match tidied {
+        Ok(()) => "a job has ended and is tidied",
+        Err(_) => "a job has ended, and a target could not be tidied",
+    });
 }
 
 fn pipeline(client: &Client, spec: &Spec) -> Pipeline<Record, Record> {
