@@ -3,7 +3,7 @@
 // A failed assertion and a poisoned lock are a failed test.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,13 +11,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use tidelock::coordinator::{Coordinator, Ended};
-use tidelock::job::{Job, JobConfig, StartFrom};
-use tidelock::log::{Closed, EntryKind, Log, Snapshot};
+use tidelock::job::{Job, JobConfig, OnCancel, StartFrom};
+use tidelock::log::{Closed, EntryKind, Log, RequestId, Snapshot};
 use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, Writes};
 use tidelock::{
-    Epoch, Error, ErrorKind, Generation, JobId, Position, Result, Retry, Uid, Versioned, unknown_version,
+    Discovery, Epoch, Error, ErrorKind, Generation, JobId, Known, Position, Result, Retry, Source, Uid,
+    Versioned, unknown_version,
 };
 use tidelock_testkit::doubles::{Feed, MemorySource};
 use tidelock_testkit::host::{Pipeline, host};
@@ -25,6 +28,9 @@ use tidelock_testkit::oracle::Input;
 
 /// What must happen happens within this time on a clock that runs on by itself.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A store that takes longer is given up.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Word(String);
@@ -72,9 +78,33 @@ impl Apply for Target {
     }
 }
 
+/// A feed that has no other splits than those that are there: the input ends when they do.
+struct Bounded(MemorySource);
+
+#[async_trait]
+impl Source for Bounded {
+    type Record = <MemorySource as Source>::Record;
+    type Split = <MemorySource as Source>::Split;
+    type Reader = <MemorySource as Source>::Reader;
+
+    async fn discover(&self, known: &Known<Self::Split>) -> Result<Discovery<Self::Split>> {
+        let found = Source::discover(&self.0, known).await?;
+        Ok(Discovery { complete: true, ..found })
+    }
+
+    async fn open(&self, split: Self::Split) -> Result<Self::Reader> {
+        Source::open(&self.0, split).await
+    }
+}
+
 /// A job from a feed to a write-ahead sink, and the places that outlive its attempts.
 struct World {
     job: &'static str,
+    /// The uids of its graph.
+    source: &'static str,
+    sink: &'static str,
+    allow_dropped: Vec<&'static str>,
+    on_cancel: OnCancel,
     log: Log,
     feed: Feed,
     target: Target,
@@ -95,7 +125,10 @@ fn at(ms: u64) -> jiff::Timestamp {
 
 impl World {
     fn new() -> Self {
-        Self { job: "job", log: log(), feed: Feed::new(), target: Target::default() }
+        let (feed, target) = (Feed::new(), Target::default());
+        let (source, sink, allow_dropped) = ("in", "out", Vec::new());
+        let on_cancel = OnCancel::Retain;
+        Self { job: "job", source, sink, allow_dropped, on_cancel, log: log(), feed, target }
     }
 
     fn words(&self) -> Vec<Word> {
@@ -118,13 +151,19 @@ impl World {
         let mut config = JobConfig::new(JobId::new(self.job).unwrap(), "memory");
         config.settings.interval = Duration::from_millis(20);
         config.start_from = from;
-        let job = Job::open_on(config, self.log.clone()).await?;
+        config.on_cancel = self.on_cancel;
+        config.call_timeout = CALL_TIMEOUT;
         let uid = |name: &str| Uid::new(name).unwrap();
+        config.allow_dropped_state = self.allow_dropped.iter().copied().map(uid).collect();
+        let job = Job::open_on(config, self.log.clone()).await?;
         let sink = WriteAhead::new(self.target.clone(), WriteAheadConfig::default())?;
         let pipeline = Pipeline {
-            sources: BTreeMap::from([(uid("in"), Arc::new(MemorySource::new(self.feed.clone())) as _)]),
+            sources: BTreeMap::from([(
+                uid(self.source),
+                Arc::new(Bounded(MemorySource::new(self.feed.clone()))) as _,
+            )]),
             function: Arc::new(|input: Input| vec![Word(input.to_string())]),
-            sinks: BTreeMap::from([(uid("out"), Arc::new(sink) as _)]),
+            sinks: BTreeMap::from([(uid(self.sink), Arc::new(sink) as _)]),
             tasks: 1,
         };
         let (coordinator, link, control) = Coordinator::with_chance(job, pipeline.graph(), 1, at(wall_ms));
@@ -140,7 +179,10 @@ impl World {
             while self.words().len() < words {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            control.stop(savepoint).await;
+            control.stop(savepoint).await.unwrap();
+            if self.on_cancel == OnCancel::Delete {
+                control.cancel().await;
+            }
             std::future::pending().await
         };
         tokio::time::timeout(PATIENCE, async {
@@ -148,6 +190,13 @@ impl World {
         })
         .await
         .expect("it ends")
+    }
+
+    /// Runs an attempt to the end of the input.
+    async fn finish(&self, wall_ms: u64) -> Ended {
+        let ended = self.run(wall_ms, StartFrom::Newest, usize::MAX).await.unwrap();
+        assert_eq!(ended.closed, Closed::Finished);
+        ended
     }
 
     async fn newest(&self) -> Position {
@@ -192,11 +241,7 @@ async fn a_target_of_a_newer_generation_is_written_to_after_a_rollback_to_the_ne
 
 #[tokio::test(start_paused = true)]
 async fn prepared_data_that_a_newer_generation_hides_is_written_again_after_it_is_abandoned() {
-    let world = World::new();
-    world.feed.append("a", 0..10);
-    world.target.broken.store(true, Ordering::Relaxed);
-    world.run(1_000, StartFrom::Newest, 10).await.expect_err("nothing can be applied");
-    world.target.broken.store(false, Ordering::Relaxed);
+    let world = with_prepared_words().await;
     world.overtake(5_000);
     let error = world.run(6_000, StartFrom::Newest, 10).await.unwrap_err();
     halts(&error, ErrorKind::Conflict, "abandon what is prepared");
@@ -204,22 +249,13 @@ async fn prepared_data_that_a_newer_generation_hides_is_written_again_after_it_i
     let lost = world.log.abandon(&JobId::new("job").unwrap(), None, at(6_000)).await.unwrap();
     assert!(lost.is_some());
     // A snapshot from before it: the first positions.
-    let mut before = None;
-    for position in world.log.positions().await.unwrap() {
-        let entry = world.log.read(position).await.unwrap().unwrap();
-        before = before.or((entry.kind == EntryKind::Start).then_some(position));
-    }
-    world.run(7_000, entry(before.unwrap()), 10).await.unwrap();
+    world.run(7_000, entry(start_of(&world.log).await), 10).await.unwrap();
     assert_eq!(world.words(), inputs("a", 0..10));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_is_not_settled_can_be_chosen_once_the_job_was_started_without_a_choice() {
-    let world = World::new();
-    world.feed.append("a", 0..10);
-    world.target.broken.store(true, Ordering::Relaxed);
-    world.run(1_000, StartFrom::Newest, 10).await.expect_err("nothing can be applied");
-    world.target.broken.store(false, Ordering::Relaxed);
+    let world = with_prepared_words().await;
     let newest = world.newest().await;
     let error = world.run(2_000, entry(newest), 10).await.unwrap_err();
     halts(&error, ErrorKind::Conflict, "start the job without choosing a snapshot");
@@ -259,7 +295,7 @@ async fn a_damaged_newest_entry_is_left_behind_by_a_new_job_from_an_older_one() 
     world.run(1_000, StartFrom::Newest, 10).await.unwrap();
     let newest = world.newest().await;
     let object = Path::from(format!("damaged/log/{:020}.json", newest.0));
-    object_store::ObjectStoreExt::put(&*store, &object, "not an entry".into()).await.unwrap();
+    store.put(&object, "not an entry".into()).await.unwrap();
     let error = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
     halts(&error, ErrorKind::Corrupt, "a new job");
     // The newest entry that can be read and is settled.
@@ -279,4 +315,159 @@ async fn a_damaged_newest_entry_is_left_behind_by_a_new_job_from_an_older_one() 
     world.run(3_000, entry(from), 1).await.unwrap();
     let words = world.words();
     assert!(words.len() <= covered && words == inputs("a", 20 - words.len() as u64..20), "{words:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn state_without_a_place_is_restored_once_its_uid_is_back_and_dropped_where_it_is_named() {
+    let mut world = World::new();
+    world.feed.append("a", 0..10);
+    world.run(1_000, StartFrom::Newest, 10).await.unwrap();
+    world.source = "renamed";
+    let refused = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
+    halts(
+        &refused,
+        ErrorKind::Config,
+        "give the uid back to its operator, or list it in allow_dropped_state",
+    );
+    assert!(refused.to_string().contains("state_without_place=in, new_in_the_graph=renamed"), "{refused}");
+    // Given back, it goes on where it was.
+    world.source = "in";
+    world.feed.append("a", 10..20);
+    world.run(3_000, StartFrom::Newest, 20).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..20));
+    // Dropped by name, the other one begins anew.
+    world.source = "renamed";
+    world.allow_dropped = vec!["in"];
+    world.run(4_000, StartFrom::Newest, 40).await.unwrap();
+    assert_eq!(world.words(), [inputs("a", 0..20), inputs("a", 0..20)].concat());
+    // Once is enough: the next snapshot does not have it.
+    world.allow_dropped.clear();
+    world.feed.append("a", 20..21);
+    world.run(5_000, StartFrom::Newest, 41).await.unwrap();
+}
+
+/// A job that has prepared ten words and could apply none of them.
+async fn with_prepared_words() -> World {
+    let world = World::new();
+    world.feed.append("a", 0..10);
+    world.target.broken.store(true, Ordering::Relaxed);
+    world.run(1_000, StartFrom::Newest, 10).await.expect_err("nothing can be applied");
+    world.target.broken.store(false, Ordering::Relaxed);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn prepared_data_without_a_place_is_committed_by_the_graph_that_prepared_it() {
+    let mut world = with_prepared_words().await;
+    world.sink = "renamed";
+    world.allow_dropped = vec!["out"];
+    let refused = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
+    halts(&refused, ErrorKind::Config, "must be committed by the graph that prepared it");
+    assert!(refused.to_string().contains("prepared_data_without_place=out"), "{refused}");
+    assert_eq!(world.words(), [], "nothing was dropped");
+    world.sink = "out";
+    world.run(3_000, StartFrom::Newest, 10).await.unwrap();
+    world.sink = "renamed";
+    world.feed.append("a", 10..20);
+    world.run(4_000, StartFrom::Newest, 20).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_abandoned_is_named_and_an_older_entry_writes_it_again() {
+    let mut world = with_prepared_words().await;
+    let listing = world.newest().await;
+    world.sink = "renamed";
+    let refused = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
+    halts(&refused, ErrorKind::Config, "abandoned with `tidelock snapshots abandon`");
+    world.log.abandon(&JobId::new("job").unwrap(), None, at(2_000)).await.unwrap().expect("something");
+    let refused = world.run(3_000, entry(listing), 10).await.unwrap_err();
+    halts(&refused, ErrorKind::Expired, "choose an older one");
+    world.allow_dropped = vec!["out"];
+    world.run(4_000, entry(start_of(&world.log).await), 10).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..10));
+}
+
+/// The first positions of a job.
+async fn start_of(log: &Log) -> Position {
+    for position in log.positions().await.unwrap() {
+        if log.read(position).await.unwrap().unwrap().kind == EntryKind::Start {
+            return position;
+        }
+    }
+    panic!("the job has a start entry");
+}
+
+/// Another log, from which the snapshots of the first one can be named.
+fn log_beside(first: &Log) -> Log {
+    let first = first.clone();
+    log().with_places(move |_| Ok(first.clone()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_does_not_fit_its_log_or_its_job_does_with_a_new_log_and_a_new_id() {
+    let mut world = World::new();
+    world.feed.append("a", 0..10);
+    world.run(1_000, StartFrom::Newest, 10).await.unwrap();
+    let (first, from) = (world.log.clone(), world.newest().await);
+    world.log = log_beside(&first);
+    let refused = world.run(2_000, entry(from), 10).await.unwrap_err();
+    halts(&refused, ErrorKind::Config, "for a new log choose a new job id");
+    world.job = "fork";
+    world.feed.append("a", 10..20);
+    world.run(3_000, entry(from), 20).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..20), "it goes on behind the snapshot");
+    // By another name of the snapshot, or the request would count as obeyed.
+    let again = StartFrom::Snapshot { url: format!("log#{from}"), request: Some(RequestId("2".to_owned())) };
+    let refused = world.run(4_000, again.clone(), 20).await.unwrap_err();
+    halts(&refused, ErrorKind::Config, "needs a job that has no state yet");
+    (world.job, world.log) = ("another", log_beside(&first));
+    world.target = Target::default();
+    world.run(5_000, again, 10).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 10..20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_finished_reads_all_of_it_again_with_another_id_and_another_log() {
+    let mut world = World::new();
+    world.feed.append("a", 0..10);
+    world.feed.end("a");
+    world.finish(1_000).await;
+    let ended = world.finish(2_000).await;
+    assert!(ended.was_finished && ended.to_string().contains("another checkpoints folder or another job id"));
+    assert_eq!(world.words(), inputs("a", 0..10));
+    (world.job, world.log) = ("again", log());
+    assert!(!world.finish(3_000).await.was_finished);
+    assert_eq!(world.words(), [inputs("a", 0..10), inputs("a", 0..10)].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_that_a_cancelled_job_could_not_delete_are_deleted_by_hand() {
+    let mut world = World::new();
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let slow = ThrottleConfig { wait_delete_per_call: CALL_TIMEOUT * 2, ..Default::default() };
+    world.log = Log::on(Arc::new(ThrottledStore::new(Arc::clone(&store), slow)), Path::from("log"));
+    world.feed.append("a", 0..10);
+    world.on_cancel = OnCancel::Delete;
+    let error = world.run(1_000, StartFrom::Newest, 10).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Halt, "{error:?}");
+    assert!(error.to_string().contains("tidelock snapshots delete LOG#POSITION"), "{error:?}");
+    let log = Log::on(store, Path::from("log"));
+    let closed = log.newest().await.unwrap().unwrap();
+    assert_eq!(closed.kind, EntryKind::Closed(Closed::Cancelled));
+    let mut deleted = 0;
+    for position in log.positions().await.unwrap() {
+        // Those that must stay are refused.
+        if let Ok(deletion) = log.plan_deletion(&BTreeSet::from([position])).await {
+            log.prune(&deletion.work).await.unwrap();
+            deleted += 1;
+        }
+    }
+    assert!(deleted > 0, "there was something to delete");
+    for position in log.positions().await.unwrap() {
+        let stays = log.read(position).await.unwrap().unwrap();
+        let fence =
+            stays.kind == EntryKind::Claim || log.positions().await.unwrap().contains(&position.next());
+        assert!(position == closed.position || fence, "{:?} at {position} is left", stays.kind);
+    }
 }
