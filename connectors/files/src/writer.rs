@@ -41,6 +41,12 @@ pub struct FileWriter<T> {
     /// How many files this writer began.
     begun: u64,
     memory_bytes_max: usize,
+    /// What the open files take together, each as it was weighed last. It is asked for with each record, so it is
+    /// kept and not summed up.
+    memory: usize,
+    /// How often a file was weighed.
+    #[cfg(test)]
+    weighed: usize,
     /// Where records go that cannot be written; for nobody in the beginning.
     rejects: Rejects<T>,
     /// A record that cannot be written must leave its file as it was, because the file goes on without it.
@@ -64,6 +70,8 @@ struct OpenFile {
     bytes: u64,
     crc32c: u32,
     records: u64,
+    /// What it took in memory when it was weighed last.
+    memory: usize,
 }
 
 /// A file that is durable and hidden.
@@ -102,6 +110,9 @@ impl<T> FileWriter<T> {
             unsettled: VecDeque::new(),
             begun: 0,
             memory_bytes_max: MEMORY_BYTES_MAX,
+            memory: 0,
+            #[cfg(test)]
+            weighed: 0,
             rejects: Rejects::default(),
             careful: false,
         }
@@ -129,6 +140,7 @@ impl<T> FileWriter<T> {
             bytes: 0,
             crc32c: 0,
             records: 0,
+            memory: 0,
         });
         Ok(self.open.len() - 1)
     }
@@ -156,7 +168,7 @@ impl<T> FileWriter<T> {
         match &pushed {
             Ok(()) => file.records += 1,
             // No file without a record becomes visible.
-            Err(_) if file.records == 0 => drop(self.open.remove(at)),
+            Err(_) if file.records == 0 => self.memory -= self.open.remove(at).memory,
             Err(_) => {}
         }
         pushed
@@ -166,7 +178,10 @@ impl<T> FileWriter<T> {
     async fn close(&mut self, which: std::ops::Range<usize>) -> Result<()> {
         let mut files = Vec::with_capacity(which.len());
         let mut committables = Vec::with_capacity(which.len());
-        for OpenFile { file, encoder, in_progress, bytes, crc32c, records, .. } in self.open.drain(which) {
+        for OpenFile { file, encoder, in_progress, bytes, crc32c, records, memory, .. } in
+            self.open.drain(which)
+        {
+            self.memory -= memory;
             let rest = encoder.finish()?;
             committables.push(FileCommittable {
                 file,
@@ -189,15 +204,28 @@ impl<T> FileWriter<T> {
         Ok(())
     }
 
+    /// Weighs the open file that has just grown, or shrunk.
+    fn weigh(&mut self, at: usize) {
+        let file = &mut self.open[at];
+        let memory = file.encoder.memory();
+        self.memory = self.memory - std::mem::replace(&mut file.memory, memory) + memory;
+        #[cfg(test)]
+        {
+            self.weighed += 1;
+        }
+    }
+
     /// Writes out what the largest file gathered while all together take too much memory.
     async fn relieve(&mut self) -> Result<()> {
-        let memory: usize = self.open.iter().map(|file| file.encoder.memory()).sum();
-        if memory <= self.memory_bytes_max {
+        if self.open.len() < 2 || self.memory <= self.memory_bytes_max {
             return Ok(());
         }
-        let Some(file) = self.open.iter_mut().max_by_key(|file| file.encoder.memory()) else { return Ok(()) };
-        file.encoder.make_ready()?;
-        file.append().await
+        let largest = (0..self.open.len()).max_by_key(|at| self.open[*at].memory);
+        let Some(at) = largest else { return Ok(()) };
+        self.open[at].encoder.make_ready()?;
+        self.open[at].append().await?;
+        self.weigh(at);
+        Ok(())
     }
 }
 
@@ -234,12 +262,13 @@ impl<T: Serialize + Send + 'static> SinkWriter for FileWriter<T> {
             let file = &mut self.open[at];
             if file.bytes + file.encoder.held() as u64 >= self.config.file_bytes_max {
                 self.close(at..at + 1).await?;
-            } else if file.encoder.ready() >= append_bytes {
+                continue;
+            }
+            if file.encoder.ready() >= append_bytes {
                 file.append().await?;
             }
-            if self.open.len() > 1 {
-                self.relieve().await?;
-            }
+            self.weigh(at);
+            self.relieve().await?;
         }
         Ok(())
     }
@@ -303,6 +332,32 @@ mod tests {
             writer: WriterId(0),
         };
         FileWriter::new(Target::in_store(folder, &config), name, Arc::new(config), None)
+    }
+
+    /// What a record costs does not depend on how many files are open.
+    #[tokio::test]
+    async fn one_file_is_weighed_for_a_record_and_the_sum_is_that_of_all_open_files() {
+        let mut writer = writer(1_000);
+        // A bucket for each hundredth record, and a name that no bucket can have.
+        writer.bucket_of = Some(Arc::new(|record: &String, bucket: &mut String| {
+            bucket.push_str(record.split('-').next().unwrap_or_default());
+        }));
+        writer.memory_bytes_max = 2_000;
+        writer.reject_to(Rejects::kept());
+        let (mut most, records) = (0, 3_000);
+        for number in 0..records {
+            let bucket = if number % 50 == 7 { "..".to_owned() } else { format!("b{}", number % 100) };
+            let mut records = vec![format!("{bucket}-{}", "x".repeat(number % 37))];
+            writer.write(&mut records).await.unwrap();
+            let sum: usize = writer.open.iter().map(|file| file.encoder.memory()).sum();
+            assert_eq!(writer.memory, sum, "record {number}");
+            assert!(sum <= 2_100, "{sum} bytes are more than it may hold");
+            most = most.max(writer.open.len());
+        }
+        assert!(most > 50, "{most} files at once show nothing");
+        assert!(writer.weighed <= 2 * records, "{} times for {records} records", writer.weighed);
+        writer.prepare(Epoch(1)).await.unwrap();
+        assert_eq!((writer.memory, writer.open.len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
