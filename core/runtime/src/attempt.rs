@@ -27,13 +27,19 @@ use crate::workers::Workers;
 
 /// How long workers, and then tasks, may take to end. What still runs after that is stuck in a function that
 /// never returns; the process must end, or two attempts would run in it.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long workers may take to drop what their graph held when no function of it runs any more: hundreds of millions
+/// of keys take minutes, and are no sign of a defect. Whatever has not come back by then does not.
+const DROP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What all attempts of a job have in common.
 pub(crate) struct Setup<F> {
     pub(crate) workers: Workers,
     pub(crate) bytes_in_flight_max: u64,
     pub(crate) slicing: Slicing,
+    /// [`END_TIMEOUT`], but in tests.
+    pub(crate) end_timeout: Duration,
     pub(crate) handle: Handle,
     pub(crate) job: JobId,
     pub(crate) log: Log,
@@ -75,14 +81,18 @@ impl Threads {
         Ok(Self { stop: Arc::clone(&shared.stop), guards: Some(guards.map_err(failed)?) })
     }
 
-    /// Ends and joins them, in bounded time: a function of the user's may never return.
-    async fn join(mut self) -> Result<()> {
+    /// Ends and joins them, in bounded time: a function of the user's may never return. What their state takes to
+    /// be dropped is another matter.
+    async fn join(mut self, end_timeout: Duration) -> Result<()> {
         self.stop.end();
+        let stuck = "a worker did not stop: a function in the graph blocks it";
+        let through = tokio::time::timeout(end_timeout, self.stop.workers_are_through()).await;
+        through.map_err(|_| still_running(stuck))?;
         let Some(guards) = self.guards.take() else { return Ok(()) };
         // A worker catches its panics, so there is nothing to learn from the result.
-        let joined = on_own_thread(move || drop(guards.join()));
-        let stuck = "a worker did not stop: a function in the graph blocks it";
-        tokio::time::timeout(END_TIMEOUT, joined).await.map(drop).map_err(|_| still_running(stuck))
+        let joined = tokio::time::timeout(DROP_TIMEOUT, on_own_thread(move || drop(guards.join())));
+        let joined = patiently("the workers to drop what they held", DROP_TIMEOUT, joined).await;
+        joined.map(drop).map_err(|_| still_running("a worker does not come back from dropping its graph"))
     }
 }
 
@@ -145,10 +155,10 @@ pub(crate) async fn run<F: Build>(
             drop(threads);
             Ok(())
         }
-        _ => threads.join().await,
+        _ => threads.join(setup.end_timeout).await,
     };
     let stuck = "a reader, a writer or a lookup did not stop: it blocks its thread";
-    let finished = tokio::time::timeout(END_TIMEOUT, shared.tasks.ended()).await;
+    let finished = tokio::time::timeout(setup.end_timeout, shared.tasks.ended()).await;
     let quiet = joined.and(finished.map_err(|_| still_running(stuck)));
     let ended = match (shared.stop.take_failure(), ended) {
         // I5: a newer attempt owns the job, and what failed here only follows from that.

@@ -161,6 +161,7 @@ impl Job {
             workers,
             bytes_in_flight_max: self.bytes_in_flight_max,
             slicing: Slicing::default(),
+            end_timeout: attempt::END_TIMEOUT,
             handle: self.handle.0.clone(),
             job: self.core.config().job.clone(),
             log: self.core.log().clone(),

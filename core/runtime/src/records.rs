@@ -106,19 +106,14 @@ impl<R> Records<R> {
 
     /// Keeps what `keep` wants, and the times of it.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&R) -> bool) {
-        self.retain_timed(|record, _| keep(record));
-    }
-
-    /// As [`Records::retain`], by the time as well.
-    pub(crate) fn retain_timed(&mut self, mut keep: impl FnMut(&R, Option<Millis>) -> bool) {
         if self.times.is_empty() {
-            self.records.retain(|record| keep(record, None));
+            self.records.retain(keep);
             return;
         }
         let times = &mut self.times;
         let (mut seen, mut kept) = (0, 0);
         self.records.retain(|record| {
-            let wanted = keep(record, Some(times[seen]));
+            let wanted = keep(record);
             if wanted {
                 times[kept] = times[seen];
                 kept += 1;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 
 use tidelock::{Error, ErrorKind, Uid};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What ended an attempt, and where.
@@ -34,6 +35,8 @@ pub(crate) struct Stop {
     stopped: AtomicBool,
     first: Mutex<Option<Failure>>,
     workers: Mutex<Vec<Thread>>,
+    /// How many workers step their graph.
+    stepping: watch::Sender<usize>,
     token: CancellationToken,
 }
 
@@ -74,7 +77,19 @@ impl Stop {
 
     /// The calling thread is a worker: it is woken at the end.
     pub(crate) fn register_worker(&self) {
+        self.stepping.send_modify(|stepping| *stepping += 1);
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
+    }
+
+    /// A worker has seen the end: no function of the graph is called there any more.
+    pub(crate) fn worker_is_through(&self) {
+        self.stepping.send_modify(|stepping| *stepping -= 1);
+    }
+
+    /// Waits until all workers have seen the end.
+    pub(crate) async fn workers_are_through(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.stepping.subscribe().wait_for(|stepping| *stepping == 0).await;
     }
 
     /// Looks at the failure that ended the attempt, if one did.

@@ -44,6 +44,7 @@ pub(crate) fn run<F: Build>(
     while !stop.is_set() {
         guard(stop, "run", || worker.step_or_park(None));
     }
+    stop.worker_is_through();
     guard(stop, "drop graph", || worker.drop_dataflow(graph));
     // The last words to the other processes must still get out.
     while shared.post.as_ref().is_some_and(|post| !post.is_closed()) {

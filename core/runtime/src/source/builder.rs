@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelock::{Source, SourceControl, Uid};
+use tidelock::{Rejected, Source, SourceControl, Uid};
+use timely::dataflow::Stream as TimelyStream;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use tokio::sync::mpsc;
 
@@ -12,13 +13,14 @@ use super::alarm::Alarm;
 use super::clock::LaneClock;
 use super::inbox::Inbox;
 use super::intake::{Ahead, Intake};
-use super::operator::{Phase, SourceOperator};
+use super::operator::{Outputs, Phase, SourceOperator};
 use super::splits::{Reading, Splits};
-use crate::batch::Millis;
+use crate::batch::{Batch, Millis};
 use crate::graph::Graph;
 use crate::marks::Origins;
 use crate::stop::Place;
 use crate::stream::Stream;
+use crate::time::Time;
 use crate::wake::Waker;
 
 /// Batches that wait between the readers of a source and their worker: enough that neither waits for
@@ -143,11 +145,53 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
 
     /// The records of the source.
     pub fn stream(self) -> Stream<'s, S::Record> {
+        let mut builder = self.operator();
+        let (records, inner) = builder.new_output();
+        self.build(builder, Outputs { records, ahead: None }, inner)
+    }
+
+    /// The records of the source, and as a second stream those that [`Ahead::Drop`] leaves out: whole, with their
+    /// time and the reason. Both are of one epoch, so a record is in one of them, once.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use tidelock::{DeadLetter, Sink};
+    /// # use tidelock_runtime::{Ahead, SourceBuilder};
+    /// # fn read<S: tidelock::Source<Record = u64>>(
+    /// #     source: SourceBuilder<'_, S>,
+    /// #     numbers: Arc<impl Sink<Record = u64>>,
+    /// #     letters: Arc<impl Sink<Record = DeadLetter>>,
+    /// # ) {
+    /// let hour = Duration::from_secs(3600);
+    /// let (records, ahead) = source.event_time_ahead_max(hour, Ahead::Drop).stream_or();
+    /// records.sink("numbers", &numbers);
+    /// ahead.letters().sink("letters", &letters);
+    /// # }
+    /// ```
+    pub fn stream_or(self) -> (Stream<'s, S::Record>, Stream<'s, Rejected<S::Record>>) {
+        let mut builder = self.operator();
+        let (records, inner) = builder.new_output();
+        let (ahead, ahead_inner) = builder.new_output();
+        let stream = self.build(builder, Outputs { records, ahead: Some(ahead) }, inner);
+        let (graph, origins) = (stream.graph.clone(), stream.origins.clone());
+        let after = stream.after.clone();
+        (stream, Stream { inner: ahead_inner, graph, origins, after })
+    }
+
+    fn operator(&self) -> OperatorBuilder<'s, Time> {
+        OperatorBuilder::new(format!("source {}", self.uid), self.graph.scope())
+    }
+
+    fn build(
+        self,
+        builder: OperatorBuilder<'s, Time>,
+        mut outputs: Outputs<S::Record>,
+        inner: TimelyStream<'s, Time, Batch<S::Record>>,
+    ) -> Stream<'s, S::Record> {
         let Self { graph, uid, source, intake, reading } = self;
         let number = graph.new_origin();
-        let mut builder = OperatorBuilder::new(format!("source {uid}"), graph.scope());
         let address = builder.operator_info().address;
-        let (mut output, inner) = builder.new_output();
 
         let worker = graph.scope().worker();
         let waker = Waker::new(worker.sync_activator_for(address.to_vec()));
@@ -178,14 +222,18 @@ impl<'s, S: Source> SourceBuilder<'s, S> {
             clock: LaneClock::default(),
             alarm: Alarm::default(),
             capability: None,
+            ahead_capability: None,
             phase: Phase::Closed,
             shared,
         };
         builder.build(move |mut capabilities| {
+            if outputs.ahead.is_some() {
+                operator.ahead_capability = capabilities.pop();
+            }
             operator.capability = capabilities.pop();
             move |_| {
-                if let Err(error) = place.run(|| operator.run(&mut output)) {
-                    operator.capability = None;
+                if let Err(error) = place.run(|| operator.run(&mut outputs)) {
+                    (operator.capability, operator.ahead_capability) = (None, None);
                     operator.shared.stop.fail(Some(operator.uid.clone()), error);
                 }
             }

@@ -16,7 +16,8 @@ use crate::records::Records;
 pub enum Ahead {
     /// It ends the job, with an error that names its split and its time: a person must look.
     Fail,
-    /// It is left out, and counted with the source's [late records](crate::Handle::records_late).
+    /// It is left out, and counted with the source's [late records](crate::Handle::records_late). It is in the second
+    /// stream of [`SourceBuilder::stream_or`](crate::SourceBuilder::stream_or), where somebody takes that.
     Drop,
     /// It goes on with its time, but event time goes to the bound and no further. Records before the bound are late
     /// from then on.
@@ -29,6 +30,10 @@ type Filter<R> = Box<dyn FnMut(&R) -> bool>;
 type Timer<R> = Box<dyn Fn(&R) -> Millis>;
 /// The bytes that records take, where their reader says what they hold on the heap; 0 where it does not know.
 type Scale<R> = Box<dyn Fn(&[R], u64) -> u64>;
+
+/// Why a record is in the second stream of a source.
+pub(super) const TOO_FAR_AHEAD: &str =
+    "the event time of a record is further ahead of the clock than event_time_ahead_max";
 
 /// How far ahead of the clock event time may be.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +63,11 @@ impl<R> fmt::Debug for Intake<R> {
 #[derive(Debug)]
 pub(super) struct Taken<R> {
     pub(super) records: Records<R>,
+    /// Those that are left out because they are too far ahead of the clock.
+    pub(super) ahead: Records<R>,
     /// The greatest event time that counts for the watermark.
     pub(super) latest: Option<Millis>,
+    /// What all of them take.
     pub(super) bytes: u64,
 }
 
@@ -109,7 +117,7 @@ impl<R> Intake<R> {
         };
         let latest = times.iter().max().copied();
         let bytes = (self.scale)(&records, heap_bytes);
-        let taken = Taken { records: Records::new(records, times), latest, bytes };
+        let taken = Taken { records: Records::new(records, times), ahead: Records::default(), latest, bytes };
         match (self.ahead_max, latest) {
             (Some(ahead_max), Some(latest)) => self.bound(taken, latest, ahead_max),
             _ => Ok(taken),
@@ -123,26 +131,27 @@ impl<R> Intake<R> {
         if latest <= bound {
             return Ok(taken);
         }
-        let Taken { mut records, bytes, .. } = taken;
+        let Taken { records, bytes, .. } = taken;
         match then {
             Ahead::Fail => {
-                let why =
-                    "the event time of a record is further ahead of the clock than event_time_ahead_max";
-                let error = Error::new(ErrorKind::Data, "take event time", why);
+                let error = Error::new(ErrorKind::Data, "take event time", TOO_FAR_AHEAD);
                 Err(error.with("event_time", latest).with("clock", now).with("ahead_max_ms", by))
             }
             Ahead::Drop => {
-                let before = records.len();
-                records.retain_timed(|_, time| time.is_none_or(|time| time <= bound));
-                self.left_out.add(before - records.len());
+                let (mut taken, mut ahead) = (Records::with_capacity(records.len()), Records::default());
+                for (record, time) in records {
+                    let place = if time.is_some_and(|time| time > bound) { &mut ahead } else { &mut taken };
+                    place.push(record, time);
+                }
+                self.left_out.add(ahead.len());
                 if !std::mem::replace(&mut self.has_told, true) {
                     let why = "records are left out: their event time is too far ahead of the clock";
                     tracing::warn!(event_time = latest, clock = now, ahead_max_ms = by, "{why}");
                 }
-                let latest = records.parts().1.iter().max().copied();
-                Ok(Taken { records, latest, bytes })
+                let latest = taken.parts().1.iter().max().copied();
+                Ok(Taken { records: taken, ahead, latest, bytes })
             }
-            Ahead::Hold => Ok(Taken { records, latest: Some(bound), bytes }),
+            Ahead::Hold => Ok(Taken { records, ahead: Records::default(), latest: Some(bound), bytes }),
         }
     }
 }
@@ -150,6 +159,7 @@ impl<R> Intake<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Heard;
 
     /// Records are their own times; the clock stands at 1,000, and 50 more are allowed.
     fn intake(then: Ahead) -> Intake<Millis> {
@@ -174,13 +184,15 @@ mod tests {
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, tidelock::Retry::Halt));
         assert!(error.to_string().contains("clock=1000"), "{error}");
 
-        let mut dropping = intake(Ahead::Drop);
+        let (heard, mut dropping) = (Heard::here(), intake(Ahead::Drop));
         let counter = Counter::default();
         dropping.count_left_out(counter.clone());
         let taken = dropping.take(beyond.clone(), 0).unwrap();
         assert_eq!((taken.records.parts(), taken.latest), ((&[1, 7][..], &[1, 7][..]), Some(7)));
+        assert_eq!(taken.ahead.parts(), (&[1_051, Millis::MAX][..], &[1_051, Millis::MAX][..]));
         assert_eq!(counter.get(), 2);
         assert_eq!(dropping.take(vec![2_000], 0).unwrap().latest, None);
+        assert_eq!((counter.get(), heard.lines().len()), (3, 1), "each is counted, and one is told");
 
         let taken = intake(Ahead::Hold).take(beyond.clone(), 0).unwrap();
         assert_eq!((taken.records.parts().1, taken.latest), (&beyond[..], Some(1_050)));

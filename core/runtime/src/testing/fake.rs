@@ -36,6 +36,7 @@ pub(crate) struct Fake {
 pub(crate) struct Twist {
     pub(crate) bytes_in_flight_max: u64,
     pub(crate) slicing: Slicing,
+    pub(crate) end_timeout: Duration,
     /// The double that takes records as they arrive.
     pub(crate) apply_on_arrival: bool,
     pub(crate) log: Log,
@@ -44,8 +45,8 @@ pub(crate) struct Twist {
 impl Default for Twist {
     fn default() -> Self {
         let log = Log::on(Arc::new(InMemory::new()), "log".into());
-        let slicing = Slicing::default();
-        Self { bytes_in_flight_max: 1 << 20, slicing, apply_on_arrival: false, log }
+        let (slicing, end_timeout) = (Slicing::default(), attempt::END_TIMEOUT);
+        Self { bytes_in_flight_max: 1 << 20, slicing, end_timeout, apply_on_arrival: false, log }
     }
 }
 
@@ -72,6 +73,7 @@ impl Fake {
             workers: Workers::threads(workers),
             bytes_in_flight_max: twist.bytes_in_flight_max,
             slicing: twist.slicing,
+            end_timeout: twist.end_timeout,
             apply_on_arrival: twist.apply_on_arrival,
             handle: Handle::new(Arc::clone(&counters)),
             job: JobId::new("test").unwrap(),

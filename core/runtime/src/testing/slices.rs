@@ -100,3 +100,56 @@ async fn other_operators_have_their_turn_while_one_fires_and_its_epoch_stays_who
     assert!((1..=KEYS / 2).contains(&waited), "{waited} of {KEYS} fired before anything else had its turn");
     fake.finish().await.unwrap();
 }
+
+/// What a worker holds, as hundreds of millions of keys: it takes its time to go.
+struct Heavy;
+
+impl Drop for Heavy {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_secs(4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_drops_much_for_long_is_not_stuck() {
+    let source = Arc::new(MemorySource::default());
+    let twist = Twist { end_timeout: Duration::from_secs(3), ..Twist::default() };
+    let mut fake = Fake::start_with(1, twist, move |graph| {
+        let held = Heavy;
+        let numbers = graph.source("in", &source).stream().map(move |event| {
+            let Heavy = &held;
+            event.number
+        });
+        numbers.sink("out", &MemorySink::new());
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    fake.finish().await.unwrap();
+}
+
+/// As one that computes for ever would be, were a test able to end it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_a_function_blocks_is_stuck() {
+    let source = Arc::new(MemorySource::default());
+    let (block, blocked) = std::sync::mpsc::sync_channel::<()>(0);
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    let twist = Twist { end_timeout: Duration::from_millis(100), ..Twist::default() };
+    let job_source = Arc::clone(&source);
+    let mut fake = Fake::start_with(1, twist, move |graph| {
+        let blocked = Arc::clone(&blocked);
+        let numbers = graph.source("in", &job_source).stream();
+        numbers
+            .inspect(move |_| blocked.lock().unwrap().recv().unwrap_or_default())
+            .sink("out", &MemorySink::<Event>::new());
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    source.release("a", 1, false);
+    fake.read("in", 1).await;
+    let error = fake.finish().await.unwrap_err();
+    assert!(error.to_string().contains("a function in the graph blocks it"), "{error:?}");
+    drop(block);
+}

@@ -164,6 +164,52 @@ async fn a_time_far_ahead_of_the_clock_is_left_out_filtered_or_held_as_was_chose
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_far_ahead_of_the_clock_has_a_stream_of_its_own_and_is_there_once() {
+    let source = Arc::new(MemorySource::default());
+    let job_source = Arc::clone(&source);
+    let mut fake = Fake::start(1, move |graph| {
+        let events = graph.source("in", &job_source).event_time(|event| match event.number {
+            50 | 51 => FAR,
+            _ => event.time,
+        });
+        let hour = Duration::from_secs(3_600);
+        let (events, ahead) = events.event_time_ahead_max(hour, Ahead::Drop).stream_or();
+        events.map(|event| event.number).sink("out", &MemorySink::new());
+        // It has the watermarks of the source, as the other one has.
+        let (counts, late) = count(ahead.map(|rejected| rejected.record), "ahead");
+        counts.sink("counts", &MemorySink::new());
+        late.sink("late", &MemorySink::new());
+        let events = graph.source("again", &job_source).event_time(|_| FAR);
+        let (_, ahead) = events.event_time_ahead_max(hour, Ahead::Drop).stream_or();
+        ahead.letters().sink("letters", &MemorySink::new());
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    fake.assign("again", MemorySource::split("b", 0)).await;
+    source.release("a", 101, true);
+    source.release("b", 1, true);
+    for _ in 0..2 {
+        assert!(matches!(fake.next().await, News::SplitFinished { .. }));
+    }
+    let mut reports = fake.checkpoint(1).await;
+    let letters: Vec<DeadLetter> = committed(&reports, "letters");
+    assert_eq!((letters.len(), letters[0].uid.as_str(), letters[0].time), (1, "again", Some(FAR)));
+    assert!(letters[0].reason.contains("ahead of the clock"), "{letters:?}");
+    // Its barriers are cut, and the end of input reaches it.
+    fake.order(Order::EndOfInput).await;
+    reports.extend(fake.checkpoint(2).await);
+    let mut numbers: Vec<u64> = committed(&reports, "out");
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..50).chain(52..101).collect::<Vec<_>>());
+    let counts: Vec<Row> = committed(&reports, "counts");
+    assert_eq!(counts.iter().map(|row| row.2).sum::<u64>(), 2, "{counts:?}");
+    assert_eq!(fake.counters.late()[&Uid::new("in").unwrap()], 2);
+    fake.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_time_far_ahead_of_the_clock_ends_the_job_where_asked() {
     let hour = Duration::from_secs(3_600);
     let source = Arc::new(MemorySource::default());
