@@ -30,6 +30,7 @@ mod reports;
 mod requests;
 mod restoring;
 mod run;
+mod savepoints;
 mod schedule;
 mod settling;
 mod snapshot;
