@@ -131,14 +131,16 @@ impl Container {
     }
 
     async fn signal(&self, signal: &str) -> Result<()> {
-        let wrong = |why: String| Error::new(format!("send SIG{signal} to {}", self.name), why);
-        let args = ["kill", "--signal", signal, self.name.as_str()];
-        let sent = tokio::process::Command::new("docker").args(args).output().await;
-        let sent = sent.map_err(|error| wrong(error.to_string()))?;
-        if sent.status.success() {
-            return Ok(());
-        }
-        Err(wrong(String::from_utf8_lossy(&sent.stderr).into_owned()))
+        let operation = format!("send SIG{signal} to {}", self.name);
+        docker(&operation, &["kill", "--signal", signal, &self.name]).await.map(drop)
+    }
+
+    /// Runs a command in it, and gives what it printed.
+    pub(crate) async fn run(&self, command: &[&str]) -> Result<String> {
+        let mut args = vec!["exec", self.name.as_str()];
+        args.extend(command);
+        let operation = format!("run {} in {}", command.first().unwrap_or(&"nothing"), self.name);
+        docker(&operation, &args).await
     }
 
     pub(crate) async fn is_running(&self) -> Result<bool> {
@@ -172,6 +174,18 @@ impl Drop for Container {
         // testcontainers looks for the container once more, finds none, and needs a runtime for that.
         RUNTIME.spawn(async move { drop(handle) });
     }
+}
+
+/// Runs the engine's own command, and gives what it printed.
+async fn docker(operation: &str, args: &[&str]) -> Result<String> {
+    let wrong = |why: String| Error::new(operation, why);
+    let ran = tokio::process::Command::new("docker").args(args).kill_on_drop(true).output().await;
+    let ran = ran.map_err(|error| wrong(error.to_string()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if ran.status.success() {
+        return Ok(text(&ran.stdout));
+    }
+    Err(wrong(text(&ran.stderr)))
 }
 
 /// Starts the reaper of the container with this name.

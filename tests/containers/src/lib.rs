@@ -7,10 +7,13 @@
 //! A container is removed when its handle is dropped, and also when the process that started it ends in
 //! any other way. Tests that need one are marked `#[ignore = "needs a container"]`.
 
+mod certificates;
 mod container;
 mod error;
 mod kafka;
 mod ports;
+mod sql;
 
 pub use error::{Error, Result};
 pub use kafka::{Broker, Kafka, KafkaOptions, Secured};
+pub use sql::{Database, SqlOptions, SqlServer};

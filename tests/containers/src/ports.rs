@@ -37,6 +37,10 @@ impl Port {
         Err(Error::new("reserve a port", format!("none of {TRIES_MAX} ports that were tried is free")))
     }
 
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
     /// As `host:port`.
     pub(crate) fn address(&self) -> String {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.number)

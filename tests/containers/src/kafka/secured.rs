@@ -1,15 +1,13 @@
 //! The listeners with TLS: alone, with the client's certificate, and with SASL. A fresh authority, fresh
 //! certificates, user and password for every cluster.
 
-use std::io::Write as _;
-
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::NamedTempFile;
 
 use super::Ports;
 use super::paths::{AUTHORITY_PATH, KEYS_PATH};
+use crate::Result;
+use crate::certificates::{Certificates, stored};
 use crate::ports::Port;
-use crate::{Error, Result};
 
 const USER: &str = "tidelock";
 const MECHANISMS: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"];
@@ -25,13 +23,6 @@ pub struct Secured {
     password: String,
 }
 
-/// What is made for a cluster, as PEM: a key stands before its certificate.
-struct Certificates {
-    authority: String,
-    server: String,
-    client: String,
-}
-
 impl std::fmt::Debug for Secured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Secured").field("brokers", &self.brokers).finish_non_exhaustive()
@@ -43,7 +34,7 @@ impl Secured {
         let addresses = |port: fn(&Ports) -> &Port| {
             ports.iter().map(|ports| port(ports).address()).collect::<Vec<_>>().join(",")
         };
-        let certificates = Certificates::make().map_err(|error| Error::new("make certificates", error))?;
+        let certificates = Certificates::make(USER)?;
         Ok(Self {
             brokers: addresses(|ports| &ports.secured),
             tls_brokers: addresses(|ports| &ports.tls),
@@ -138,32 +129,5 @@ impl Secured {
     pub(super) fn scram_users(&self) -> Vec<String> {
         let scram = MECHANISMS.iter().filter(|mechanism| mechanism.starts_with("SCRAM"));
         scram.map(|mechanism| format!("{mechanism}=[name={USER},password={}]", self.password)).collect()
-    }
-}
-
-fn stored(pem: &str) -> Result<NamedTempFile> {
-    let failed = |error| Error::new("store a certificate", error);
-    let mut file = NamedTempFile::new().map_err(failed)?;
-    file.write_all(pem.as_bytes()).map_err(failed)?;
-    Ok(file)
-}
-
-impl Certificates {
-    /// The server's is valid for 127.0.0.1.
-    fn make() -> std::result::Result<Self, rcgen::Error> {
-        let mut authority = CertificateParams::new(Vec::new())?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.distinguished_name.push(DnType::CommonName, "Tidelock tests");
-        let authority_key = KeyPair::generate()?;
-        let authority_pem = authority.self_signed(&authority_key)?.pem();
-        let issuer = Issuer::new(authority, authority_key);
-        let signed = |names: &[&str]| {
-            let key = KeyPair::generate()?;
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let pem = CertificateParams::new(names)?.signed_by(&key, &issuer)?.pem();
-            Ok::<_, rcgen::Error>(format!("{}{pem}", key.serialize_pem()))
-        };
-        let (server, client) = (signed(&["localhost", "127.0.0.1"])?, signed(&[USER])?);
-        Ok(Self { authority: authority_pem, server, client })
     }
 }

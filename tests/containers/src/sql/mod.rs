@@ -1,0 +1,215 @@
+//! One server of `PostgreSQL`, `MariaDB` or `MySQL`.
+
+mod database;
+mod options;
+mod ready;
+
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+use testcontainers::ImageExt;
+use testcontainers::core::Mount;
+use tokio::sync::OnceCell;
+
+pub use database::Database;
+pub use options::SqlOptions;
+
+use crate::Result;
+use crate::certificates::{Certificates, stored};
+use crate::container::Container;
+use crate::ports::Port;
+
+/// The user of every test. It may do anything.
+const USER: &str = "tidelock";
+
+/// Where a server keeps its data, as the images' start scripts expect.
+const DATA_PATH: &str = "/tmp/tidelock";
+
+/// Where the files are that it is started with, as the images' start scripts expect.
+const FILES_PATH: &str = "/etc/tidelock";
+
+/// A running server; dropped, it is gone with everything that it stored.
+#[derive(Debug)]
+pub struct SqlServer {
+    database: Database,
+    container: Container,
+    port: Port,
+    password: String,
+    tls: Option<TlsFiles>,
+}
+
+/// What clients of a server with TLS need.
+#[derive(Debug)]
+struct TlsFiles {
+    authority: NamedTempFile,
+    client: NamedTempFile,
+}
+
+impl SqlServer {
+    /// Starts a server and waits until it serves.
+    ///
+    /// # Errors
+    /// Where no engine answers, the image is missing, or the server is not ready in time; with the end of
+    /// its log.
+    pub async fn start(options: SqlOptions) -> Result<Self> {
+        let database = options.database;
+        let port = Port::reserve()?;
+        let password = format!("{:032x}", rand::random::<u128>());
+        let certificates = options.tls.then(|| Certificates::make(USER)).transpose()?;
+        let tls = certificates.as_ref().map(TlsFiles::store).transpose()?;
+        let mut files = database.files(&password, options.tls);
+        if let Some(made) = certificates {
+            files.push(("server.pem", made.server));
+            files.push(("authority.pem", made.authority));
+        }
+        let arguments = database.arguments(port.number(), options.tls, &options.settings);
+        let container = Container::start(database.image(), |image| {
+            let mut image = image.with_cmd(arguments);
+            for (name, text) in files {
+                image = image.with_copy_to(format!("{FILES_PATH}/{name}"), text.into_bytes());
+            }
+            match options.memory_bytes {
+                Some(bytes) => image.with_mount(Mount::tmpfs_mount(DATA_PATH).with_size_bytes(bytes)),
+                None => image,
+            }
+        });
+        let server = Self { database, container: container.await?, port, password, tls };
+        ready::wait(&server).await?;
+        Ok(server)
+    }
+
+    /// One server of this kind with the default options, shared by all tests of the process that ask for it.
+    /// Each keeps to a [`fresh_database`](Self::fresh_database) of its own, and lets it run.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn shared(database: Database) -> Result<&'static Self> {
+        static SHARED: [OnceCell<SqlServer>; 3] = [const { OnceCell::const_new() }; 3];
+        SHARED[database as usize].get_or_try_init(|| Self::start(SqlOptions::new(database))).await
+    }
+
+    /// Which kind of database it is.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        self.database
+    }
+
+    /// As `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.port.address()
+    }
+
+    /// The port of 127.0.0.1 that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The user of the tests, who may do anything.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        USER
+    }
+
+    /// The user's password; another one for every server.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The URL of one of its databases, with user and password.
+    #[must_use]
+    pub fn url(&self, name: &str) -> String {
+        format!("{}://{USER}:{}@{}/{name}", self.database.scheme(), self.password, self.address())
+    }
+
+    /// Makes an empty database, and gives its name.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub async fn fresh_database(&self) -> Result<String> {
+        let name = format!("test_{:016x}", rand::random::<u64>());
+        self.run(self.database.first_name(), &format!("CREATE DATABASE {name}")).await?;
+        Ok(name)
+    }
+
+    /// What an operator does by hand: runs statements in the database of this name, with the client that is in the
+    /// container, and gives what it printed: a line for each row, with tabs between the columns.
+    ///
+    /// # Errors
+    /// Where the server does not answer or refuses; with its message.
+    pub async fn run(&self, name: &str, statements: &str) -> Result<String> {
+        let port = self.port.number().to_string();
+        self.container.run(&self.database.client(&port, name, statements)).await
+    }
+
+    /// The certificate of the authority that signed the server's, where the options ask for TLS.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Path> {
+        self.tls.as_ref().map(|tls| tls.authority.path())
+    }
+
+    /// A key and its certificate for the user, signed by the same authority, in one file of PEM.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&Path> {
+        self.tls.as_ref().map(|tls| tls.client.path())
+    }
+
+    /// Ends it with SIGKILL and waits until it is gone.
+    ///
+    /// # Errors
+    /// Where the engine refuses.
+    pub async fn kill(&self) -> Result<()> {
+        self.container.kill().await
+    }
+
+    /// Ends it as an operator would, without waiting for its clients, and waits for its clean shutdown.
+    ///
+    /// # Errors
+    /// Where it did not stop by itself within a minute.
+    pub async fn stop(&self) -> Result<()> {
+        self.container.stop().await
+    }
+
+    /// Starts it again on the data that it had, and waits until it serves.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_again(&self) -> Result<()> {
+        self.container.start_again().await?;
+        ready::wait(self).await
+    }
+
+    /// Freezes it: its connections stay open and nothing is answered.
+    ///
+    /// # Errors
+    /// Where the engine refuses.
+    pub async fn pause(&self) -> Result<()> {
+        self.container.pause().await?;
+        self.signal_children("STOP").await
+    }
+
+    /// Ends the freeze.
+    ///
+    /// # Errors
+    /// Where the engine refuses.
+    pub async fn unpause(&self) -> Result<()> {
+        self.signal_children("CONT").await?;
+        self.container.unpause().await
+    }
+
+    /// `PostgreSQL` answers each client from a process of its own, and the engine's signals go to the first alone.
+    async fn signal_children(&self, signal: &str) -> Result<()> {
+        if self.database != Database::Postgres {
+            return Ok(());
+        }
+        self.container.run(&["sh", "-c", &format!("kill -{signal} -1")]).await.map(drop)
+    }
+}
+
+impl TlsFiles {
+    fn store(made: &Certificates) -> Result<Self> {
+        Ok(Self { authority: stored(&made.authority)?, client: stored(&made.client)? })
+    }
+}

@@ -1,0 +1,43 @@
+//! What a server can be asked to be.
+
+use super::Database;
+
+/// How to start a [`SqlServer`](crate::SqlServer); by default without TLS, on a disk, and as its makers ship it, with
+/// little memory. On `PostgreSQL` transactions can be prepared.
+#[derive(Debug, Clone)]
+pub struct SqlOptions {
+    pub(super) database: Database,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) tls: bool,
+    pub(super) memory_bytes: Option<i64>,
+}
+
+impl SqlOptions {
+    /// A server of this kind.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, settings: Vec::new(), tls: false, memory_bytes: None }
+    }
+
+    /// A setting of the server, such as `wait_timeout` or `max_prepared_transactions`.
+    #[must_use]
+    pub fn with_setting(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// TLS with fresh certificates, and no other way in.
+    #[must_use]
+    pub fn with_tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Keeps its data in so many bytes of memory, and not one more: a disk that can be filled. A server that is
+    /// stopped or killed has lost it.
+    #[must_use]
+    pub fn with_data_in_memory(mut self, bytes: i64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
+    }
+}
