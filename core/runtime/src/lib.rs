@@ -49,7 +49,7 @@ pub use handle::Handle;
 pub use job::Job;
 pub use key::Key;
 pub use keyed::{Context, KeyedOperator, KeyedStream, State};
-pub use lookup::Lookups;
+pub use lookup::{Entries, LookupTables, Lookups};
 pub use restarts::Restarts;
 pub use source::{Ahead, SourceBuilder};
 pub use stream::Stream;

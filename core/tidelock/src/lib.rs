@@ -22,7 +22,7 @@
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | write a connector | [`Source`], [`SplitReader`], [`Sink`], [`SinkWriter`], [`Lookup`], [`Error`] |
+//! | write a connector | [`Source`], [`SplitReader`], [`Sink`], [`SinkWriter`], [`Lookup`], [`LookupTable`], [`Error`] |
 //! | store state | [`Versioned`], [`Stored`], [`Segment`] |
 //! | host connectors in your own engine | [`host`], [`coordinator::Coordinator`], [`job::Job`] |
 //! | understand the protocol | [`protocol`], and the invariants below |
@@ -87,7 +87,7 @@ pub use id::{
     Attempt, DELIMITER, Epoch, Generation, JobId, Position, SinkAttempt, TargetName, Uid, WriterId,
 };
 pub use log::{CommitPermit, Segment};
-pub use lookup::Lookup;
+pub use lookup::{Lookup, LookupTable};
 pub use patience::patiently;
 pub use reject::{DeadLetter, Rejected, Rejecting, Rejects};
 pub use sink::{Committable, Committed, Pending, Prepared, Sink, SinkWriter};

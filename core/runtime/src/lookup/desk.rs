@@ -4,15 +4,18 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backon::{ExponentialBuilder, Retryable};
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use moka::sync::Cache;
 use tidelock::{Error, ErrorKind, Lookup, Result, Retry, Uid};
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
 
 use super::Lookups;
+use super::cache::AnswerCache;
+use super::counts::Counts;
+use super::patience::Patience;
 use crate::wake::Waker;
 
 /// What is known of a key: its value, or that there is none.
@@ -44,9 +47,11 @@ impl<K, V> Mailbox<K, V> {
 }
 
 pub(super) struct Desk<L: Lookup> {
+    uid: Uid,
     lookup: Arc<L>,
     how: Lookups,
-    cache: Cache<L::Key, Answer<L::Value>, RandomState>,
+    cache: AnswerCache<L::Key, L::Value>,
+    pub(super) counts: Counts,
     book: Mutex<DeskBook<L::Key, L::Value>>,
     asked: Notify,
 }
@@ -59,12 +64,13 @@ struct DeskBook<K, V> {
 }
 
 impl<L: Lookup> Desk<L> {
-    pub(super) fn new(lookup: Arc<L>, how: Lookups) -> Self {
-        let cache = Cache::builder().max_capacity(how.cached_keys_max).time_to_live(how.cache_for);
+    pub(super) fn new(uid: Uid, lookup: Arc<L>, how: Lookups) -> Self {
         Self {
+            counts: Counts::new(&uid),
+            uid,
             lookup,
             how,
-            cache: cache.build_with_hasher(RandomState::default()),
+            cache: AnswerCache::new(how),
             book: Mutex::new(DeskBook { queue: VecDeque::new(), waiting: HashMap::default() }),
             asked: Notify::new(),
         }
@@ -72,10 +78,7 @@ impl<L: Lookup> Desk<L> {
 
     /// The answer, if it is known already.
     pub(super) fn cached(&self, key: &L::Key) -> Option<Answer<L::Value>> {
-        if self.how.cache_for.is_zero() {
-            return None;
-        }
-        self.cache.get(key)
+        self.cache.fresh(key)
     }
 
     /// Asks for keys. The answers come to the mailbox, each once.
@@ -109,10 +112,7 @@ impl<L: Lookup> Desk<L> {
                 requests.push(self.request(keys));
             }
             tokio::select! {
-                Some(answered) = requests.next() => {
-                    let (keys, values) = answered?;
-                    self.answer(keys, values);
-                }
+                Some(answered) = requests.next() => answered?,
                 () = self.asked.notified() => {}
             }
         }
@@ -124,34 +124,76 @@ impl<L: Lookup> Desk<L> {
         book.queue.drain(..count).collect()
     }
 
-    async fn request(&self, keys: Vec<L::Key>) -> Result<(Vec<L::Key>, Vec<Option<L::Value>>)> {
-        // An error that may pass is not worth an attempt.
-        let ask = || self.lookup.lookup(&keys);
-        let again = |error: &Error| error.retry() == Retry::Retry;
-        let values = ask.retry(ExponentialBuilder::default().with_jitter()).when(again).await?;
+    /// Asks until the keys are answered. An error that may pass is not worth an attempt, for a while.
+    async fn request(&self, mut keys: Vec<L::Key>) -> Result<()> {
+        let mut patience: Option<Patience> = None;
+        loop {
+            let asked = Instant::now();
+            let error = match self.lookup.lookup(&keys).await {
+                Ok(values) => {
+                    self.counts.answered(asked.elapsed());
+                    return self.answer_all(keys, values);
+                }
+                Err(error) => error,
+            };
+            self.counts.failed(asked.elapsed());
+            if error.retry() != Retry::Retry {
+                return Err(error);
+            }
+            keys = self.answer_stale(keys);
+            if keys.is_empty() {
+                return Ok(());
+            }
+            // Counted from the first answer that did not come: a store that is slow to say no is not given up sooner.
+            let patience =
+                patience.get_or_insert_with(|| Patience::until(Instant::now() + self.how.retry_for));
+            let Some(pause) = patience.pause() else { return Err(error) };
+            warn!(uid = %self.uid, %error, keys = keys.len(), ?pause, "the store of a lookup fails: it is asked again");
+            sleep(pause).await;
+        }
+    }
+
+    fn answer_all(&self, keys: Vec<L::Key>, values: Vec<Option<L::Value>>) -> Result<()> {
         if values.len() != keys.len() {
             let error = Error::new(ErrorKind::Bug, "look up", "a lookup must give one answer for each key");
             return Err(error.with("keys", keys.len()).with("answers", values.len()));
         }
-        Ok((keys, values))
-    }
-
-    fn answer(&self, keys: Vec<L::Key>, values: Vec<Option<L::Value>>) {
         let mut book = self.book();
         for (key, value) in keys.into_iter().zip(values) {
             let answer = value.map(Arc::new);
-            if !self.how.cache_for.is_zero() {
-                self.cache.insert(key.clone(), answer.clone());
-            }
-            for mailbox in book.waiting.remove(&key).unwrap_or_default() {
-                mailbox.put(key.clone(), answer.clone());
-                mailbox.waker.wake();
+            self.cache.keep(key.clone(), answer.clone());
+            book.answer(key, &answer);
+        }
+        Ok(())
+    }
+
+    /// Answers what may be answered by what was known before, and gives the other keys back.
+    fn answer_stale(&self, keys: Vec<L::Key>) -> Vec<L::Key> {
+        let mut book = self.book();
+        let asked = keys.len();
+        let mut unknown = Vec::new();
+        for key in keys {
+            match self.cache.stale(&key) {
+                Some(answer) => book.answer(key, &answer),
+                None => unknown.push(key),
             }
         }
+        self.counts.stale((asked - unknown.len()) as u64);
+        unknown
     }
 
     fn book(&self) -> MutexGuard<'_, DeskBook<L::Key, L::Value>> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + std::hash::Hash + Clone, V> DeskBook<K, V> {
+    /// Tells all who wait for the key.
+    fn answer(&mut self, key: K, answer: &Answer<V>) {
+        for mailbox in self.waiting.remove(&key).unwrap_or_default() {
+            mailbox.put(key.clone(), answer.clone());
+            mailbox.waker.wake();
+        }
     }
 }
 

@@ -90,12 +90,15 @@ where
         let Batch { records, marks, credit, .. } = batch;
         let number = self.first + self.works.len() as u64;
         let (mut waiting, mut missing, mut asked) = (Vec::with_capacity(records.len()), 0, Vec::new());
+        let mut hits = 0;
         for (record, time) in records {
             let answer = match (self.key)(&record) {
                 None => Some(None),
                 Some(key) => {
                     let answer = self.desk.cached(&key);
-                    if answer.is_none() {
+                    if answer.is_some() {
+                        hits += 1;
+                    } else {
                         missing += 1;
                         let places = self.places.entry(key.clone()).or_insert_with(|| {
                             asked.push(key);
@@ -108,6 +111,7 @@ where
             };
             waiting.push(Some(Waiting { record, time, answer }));
         }
+        self.desk.counts.batch(hits, missing as u64);
         let mut ready = Batch::default();
         if missing == 0 && (self.works.is_empty() || (!self.ordered && marks.is_empty())) {
             for waiting in waiting.into_iter().flatten() {

@@ -11,7 +11,7 @@ use tidelock::*;
 use tokio::sync::Semaphore;
 
 use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
-use crate::Lookups;
+use crate::{LookupTables, Lookups};
 
 /// Knows the double of every even number. Notes what it is asked.
 struct Doubles {
@@ -175,4 +175,149 @@ async fn an_error_that_may_pass_is_tried_again_and_another_ends_the_attempt() {
     assert!(matches!(fake.next().await, News::Failed { .. }));
     let error = format!("{:?}", fake.finish().await.unwrap_err());
     assert!(error.contains("the key was revoked") && error.contains("uid=double"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_for_longer_than_the_patience_ends_the_attempt() {
+    let lookup = Doubles::new(1_000);
+    let away = || Error::new(ErrorKind::Unavailable, "look up", "nobody there").with_retry(Retry::Retry);
+    lookup.fails.lock().unwrap().extend((0..100).map(|_| away()));
+    let how = Lookups::ordered().retry_for(Duration::from_millis(200));
+    let (mut fake, source) = start(1, &lookup, how).await;
+    source.release("a", 30, false);
+    assert!(matches!(fake.next().await, News::Failed { .. }));
+    let error = format!("{:?}", fake.finish().await.unwrap_err());
+    assert!(error.contains("nobody there"), "{error}");
+    assert!(lookup.requests.lock().unwrap().len() > 1, "tried again before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_fails_records_go_on_with_stale_answers_where_that_was_chosen() {
+    let lookup = Doubles::new(1_000_000);
+    // Each answer is past its time at once, so every batch asks.
+    let how = Lookups::ordered().cache_for(Duration::ZERO).stale_for(Duration::from_secs(3_600));
+    let (fake, source) = start(1, &lookup, how).await;
+    source.release("a", 30, false);
+    fake.read("in", 30).await;
+    while lookup.requests.lock().unwrap().iter().flatten().count() < 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // All ten keys are known. From here on the store answers nobody.
+    let away = || Error::new(ErrorKind::Unavailable, "look up", "nobody there").with_retry(Retry::Retry);
+    while lookup.under_way.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    lookup.fails.lock().unwrap().extend((0..1_000).map(|_| away()));
+    source.release("b", 30, false);
+    fake.assign("in", MemorySource::split("b", 0)).await;
+    fake.read("in", 60).await;
+    let mut fake = fake;
+    let mut rows = committed::<Row>(&fake.checkpoint(1).await, "out");
+    rows.sort_unstable();
+    let mut twice: Vec<Row> = (0..30).chain(0..30).map(expected).collect();
+    twice.sort_unstable();
+    assert_eq!(rows, twice);
+    fake.finish().await.unwrap();
+}
+
+/// A table of the doubles of even numbers, which knows how often it was loaded.
+struct Growing {
+    loads: AtomicUsize,
+    may_load: Semaphore,
+    fails: Mutex<Vec<Error>>,
+}
+
+impl Growing {
+    fn new(permits: usize) -> Arc<Self> {
+        let (loads, may_load) = (AtomicUsize::new(0), Semaphore::new(permits));
+        Arc::new(Self { loads, may_load, fails: Mutex::default() })
+    }
+}
+
+#[async_trait]
+impl LookupTable for Growing {
+    type Key = u64;
+    type Value = (u64, usize);
+
+    async fn load(&self) -> Result<Vec<(u64, (u64, usize))>> {
+        self.may_load.acquire().await.unwrap().forget();
+        if let Some(error) = self.fails.lock().unwrap().pop() {
+            return Err(error);
+        }
+        let load = self.loads.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok((0..1_000).step_by(2).map(|key| (key, (key * 2, load))).collect())
+    }
+}
+
+async fn start_table(table: &Arc<Growing>, how: LookupTables) -> (Fake, Arc<MemorySource>) {
+    type Joined = (u64, Option<(u64, usize)>);
+    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Joined>::new());
+    let (job_source, table) = (Arc::clone(&source), Arc::clone(table));
+    let mut fake = Fake::start(2, move |graph| {
+        let events = graph.source("in", &job_source).stream();
+        let joined = events.lookup_table("table", &table, how, |event: Event, table| {
+            (event.number, table.get(&event.number).copied())
+        });
+        joined.sink("out", &sink);
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    (fake, source)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_wait_for_the_first_load_of_a_table_and_a_later_one_is_seen_by_later_records() {
+    let table = Growing::new(0);
+    let (mut fake, source) =
+        start_table(&table, LookupTables::refreshed_every(Duration::from_millis(1))).await;
+    source.release("a", 6, false);
+    fake.read("in", 6).await;
+    fake.barrier(1).await;
+    let silence = tokio::time::timeout(Duration::from_millis(50), fake.news.recv()).await;
+    assert!(silence.is_err(), "{silence:?} before the table is there");
+    table.may_load.add_permits(1);
+    let mut rows = committed::<(u64, Option<(u64, usize)>)>(&fake.reports(1).await, "out");
+    rows.sort_unstable();
+    let expected = (0..6_u64).map(|number| (number, number.is_multiple_of(2).then_some((number * 2, 1))));
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+
+    table.may_load.add_permits(1);
+    while table.loads.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut seen = 1;
+    for epoch in 2.. {
+        source.release("a", 6 * epoch, false);
+        fake.read("in", 6 * epoch).await;
+        let rows = committed::<(u64, Option<(u64, usize)>)>(&fake.checkpoint(epoch).await, "out");
+        seen = rows.iter().filter_map(|(_, found)| found.map(|(_, load)| load)).max().unwrap_or(seen);
+        if seen == 2 || epoch == 100 {
+            break;
+        }
+    }
+    assert_eq!(seen, 2);
+    fake.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_cannot_be_loaded_for_now_is_tried_again_and_one_that_never_can_ends_the_attempt() {
+    let table = Growing::new(1_000);
+    let away = Error::new(ErrorKind::Unavailable, "load", "nobody there").with_retry(Retry::Retry);
+    table.fails.lock().unwrap().push(away);
+    let (mut fake, source) =
+        start_table(&table, LookupTables::refreshed_every(Duration::from_secs(60))).await;
+    source.release("a", 6, false);
+    fake.read("in", 6).await;
+    assert_eq!(committed::<(u64, Option<(u64, usize)>)>(&fake.checkpoint(1).await, "out").len(), 6);
+    fake.finish().await.unwrap();
+
+    let table = Growing::new(0);
+    table.fails.lock().unwrap().push(Error::new(ErrorKind::NotFound, "load", "no such table"));
+    let (mut fake, _) = start_table(&table, LookupTables::refreshed_every(Duration::from_secs(60))).await;
+    table.may_load.add_permits(1);
+    assert!(matches!(fake.next().await, News::Failed { .. }));
+    let error = format!("{:?}", fake.finish().await.unwrap_err());
+    assert!(error.contains("no such table") && error.contains("uid=table"), "{error}");
 }
