@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tidelock::{Error, ErrorKind, Result};
-use tidelock_runtime::{Lookups, Tumbling, Window, fold};
+use tidelock_runtime::{LookupTables, Tumbling, Window, fold};
 
 use crate::ends::{Flights, Flow, Rows};
 use crate::flight::{Enriched, Hour};
@@ -22,6 +22,8 @@ use crate::{files, kafka, tables};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3_600);
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the options ask for: to count flights, or to load them into Kafka.
 pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> Result<Flow> {
@@ -43,30 +45,23 @@ pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> R
 fn count(data: &str, flights: Flights, rows: Rows) -> Result<Flow> {
     let planes = Arc::new(tables::planes(data)?);
     let airlines = Arc::new(tables::airlines(data)?);
+    // Tables of a few thousand rows: in memory as a whole, a flight costs one hash of its key. Files do not change.
+    let how = LookupTables::refreshed_every(DAY);
     Ok(Box::new(move |graph| {
         let count = |hour: &mut Hour, flight: &Enriched| hour.add(flight);
         let row = |origin: &String, window: Window, hour: &Hour| hour.row(origin.clone(), start_of(window));
         let (hours, late) = flights(graph)
-            .lookup(
-                "planes",
-                &planes,
-                Lookups::ordered(),
-                |flight| flight.tailnum.clone(),
-                |flight, seats: Option<&u64>| (flight, seats.copied()),
-            )
-            .lookup(
-                "airlines",
-                &airlines,
-                Lookups::ordered(),
-                |(flight, _)| Some(flight.carrier.clone()),
-                |(flight, seats), airline: Option<&Arc<str>>| Enriched {
-                    origin: flight.origin,
-                    time_hour: flight.time_hour,
-                    dep_delay: flight.dep_delay,
-                    seats,
-                    airline: airline.cloned(),
-                },
-            )
+            .lookup_table("planes", &planes, how, |flight, planes| {
+                let seats = flight.tailnum.as_deref().and_then(|tailnum| planes.get(tailnum)).copied();
+                (flight, seats)
+            })
+            .lookup_table("airlines", &airlines, how, |(flight, seats), airlines| Enriched {
+                airline: airlines.get(&*flight.carrier).cloned(),
+                origin: flight.origin,
+                time_hour: flight.time_hour,
+                dep_delay: flight.dep_delay,
+                seats,
+            })
             .key_by(|flight| flight.origin.clone())
             .window("hours", Tumbling::of(HOUR), fold(count, row));
         rows(hours);

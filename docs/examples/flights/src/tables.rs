@@ -1,4 +1,4 @@
-//! The planes and airlines that flights are enriched with: small tables in memory, asked like any store.
+//! The planes and airlines that flights are enriched with: small tables, in memory as a whole.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use tidelock::{Error, ErrorKind, Lookup, Result};
+use tidelock::{Error, ErrorKind, LookupTable, Result};
 
 #[derive(Debug, Deserialize)]
 struct Plane {
@@ -28,7 +28,7 @@ struct Airline {
     name: String,
 }
 
-/// A table that answers keys.
+/// A table that was read from a file.
 #[derive(Debug)]
 pub(crate) struct Table<V>(HashMap<String, V>);
 
@@ -70,12 +70,12 @@ fn read<T: DeserializeOwned, V>(
 }
 
 #[async_trait]
-impl<V: Clone + Send + Sync + 'static> Lookup for Table<V> {
+impl<V: Clone + Send + Sync + 'static> LookupTable for Table<V> {
     type Key = String;
     type Value = V;
 
-    async fn lookup(&self, keys: &[String]) -> Result<Vec<Option<V>>> {
-        Ok(keys.iter().map(|key| self.0.get(key).cloned()).collect())
+    async fn load(&self) -> Result<Vec<(String, V)>> {
+        Ok(self.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 
@@ -86,12 +86,12 @@ mod tests {
     const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 
     #[tokio::test]
-    async fn keys_are_answered_in_their_order() {
-        let planes = planes(DATA).unwrap();
-        let keys = ["N14228", "nobody", "N24211"].map(String::from);
-        assert_eq!(planes.lookup(&keys).await.unwrap(), [Some(149), None, Some(149)]);
-        let name = airlines(DATA).unwrap().lookup(&["UA".into()]).await.unwrap();
-        assert_eq!(name, [Some("United Air Lines Inc.".into())]);
+    async fn tables_have_their_keys_and_no_plane_of_unknown_seats() {
+        let planes: HashMap<_, _> = planes(DATA).unwrap().load().await.unwrap().into_iter().collect();
+        let seats = ["N14228", "nobody", "N24211"].map(|tailnum| planes.get(tailnum).copied());
+        assert_eq!(seats, [Some(149), None, Some(149)]);
+        let airlines: HashMap<_, _> = airlines(DATA).unwrap().load().await.unwrap().into_iter().collect();
+        assert_eq!(airlines.get("UA"), Some(&Arc::from("United Air Lines Inc.")));
     }
 
     #[test]
