@@ -7,6 +7,7 @@
 //!                                    then not asked for again during a pause
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -15,7 +16,9 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::Lookups;
-use super::desk::Answer;
+
+/// What is known of a key: its value, or that there is none.
+pub(super) type Answer<V> = Option<Arc<V>>;
 
 /// How long a stale answer counts as fresh when the store has just failed: without it, each batch of a hot key would wait
 /// for a failure of its own.
@@ -129,8 +132,6 @@ fn later(now: Instant, by: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3_600);

@@ -13,13 +13,10 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::Lookups;
-use super::cache::AnswerCache;
+use super::cache::{Answer, AnswerCache};
 use super::counts::Counts;
 use super::patience::Patience;
 use crate::wake::Waker;
-
-/// What is known of a key: its value, or that there is none.
-pub(super) type Answer<V> = Option<Arc<V>>;
 
 /// Where the answers for one worker come in.
 #[derive(Debug)]

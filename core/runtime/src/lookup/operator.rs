@@ -33,7 +33,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, InputCapability};
 use timely::progress::operate::FrontierInterest;
 
-use super::desk::{Answer, Desk, Mailbox};
+use super::cache::Answer;
+use super::desk::{Desk, Mailbox};
 use crate::batch::{Batch, Lane, Mark, Millis};
 use crate::budget::Credit;
 use crate::stop::Place;
