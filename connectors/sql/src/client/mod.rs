@@ -1,0 +1,115 @@
+//! Connections to databases: one small trait, and a client for each kind behind it.
+
+#[cfg(feature = "mysql")]
+mod mysql;
+mod pool;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "postgres")]
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidelock::{Error, Result};
+use tokio::time::timeout;
+
+pub(crate) use pool::Pool;
+
+use crate::database::SqlConfig;
+use crate::error::{Class, Fault, setting};
+use crate::kind::DatabaseKind;
+use crate::value::SqlValue;
+
+/// How much longer we wait than the server was told to: it knows better what it could not do.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a query found.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) columns: Arc<[String]>,
+    pub(crate) rows: Vec<Vec<SqlValue>>,
+}
+
+/// A connection to a database.
+///
+/// # Contract
+/// - A call that is dropped before it returned leaves the connection in no known state: it must be closed, and
+///   the database then rolls back what it had begun.
+/// - No fault has a row, a value or a password in it.
+#[async_trait]
+pub(crate) trait Connection: Send {
+    /// Runs a statement without values that answers nothing: the beginning or the end of a transaction, a definition.
+    async fn run(&mut self, statement: &str) -> Result<(), Fault>;
+
+    /// Runs a statement with values, and says how many rows it met. What it was prepared as is kept.
+    async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault>;
+
+    /// Runs a query with values. What it was prepared as is kept.
+    async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault>;
+}
+
+/// How many prepared statements a connection keeps: each number of rows in a statement is one, and there are few.
+pub(crate) const STATEMENTS_KEPT: usize = 64;
+
+/// A connection of which no call takes for ever.
+pub(crate) struct Client {
+    connection: Box<dyn Connection>,
+    patience: Duration,
+}
+
+impl Client {
+    /// Opens one connection: a wrong host, port, name or password is told as that, at once.
+    pub(crate) async fn connect(config: &SqlConfig) -> Result<Self> {
+        let place = |error: Error| error.with("kind", config.kind).with("place", config.place());
+        let connected = timeout(config.connect_timeout(), connect(config)).await.unwrap_or_else(|_| {
+            let why = "nothing that speaks this database's language answered in time: is it the right host and port?";
+            Err(Fault::gone(why).during("connect"))
+        });
+        let connection = connected.map_err(place)?;
+        Ok(Self { connection, patience: config.statement_timeout() + GRACE })
+    }
+
+    pub(crate) async fn run(&mut self, statement: &str) -> Result<(), Fault> {
+        timeout(self.patience, self.connection.run(statement)).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    pub(crate) async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault> {
+        let call = self.connection.execute(statement, values);
+        timeout(self.patience, call).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    pub(crate) async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
+        let call = self.connection.query(query, values);
+        timeout(self.patience, call).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+}
+
+fn no_answer() -> Fault {
+    Fault::gone("no answer in time: the connection is given up")
+}
+
+async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
+    match config.kind {
+        #[cfg(feature = "postgres")]
+        DatabaseKind::Postgres => postgres::connect(config).await,
+        #[cfg(feature = "mysql")]
+        DatabaseKind::MySql => mysql::connect(config).await,
+        #[cfg(feature = "sqlite")]
+        DatabaseKind::Sqlite => sqlite::connect(config).await,
+        #[allow(unreachable_patterns, reason = "with every feature each kind is there")]
+        kind => Err(setting(
+            "kind",
+            format!("this build does not know {kind}: the feature of tidelock-sql is missing"),
+        )),
+    }
+}
+
+/// The one value of a query that has one.
+pub(crate) fn single(rows: Rows) -> Result<SqlValue, Fault> {
+    let value = rows.rows.into_iter().next().and_then(|row| row.into_iter().next());
+    value.ok_or_else(|| Fault::new(Class::Other, "", "the query answers nothing"))
+}

@@ -1,0 +1,271 @@
+//! Values on the wire of PostgreSQL: in binary where that is simple, and as the server's own texts where it is not.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
+use jiff::civil::{Date, DateTime, Time, date};
+use jiff::{SignedDuration, Timestamp};
+use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
+
+use crate::value::{SqlValue, plain_text};
+
+type Wrong = Box<dyn Error + Sync + Send>;
+
+/// PostgreSQL counts from here.
+const BEGINNING: Date = date(2000, 1, 1);
+
+/// Whether a value of this type goes as a text.
+fn is_text_form(value: &SqlValue, kind: &Type) -> bool {
+    match (value, kind) {
+        (SqlValue::Bool(_), &Type::BOOL)
+        | (SqlValue::I64(_), &(Type::INT2 | Type::INT4 | Type::INT8))
+        | (SqlValue::F64(_), &(Type::FLOAT4 | Type::FLOAT8))
+        | (SqlValue::Bytes(_), &Type::BYTEA)
+        | (SqlValue::Uuid(_), &Type::UUID)
+        | (SqlValue::Text(_), &(Type::TEXT | Type::VARCHAR | Type::BPCHAR)) => false,
+        _ => true,
+    }
+}
+
+impl ToSql for SqlValue {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Wrong> {
+        if *self == Self::Null {
+            return Ok(IsNull::Yes);
+        }
+        if is_text_form(self, kind) {
+            let mut text = String::new();
+            push_text(&mut text, self)?;
+            out.put_slice(text.as_bytes());
+            return Ok(IsNull::No);
+        }
+        match (self, kind) {
+            (Self::I64(value), &Type::INT2) => out.put_i16(i16::try_from(*value)?),
+            (Self::I64(value), &Type::INT4) => out.put_i32(i32::try_from(*value)?),
+            (Self::I64(value), _) => out.put_i64(*value),
+            #[allow(clippy::cast_possible_truncation, reason = "it fits: it was compared with its column")]
+            (Self::F64(value), &Type::FLOAT4) => out.put_f32(*value as f32),
+            (Self::F64(value), _) => out.put_f64(*value),
+            (Self::Bool(value), _) => out.put_u8(u8::from(*value)),
+            (Self::Uuid(bytes), _) => out.put_slice(bytes),
+            (Self::Bytes(bytes), _) => out.put_slice(bytes),
+            (Self::Text(text), _) => out.put_slice(text.as_bytes()),
+            _ => return Err("a value that is neither text nor binary".into()),
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, kind: &Type) -> Format {
+        if *self != Self::Null && is_text_form(self, kind) { Format::Text } else { Format::Binary }
+    }
+
+    to_sql_checked!();
+}
+
+/// Appends the text that the server reads as this value.
+fn push_text(out: &mut String, value: &SqlValue) -> Result<(), Wrong> {
+    match value {
+        SqlValue::Null => return Err("nothing has no text".into()),
+        SqlValue::Bool(value) => out.push_str(if *value { "t" } else { "f" }),
+        SqlValue::I64(value) => write!(out, "{value}")?,
+        SqlValue::U64(value) => write!(out, "{value}")?,
+        SqlValue::F64(value) if value.is_nan() => out.push_str("NaN"),
+        SqlValue::F64(value) if value.is_infinite() => {
+            out.push_str(if *value > 0.0 { "Infinity" } else { "-Infinity" });
+        }
+        SqlValue::F64(value) => write!(out, "{value:e}")?,
+        SqlValue::Decimal(text) | SqlValue::Text(text) | SqlValue::Json(text) => out.push_str(text),
+        SqlValue::Bytes(bytes) => {
+            out.push_str("\\x");
+            for byte in bytes {
+                write!(out, "{byte:02x}")?;
+            }
+        }
+        SqlValue::Array(values) => {
+            out.push('{');
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                if *value == SqlValue::Null {
+                    out.push_str("NULL");
+                    continue;
+                }
+                let mut text = String::new();
+                push_text(&mut text, value)?;
+                out.push('"');
+                for letter in text.chars() {
+                    if matches!(letter, '"' | '\\') {
+                        out.push('\\');
+                    }
+                    out.push(letter);
+                }
+                out.push('"');
+            }
+            out.push('}');
+        }
+        other => out.push_str(&plain_text(other)),
+    }
+    Ok(())
+}
+
+impl<'a> FromSql<'a> for SqlValue {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Wrong> {
+        if let Kind::Array(_) = kind.kind() {
+            // Of one dimension: of more, nobody said what it is.
+            return Vec::from_sql(kind, raw).map(Self::Array);
+        }
+        if let Kind::Domain(base) = kind.kind() {
+            return Self::from_sql(base, raw);
+        }
+        Ok(match *kind {
+            Type::BOOL => Self::Bool(bool::from_sql(kind, raw)?),
+            Type::INT2 => Self::I64(i16::from_sql(kind, raw)?.into()),
+            Type::INT4 => Self::I64(i32::from_sql(kind, raw)?.into()),
+            Type::INT8 => Self::I64(i64::from_sql(kind, raw)?),
+            Type::OID => Self::I64(u32::from_sql(kind, raw)?.into()),
+            Type::FLOAT4 => Self::F64(f32::from_sql(kind, raw)?.into()),
+            Type::FLOAT8 => Self::F64(f64::from_sql(kind, raw)?),
+            Type::NUMERIC => Self::Decimal(numeric(raw).ok_or("a number that is no decimal")?),
+            Type::BYTEA => Self::Bytes(raw.to_owned()),
+            Type::UUID => Self::Uuid(raw.try_into()?),
+            Type::JSON => Self::Json(std::str::from_utf8(raw)?.to_owned()),
+            // A version stands before the text.
+            Type::JSONB => {
+                Self::Json(std::str::from_utf8(raw.get(1..).ok_or("an empty JSON text")?)?.to_owned())
+            }
+            Type::DATE => {
+                let days: [u8; 4] = raw.try_into()?;
+                Self::Date(
+                    BEGINNING
+                        .checked_add(SignedDuration::from_hours(i64::from(i32::from_be_bytes(days)) * 24))?,
+                )
+            }
+            Type::TIME => {
+                Self::Time(Time::midnight().checked_add(SignedDuration::from_micros(micros(raw)?))?)
+            }
+            Type::TIMESTAMP => {
+                let beginning = DateTime::from_parts(BEGINNING, Time::midnight());
+                Self::Timestamp(beginning.checked_add(SignedDuration::from_micros(micros(raw)?))?)
+            }
+            Type::TIMESTAMPTZ => {
+                const BEGINNING_SECOND: i64 = 946_684_800;
+                let beginning = Timestamp::from_second(BEGINNING_SECOND)?;
+                Self::Moment(beginning.checked_add(SignedDuration::from_micros(micros(raw)?))?)
+            }
+            _ if is_text(kind) => Self::Text(std::str::from_utf8(raw)?.to_owned()),
+            _ => return Err("an unknown type".into()),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Wrong> {
+        Ok(Self::Null)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// Types whose binary form is their text.
+fn is_text(kind: &Type) -> bool {
+    matches!(
+        *kind,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::XML | Type::CHAR
+    ) || matches!(kind.kind(), Kind::Enum(_))
+        || kind.name() == "citext"
+}
+
+/// `infinity` is the last or the first of them: adding it fails.
+fn micros(raw: &[u8]) -> Result<i64, Wrong> {
+    Ok(i64::from_be_bytes(raw.try_into()?))
+}
+
+/// A number in digits of ten thousand. `None` for NaN and infinities.
+fn numeric(raw: &[u8]) -> Option<String> {
+    const NEGATIVE: i16 = 0x4000;
+    let word = |at: usize| Some(i16::from_be_bytes(raw.get(2 * at..2 * at + 2)?.try_into().ok()?));
+    let (count, weight, sign, scale) = (word(0)?, word(1)?, word(2)?, usize::try_from(word(3)?).ok()?);
+    if sign != 0 && sign != NEGATIVE {
+        return None;
+    }
+    // The digit that counts ten thousand to the power of `place`.
+    let digit = |place: i32| match usize::try_from(i32::from(weight) - place) {
+        Ok(at) if at < usize::try_from(count).unwrap_or(0) => word(4 + at),
+        _ => Some(0),
+    };
+    let mut text = String::new();
+    for place in (0..=i32::from(weight).max(0)).rev() {
+        let _infallible = write!(text, "{:04}", digit(place)?);
+    }
+    let whole = text.trim_start_matches('0');
+    let mut number = if sign == NEGATIVE { "-".to_owned() } else { String::new() };
+    number.push_str(if whole.is_empty() { "0" } else { whole });
+    if scale > 0 {
+        let mut fraction = String::new();
+        let mut place = -1;
+        while fraction.len() < scale {
+            let _infallible = write!(fraction, "{:04}", digit(place)?);
+            place -= 1;
+        }
+        number.push('.');
+        number.push_str(&fraction[..scale]);
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[i16]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn a_numeric_has_every_digit() {
+        for (raw, text) in [
+            (vec![0, 0, 0, 0], "0"),
+            (vec![0, 0, 0, 2], "0.00"),
+            (vec![2, 0, 0, 2, 1, 5000], "1.50"),
+            (vec![2, 1, 0x4000, 0, 12, 3456], "-123456"),
+            (vec![1, -1, 0, 4, 1], "0.0001"),
+            (vec![1, -2, 0, 8, 1], "0.00000001"),
+            (vec![1, 2, 0, 0, 1], "100000000"),
+            (vec![3, 1, 0, 3, 1, 2, 3000], "10002.300"),
+        ] {
+            assert_eq!(numeric(&words(&raw)).as_deref(), Some(text));
+        }
+        assert_eq!(numeric(&words(&[0, 0, -0x4000, 0])), None, "NaN");
+        assert_eq!(numeric(&[0]), None);
+    }
+
+    #[test]
+    fn times_are_counted_from_the_year_2000() {
+        let read = |kind: &Type, raw: &[u8]| SqlValue::from_sql(kind, raw).map_err(|error| error.to_string());
+        let text = |value: Result<SqlValue, String>| plain_text(&value.expect("a time"));
+        assert_eq!(text(read(&Type::DATE, &(-1_i32).to_be_bytes())), "1999-12-31");
+        assert_eq!(text(read(&Type::TIMESTAMP, &1_i64.to_be_bytes())), "2000-01-01T00:00:00.000001");
+        assert_eq!(
+            text(read(&Type::TIMESTAMPTZ, &(-946_684_800_000_000_i64).to_be_bytes())),
+            "1970-01-01T00:00:00Z"
+        );
+        for kind in [Type::TIMESTAMP, Type::TIMESTAMPTZ] {
+            assert!(read(&kind, &i64::MAX.to_be_bytes()).is_err(), "infinity is no time");
+        }
+        assert!(read(&Type::DATE, &i32::MAX.to_be_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_list_keeps_what_its_texts_are_made_of() {
+        let mut text = String::new();
+        let list =
+            SqlValue::Array(vec![SqlValue::Text("a\"b\\,{}".into()), SqlValue::Null, SqlValue::I64(1)]);
+        push_text(&mut text, &list).expect("a list");
+        assert_eq!(text, r#"{"a\"b\\,{}",NULL,"1"}"#);
+    }
+}

@@ -1,0 +1,129 @@
+//! How the sink writes.
+
+use serde::{Deserialize, Serialize};
+use tidelock::Result;
+
+use crate::database::SqlConfig;
+use crate::error::setting;
+use crate::names::TableName;
+
+const MIB: usize = 1024 * 1024;
+
+/// What happens to a row that the table cannot take: a value does not fit its column, or a constraint is violated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RecordPolicy {
+    /// The job halts and names table, constraint and the row's key.
+    #[default]
+    Fail,
+    /// The row is left out, with a warning and a count.
+    Skip,
+    /// The row goes to this table, in the transaction of the other rows. The sink makes the table where it is not there.
+    DeadLetter(String),
+}
+
+/// How the sink writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SqlSinkConfig {
+    /// The database.
+    pub database: SqlConfig,
+    /// The table, perhaps with its schema: `orders` or `shop.orders`. Required.
+    pub table: String,
+    /// The columns by which upserts, updates and deletes find their row. They must be a unique key of the table. Default: the
+    /// primary key.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// The table that says which epoch of which job and sink was applied last, perhaps with its schema. It must be in the
+    /// same database; the sink makes it where it is not there. Default `tidelock_ledger`.
+    #[serde(default = "default_ledger_table")]
+    pub ledger_table: String,
+    /// What happens to a row that the table cannot take. A row that does not fit goes to the place of the host instead where it
+    /// has one: see [`Rejecting`](tidelock::Rejecting). What violates a constraint is found out at commit, where the
+    /// host has none. Default: fail.
+    #[serde(default)]
+    pub on_refused: RecordPolicy,
+    /// The most bytes, as JSON, that one writer takes in one epoch: they are held in memory for each epoch in flight, and
+    /// stored in the job's log. Default 16 MiB.
+    #[serde(default = "default_epoch_bytes_max")]
+    pub epoch_bytes_max: usize,
+}
+
+fn default_ledger_table() -> String {
+    "tidelock_ledger".into()
+}
+
+fn default_epoch_bytes_max() -> usize {
+    16 * MIB
+}
+
+impl SqlSinkConfig {
+    /// Rows of `table`, with every other setting at its default.
+    pub fn new(database: SqlConfig, table: impl Into<String>) -> Self {
+        Self {
+            database,
+            table: table.into(),
+            key: Vec::new(),
+            ledger_table: default_ledger_table(),
+            on_refused: RecordPolicy::default(),
+            epoch_bytes_max: default_epoch_bytes_max(),
+        }
+    }
+
+    /// Checks the settings before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        self.database.validate()?;
+        if self.epoch_bytes_max == 0 {
+            return Err(setting("epoch_bytes_max", "an epoch must have room for a record"));
+        }
+        let letters = match &self.on_refused {
+            RecordPolicy::DeadLetter(table) => Some(table),
+            _ => None,
+        };
+        let names = [
+            ("table", Some(&self.table)),
+            ("ledger_table", Some(&self.ledger_table)),
+            ("on_refused", letters),
+        ];
+        let names: Vec<_> = names.into_iter().filter_map(|(name, table)| Some((name, table?))).collect();
+        for (at, (setting_name, table)) in names.iter().enumerate() {
+            TableName::parse(setting_name, table)?;
+            if names[..at].iter().any(|(_, other)| other == table) {
+                return Err(setting(
+                    setting_name,
+                    "rows, ledger and dead letters are in tables of their own",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::DatabaseKind;
+
+    #[test]
+    fn a_sink_has_three_tables_and_they_are_not_the_same() {
+        let config = || SqlSinkConfig::new(SqlConfig::new(DatabaseKind::Sqlite, "a.db"), "orders");
+        assert!(config().validate().is_ok());
+        let letters = |table: &str| RecordPolicy::DeadLetter(table.into());
+        for (wrong, named) in [
+            (SqlSinkConfig { table: String::new(), ..config() }, "table"),
+            (SqlSinkConfig { table: "a.b.c".into(), ..config() }, "table"),
+            (SqlSinkConfig { ledger_table: "orders".into(), ..config() }, "ledger_table"),
+            (SqlSinkConfig { on_refused: letters("orders"), ..config() }, "on_refused"),
+            (SqlSinkConfig { on_refused: letters(""), ..config() }, "on_refused"),
+            (SqlSinkConfig { epoch_bytes_max: 0, ..config() }, "epoch_bytes_max"),
+        ] {
+            let error = wrong.validate().expect_err(named).to_string();
+            assert!(error.contains(&format!("setting={named}")), "{error}");
+        }
+    }
+}

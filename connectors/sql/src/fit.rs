@@ -1,0 +1,269 @@
+//! Whether a value fits a column, and the form that it takes to go there.
+//!
+//! Databases make something of almost everything: a text is cut off, a fraction rounded, a list of
+//! digits becomes a float, a zone is dropped. Nobody is told. So each value is compared with its column first, and one
+//! that would be read back as another one is refused.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+
+use crate::column::{Column, ColumnType, Letters, TextType};
+use crate::dialect::Dialect;
+use crate::row::json;
+use crate::value::{SqlValue, parse_uuid};
+
+/// The form in which a value goes into a column.
+///
+/// # Errors
+/// Why it does not fit: without the value itself.
+pub(crate) fn fit(dialect: &Dialect, column: &Column, value: SqlValue) -> Result<SqlValue, String> {
+    if value == SqlValue::Null {
+        return if column.nullable { Ok(value) } else { Err("the column holds no missing values".into()) };
+    }
+    fit_type(dialect, &column.kind, value)
+}
+
+fn fit_type(dialect: &Dialect, kind: &ColumnType, value: SqlValue) -> Result<SqlValue, String> {
+    let kind_of_value = value.type_name();
+    match (kind, value) {
+        (ColumnType::Bool, value @ SqlValue::Bool(_)) => Ok(value),
+        (ColumnType::Int { .. } | ColumnType::Numeric, SqlValue::Bool(value)) => {
+            Ok(SqlValue::I64(value.into()))
+        }
+        (ColumnType::Int { min, max }, value @ (SqlValue::I64(_) | SqlValue::U64(_))) => {
+            int(*min, *max, value)
+        }
+        (ColumnType::Single | ColumnType::Double | ColumnType::Numeric, SqlValue::F64(value)) => {
+            float(dialect, kind, value)
+        }
+        (ColumnType::Double, SqlValue::I64(value)) => exact_float(value, 1 << 53),
+        (ColumnType::Single, SqlValue::I64(value)) => exact_float(value, 1 << 24),
+        (ColumnType::Numeric, value @ SqlValue::I64(_)) => Ok(value),
+        (ColumnType::Decimal(digits), SqlValue::I64(value)) => decimal(*digits, value.to_string()),
+        (ColumnType::Decimal(digits), SqlValue::U64(value)) => decimal(*digits, value.to_string()),
+        (ColumnType::Decimal(digits), SqlValue::Text(text) | SqlValue::Decimal(text)) => {
+            decimal(*digits, text)
+        }
+        (ColumnType::Text(kind), SqlValue::Text(text)) => self::text(dialect, kind, text),
+        // Nested values are JSON where the column has no form of its own for them.
+        (ColumnType::Text(kind), value @ (SqlValue::Json(_) | SqlValue::Array(_))) => {
+            self::text(dialect, kind, json::text_of(&value)?)
+        }
+        (ColumnType::Bytes { max, exact }, SqlValue::Bytes(bytes)) => self::bytes(*max, *exact, bytes),
+        // What serde calls a list of `u8` is bytes.
+        (ColumnType::Bytes { max, exact }, SqlValue::Array(list)) => {
+            self::bytes(*max, *exact, bytes_of(&list)?)
+        }
+        (ColumnType::Date, SqlValue::Text(text)) => date(&text),
+        (ColumnType::Time(digits), SqlValue::Text(text)) => time(*digits, &text),
+        (ColumnType::Timestamp(digits), SqlValue::Text(text)) => timestamp(*digits, &text),
+        (ColumnType::Moment { digits, year_2038 }, SqlValue::Text(text)) => {
+            moment(*digits, *year_2038, &text)
+        }
+        (ColumnType::Uuid, SqlValue::Text(text)) => {
+            parse_uuid(&text).map(SqlValue::Uuid).ok_or_else(|| "the text is no uuid".into())
+        }
+        (ColumnType::Uuid, SqlValue::Bytes(bytes)) => {
+            bytes.try_into().map(SqlValue::Uuid).map_err(|_| "a uuid has 16 bytes".into())
+        }
+        (ColumnType::Json, value) => json_column(dialect, &value),
+        (ColumnType::Array(element), SqlValue::Array(values)) => {
+            let fitting = values.into_iter().map(|value| match value {
+                SqlValue::Null => Ok(value),
+                SqlValue::Array(_) => Err("a list within a list".into()),
+                value => fit_type(dialect, element, value),
+            });
+            fitting.collect::<Result<_, _>>().map(SqlValue::Array)
+        }
+        (ColumnType::Numeric, SqlValue::Text(text)) => numeric_text(text),
+        (ColumnType::Numeric, value @ SqlValue::Bytes(_)) => Ok(value),
+        (ColumnType::Any, value) => any(dialect, value),
+        (ColumnType::Other, SqlValue::Text(text)) => self::text(dialect, &TextType::default(), text),
+        _ => Err(format!("the column cannot hold {kind_of_value} without changing it")),
+    }
+}
+
+fn int(min: i64, max: u64, value: SqlValue) -> Result<SqlValue, String> {
+    let fits = match value {
+        SqlValue::I64(value) => value >= min && u64::try_from(value).map_or(true, |value| value <= max),
+        SqlValue::U64(value) => value <= max,
+        _ => false,
+    };
+    if fits { Ok(value) } else { Err("the integer is out of the column's range".into()) }
+}
+
+fn float(dialect: &Dialect, kind: &ColumnType, value: f64) -> Result<SqlValue, String> {
+    #[allow(clippy::cast_possible_truncation, reason = "whether it changes the number is what is asked")]
+    let narrow = f64::from(value as f32);
+    if value.is_nan() && !dialect.nan || value.is_infinite() && !dialect.infinity {
+        return Err("the database has no form for NaN and infinities".into());
+    }
+    if *kind == ColumnType::Single && !value.is_nan() && narrow.to_bits() != value.to_bits() {
+        return Err("the float needs more digits than the column has".into());
+    }
+    if value == 0.0 && value.is_sign_negative() && (*kind == ColumnType::Numeric || !dialect.negative_zero) {
+        return Err("the database makes 0 of -0.0".into());
+    }
+    Ok(SqlValue::F64(value))
+}
+
+/// An integer for a column of floats, which hold each up to a power of two.
+fn exact_float(value: i64, bound: u64) -> Result<SqlValue, String> {
+    #[allow(clippy::cast_precision_loss, reason = "it is within the bound")]
+    let float = value as f64;
+    if value.unsigned_abs() <= bound {
+        Ok(SqlValue::F64(float))
+    } else {
+        Err("a float cannot hold all digits of the integer".into())
+    }
+}
+
+fn decimal(digits: Option<(usize, usize)>, text: String) -> Result<SqlValue, String> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let is_number = !whole.is_empty()
+        && (fraction.is_empty() != unsigned.contains('.'))
+        && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err("the text is no decimal number such as -12.50".into());
+    }
+    if let Some((precision, scale)) = digits {
+        let whole = whole.trim_start_matches('0').len();
+        if whole > precision.saturating_sub(scale) || fraction.trim_end_matches('0').len() > scale {
+            return Err("the decimal has more digits than the column".into());
+        }
+    }
+    Ok(SqlValue::Decimal(text))
+}
+
+fn text(dialect: &Dialect, kind: &TextType, text: String) -> Result<SqlValue, String> {
+    if !dialect.nul && text.contains('\0') {
+        return Err("the database has no form for a text with a NUL".into());
+    }
+    let chars = || text.chars().count();
+    let fits_letters = match kind.letters {
+        Letters::All => true,
+        Letters::Basic => text.chars().all(|letter| u32::from(letter) < 0x1_0000),
+        Letters::Ascii => text.is_ascii(),
+    };
+    if !fits_letters {
+        return Err("the text has characters that the column's character set has not".into());
+    }
+    if kind.chars_max.is_some_and(|max| chars() > max) || kind.bytes_max.is_some_and(|max| text.len() > max) {
+        return Err("the text is too long for the column".into());
+    }
+    if (kind.trims || kind.pads) && text.ends_with(' ') {
+        return Err("the column drops blanks at the end of a text".into());
+    }
+    if kind.pads && kind.chars_max.is_some_and(|max| chars() < max) {
+        return Err("the column fills a shorter text up with blanks".into());
+    }
+    Ok(SqlValue::Text(text))
+}
+
+fn bytes(max: Option<usize>, exact: bool, bytes: Vec<u8>) -> Result<SqlValue, String> {
+    match max {
+        Some(max) if bytes.len() > max => Err("there are more bytes than the column has".into()),
+        Some(max) if exact && bytes.len() < max => Err("the column fills fewer bytes up with zeros".into()),
+        _ => Ok(SqlValue::Bytes(bytes)),
+    }
+}
+
+fn bytes_of(list: &[SqlValue]) -> Result<Vec<u8>, String> {
+    let byte = |value: &SqlValue| match value {
+        SqlValue::I64(value) => u8::try_from(*value).ok(),
+        _ => None,
+    };
+    list.iter().map(byte).collect::<Option<_>>().ok_or_else(|| "a list that is not one of bytes".into())
+}
+
+/// Years that every database and every client writes with four digits.
+fn usual(year: i16) -> Result<(), String> {
+    if (1..=9999).contains(&year) { Ok(()) } else { Err("the year is not one of 1 to 9999".into()) }
+}
+
+/// A fraction of a second with more digits than the column has is rounded.
+fn digits_fit(digits: u8, nanosecond: i32) -> Result<(), String> {
+    let unit = 10_i32.pow(9 - u32::from(digits.min(9)));
+    if nanosecond % unit == 0 { Ok(()) } else { Err(format!("the column keeps {digits} digits of a second")) }
+}
+
+fn date(text: &str) -> Result<SqlValue, String> {
+    match text.parse::<Date>() {
+        // The parser also takes a date and a time, and drops the time.
+        Ok(date) if date.to_string() == text => usual(date.year()).map(|()| SqlValue::Date(date)),
+        _ => Err("the text is no date such as 2024-02-29".into()),
+    }
+}
+
+fn only(text: &str, legal: &[u8]) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || legal.contains(&byte))
+}
+
+fn time(digits: u8, text: &str) -> Result<SqlValue, String> {
+    match text.parse::<Time>() {
+        Ok(time) if only(text, b":.") && text.contains(':') => {
+            digits_fit(digits, time.subsec_nanosecond()).map(|()| SqlValue::Time(time))
+        }
+        _ => Err("the text is no time such as 23:59:59.5".into()),
+    }
+}
+
+fn timestamp(digits: u8, text: &str) -> Result<SqlValue, String> {
+    match text.parse::<DateTime>() {
+        // The parser also takes a zone, and drops it.
+        Ok(time)
+            if only(text, b"-:.T ")
+                && text.contains(':')
+                && text.bytes().filter(|byte| *byte == b'-').count() == 2 =>
+        {
+            usual(time.year())?;
+            digits_fit(digits, time.subsec_nanosecond())?;
+            Ok(SqlValue::Timestamp(time))
+        }
+        _ => Err("the text is no timestamp without a zone, such as 2024-02-29T23:59:59.5".into()),
+    }
+}
+
+fn moment(digits: u8, year_2038: bool, text: &str) -> Result<SqlValue, String> {
+    const SECONDS_MAX: i64 = (1 << 31) - 1;
+    let moment: Timestamp = text
+        .parse()
+        .map_err(|_| "the text is no timestamp with a zone, such as 2024-02-29T23:59:59.5Z".to_owned())?;
+    usual(moment.to_zoned(jiff::tz::TimeZone::UTC).year())?;
+    digits_fit(digits, moment.subsec_nanosecond())?;
+    if year_2038 && !(1..=SECONDS_MAX).contains(&moment.as_second()) {
+        return Err("the column holds moments from 1970 to January 2038 alone".into());
+    }
+    Ok(SqlValue::Moment(moment))
+}
+
+fn json_column(dialect: &Dialect, value: &SqlValue) -> Result<SqlValue, String> {
+    let text = json::text_of(value)?;
+    if !dialect.nul && text.contains("\\u0000") {
+        return Err("the database has no form for a text with a NUL".into());
+    }
+    Ok(SqlValue::Json(text))
+}
+
+/// SQLite makes a number of a text that looks like one.
+fn numeric_text(text: String) -> Result<SqlValue, String> {
+    let trimmed = text.trim_matches(|letter: char| letter.is_ascii_whitespace());
+    if trimmed.parse::<f64>().is_ok() {
+        return Err("the column makes a number of this text: declare it as TEXT".into());
+    }
+    Ok(SqlValue::Text(text))
+}
+
+fn any(dialect: &Dialect, value: SqlValue) -> Result<SqlValue, String> {
+    match value {
+        SqlValue::F64(value) => float(dialect, &ColumnType::Double, value),
+        SqlValue::Bool(value) => Ok(SqlValue::I64(value.into())),
+        SqlValue::U64(_) => Err("the integer is out of the column's range".into()),
+        SqlValue::Json(_) | SqlValue::Array(_) => json::text_of(&value).map(SqlValue::Text),
+        value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests;

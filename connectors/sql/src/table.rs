@@ -1,0 +1,115 @@
+//! A table as the database describes it: its columns, and by what its rows are told apart.
+
+use tidelock::{Error, ErrorKind, Result};
+
+use crate::client::{Client, Rows};
+use crate::column::Column;
+use crate::dialect::Dialect;
+use crate::error::Fault;
+use crate::names::TableName;
+use crate::value::SqlValue;
+
+/// Columns by which no two rows are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) columns: Vec<String>,
+    pub(crate) is_primary: bool,
+}
+
+impl Key {
+    /// Whether it is of these columns, in any order.
+    pub(crate) fn is_of(&self, columns: &[String]) -> bool {
+        self.columns.len() == columns.len() && columns.iter().all(|column| self.columns.contains(column))
+    }
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) keys: Vec<Key>,
+}
+
+impl Table {
+    /// Asks the database for a table. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where rows in it are not as durable as a transaction must be.
+    pub(crate) async fn describe(
+        client: &mut Client,
+        dialect: &Dialect,
+        name: &TableName,
+    ) -> Result<Option<Self>> {
+        let wrong = |fault: Fault| fault.during("look at a table").with("table", name);
+        let rows = client.query(dialect.fault_query, name.values()).await.map_err(wrong)?;
+        let Some(why) = first_text(rows) else { return Ok(None) };
+        if !why.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "look at a table", why).with("table", name));
+        }
+        let columns = client.query(dialect.columns_query, name.values()).await.map_err(wrong)?;
+        let keys = client.query(dialect.keys_query, name.values()).await.map_err(wrong)?;
+        let read = || Some(Self { columns: read_columns(dialect, columns)?, keys: read_keys(keys)? });
+        match read() {
+            Some(table) => Ok(Some(table)),
+            None => Err(Error::new(
+                ErrorKind::Bug,
+                "look at a table",
+                "the database describes it in an unknown way",
+            )
+            .with("table", name)),
+        }
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    pub(crate) fn primary_key(&self) -> Option<&Key> {
+        self.keys.iter().find(|key| key.is_primary)
+    }
+}
+
+fn first_text(rows: Rows) -> Option<String> {
+    match rows.rows.into_iter().next()?.into_iter().next()? {
+        SqlValue::Text(text) => Some(text),
+        _ => Some(String::new()),
+    }
+}
+
+fn is_true(value: &SqlValue) -> bool {
+    matches!(value, SqlValue::Bool(true) | SqlValue::I64(1))
+}
+
+fn read_columns(dialect: &Dialect, rows: Rows) -> Option<Vec<Column>> {
+    let read = |row: Vec<SqlValue>| {
+        let [SqlValue::Text(name), SqlValue::Text(declared), nullable, fills, letters] =
+            <[_; 5]>::try_from(row).ok()?
+        else {
+            return None;
+        };
+        let letters = match &letters {
+            SqlValue::Text(letters) => Some(letters.as_str()),
+            _ => None,
+        };
+        let kind = dialect.type_of(&declared, letters);
+        Some(Column { name, kind, nullable: is_true(&nullable), fills: is_true(&fills) })
+    };
+    rows.rows.into_iter().map(read).collect()
+}
+
+fn read_keys(rows: Rows) -> Option<Vec<Key>> {
+    let mut keys: Vec<(String, Key)> = Vec::new();
+    for row in rows.rows {
+        // An index on an expression has no column there: it is no key of ours, and none of a statement's.
+        let [SqlValue::Text(index), column, is_primary] = <[_; 3]>::try_from(row).ok()? else { return None };
+        let column = match column {
+            SqlValue::Text(column) => column,
+            _ => String::new(),
+        };
+        match keys.last_mut() {
+            Some((last, key)) if *last == index => key.columns.push(column),
+            _ => keys.push((index, Key { columns: vec![column], is_primary: is_true(&is_primary) })),
+        }
+    }
+    Some(keys.into_iter().map(|(_, key)| key).collect())
+}
