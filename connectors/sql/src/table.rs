@@ -60,6 +60,20 @@ impl Table {
         }
     }
 
+    /// The columns of a table or a view; none where there is no such thing.
+    pub(crate) async fn columns_of(
+        client: &mut Client,
+        dialect: &Dialect,
+        name: &TableName,
+    ) -> Result<Vec<Column>> {
+        let wrong = |fault: Fault| fault.during("look at a table").with("table", name);
+        let columns = client.query(dialect.columns_query, name.values()).await.map_err(wrong)?;
+        read_columns(dialect, columns).ok_or_else(|| {
+            let why = "the database describes it in an unknown way";
+            Error::new(ErrorKind::Bug, "look at a table", why).with("table", name)
+        })
+    }
+
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

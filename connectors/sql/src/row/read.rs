@@ -18,6 +18,70 @@ pub(crate) fn from_row<T: DeserializeOwned>(columns: &[String], values: Vec<SqlV
     T::deserialize(RowDeserializer(MapDeserializer::new(fields))).map_err(|Mismatch(why)| why)
 }
 
+/// The values of some columns as a key: of a struct its fields, of a tuple its elements, else the one value.
+///
+/// # Errors
+/// Which column is not what the key wants, and why: without the value itself.
+pub(crate) fn from_values<T: DeserializeOwned>(
+    columns: &[String],
+    values: Vec<SqlValue>,
+) -> Result<T, String> {
+    if fields_of::<T>().is_some() {
+        return from_row(columns, values);
+    }
+    let mut fields = columns.iter().zip(values).map(|(name, value)| Field { name, value });
+    let read = match fields.next() {
+        Some(only) if columns.len() == 1 => T::deserialize(only),
+        first => T::deserialize(SeqDeserializer::new(first.into_iter().chain(fields))),
+    };
+    read.map_err(|Mismatch(why)| why)
+}
+
+/// The fields that a record of this type has, and their other names. `None` where it is no struct, or takes whatever is there.
+pub(crate) fn fields_of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    let mut fields = None;
+    let _refused = T::deserialize(FieldsOf(&mut fields));
+    fields
+}
+
+/// Hears what a type asks for, and gives it nothing.
+struct FieldsOf<'f>(&'f mut Option<&'static [&'static str]>);
+
+impl<'de> Deserializer<'de> for FieldsOf<'_> {
+    type Error = Mismatch;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Mismatch> {
+        Err(Mismatch(String::new()))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        *self.0 = Some(fields);
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 /// Why a row is not a record of this type.
 #[derive(Debug)]
 struct Mismatch(String);

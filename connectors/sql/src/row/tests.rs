@@ -120,3 +120,37 @@ fn what_a_record_does_not_want_names_the_column_and_not_the_value() {
     }
     assert!(from_row::<One>(&["other".to_owned()], vec![SqlValue::I64(7)]).is_err());
 }
+
+#[test]
+fn a_key_is_read_from_its_columns_whatever_it_is() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Named {
+        b: i64,
+        a: String,
+    }
+    let columns = ["a".to_owned(), "b".to_owned()];
+    let values = || vec![SqlValue::Text("x".into()), SqlValue::I64(7)];
+    assert_eq!(from_values(&columns, values()), Ok(("x".to_owned(), 7_i64)));
+    assert_eq!(from_values(&columns, values()), Ok(Named { b: 7, a: "x".into() }));
+    assert_eq!(from_values(&columns[..1], vec![SqlValue::Text("x".into())]), Ok("x".to_owned()));
+    let why = from_values::<i64>(&columns[..1], vec![SqlValue::Text("s3cret".into())]).expect_err("a text");
+    assert!(why.contains("column a") && !why.contains("s3cret"), "{why}");
+}
+
+#[test]
+fn the_columns_that_a_record_wants_are_its_fields() {
+    #[derive(serde::Deserialize)]
+    #[allow(dead_code, reason = "its type is what is asked")]
+    struct Plane {
+        model: String,
+        #[serde(rename = "seat_count")]
+        seats: Option<u32>,
+    }
+    #[derive(serde::Deserialize)]
+    #[allow(dead_code, reason = "its type is what is asked")]
+    struct Wrapped(Plane);
+    assert_eq!(fields_of::<Plane>(), Some(&["model", "seat_count"][..]));
+    assert_eq!(fields_of::<Wrapped>(), Some(&["model", "seat_count"][..]));
+    assert_eq!(fields_of::<std::collections::HashMap<String, i64>>(), None);
+    assert_eq!(fields_of::<(String, i64)>(), None);
+}

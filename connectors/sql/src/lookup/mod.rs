@@ -1,0 +1,191 @@
+//! Enrichment from a table or a view.
+//!
+//! ```text
+//!   keys ──1──> values of columns ──2──> one statement ──3──> rows ──4──> each to the key that it has
+//!                     │ no row can have it                          │ no row
+//!                     └──────────────────> a miss <─────────────────┘
+//! ```
+//!
+//! 1. A key with a missing part, or with one that its column cannot hold, is in no row, and nobody is asked.
+//! 2. All keys in one statement: as one list on PostgreSQL, elsewhere in a list that is padded to one of a few sizes.
+//! 3. On a connection of a bounded pool. One that failed is closed; the host tries again, for errors that may pass.
+//! 4. A row has its key with it: databases leave missing keys out, and give rows in any order.
+//!
+//! Caching, order, merging of equal keys and patience are the host's. Loaded whole, the same table is a
+//! [`LookupTable`], where it is small enough.
+
+mod config;
+mod key;
+mod plan;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::marker::PhantomData;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidelock::{Error, ErrorKind, Lookup, LookupTable, Result, Retry};
+
+pub use config::SqlLookupConfig;
+use key::{Form, Shape, Wanted, form_of};
+use plan::Plan;
+
+use crate::client::{Pool, Rows};
+use crate::error::Fault;
+use crate::row::{fields_of, from_row, from_values};
+use crate::value::{Shown, SqlValue};
+
+/// Rows of a table or a view, by a key: for lookups, and for tables that are loaded whole.
+///
+/// `K` is the key: a value for a column, a tuple for several, or a struct of their names. `V` is a struct; its fields are
+/// columns, and no others are asked for.
+///
+/// ```no_run
+/// # use tidelock_sql::{SqlConfig, SqlLookup, SqlLookupConfig};
+/// #[derive(Clone, serde::Deserialize)]
+/// struct Plane {
+///     model: String,
+///     seats: Option<u32>,
+/// }
+///
+/// # async fn open() -> tidelock::Result<()> {
+/// let database = SqlConfig::from_url("postgres://reader:s3cret@db.example/fleet")?;
+/// let planes = SqlLookup::<String, Plane>::open(SqlLookupConfig::new(database, "planes", ["tailnum"])).await?;
+/// # Ok(()) }
+/// ```
+pub struct SqlLookup<K, V> {
+    config: SqlLookupConfig,
+    pool: Pool,
+    plan: Plan,
+    shape: Shape,
+    types: PhantomData<fn(K) -> V>,
+}
+
+impl<K, V> fmt::Debug for SqlLookup<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlLookup").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<K, V: DeserializeOwned> SqlLookup<K, V> {
+    /// Looks at the table: what is missing is told now, and not when the first record comes.
+    ///
+    /// # Errors
+    /// Where a setting cannot work, the database cannot be reached, or table or columns are not there.
+    pub async fn open(config: SqlLookupConfig) -> Result<Self> {
+        config.validate()?;
+        let pool = Pool::new(config.database.clone());
+        let mut client = pool.get().await?;
+        let fields = fields_of::<V>();
+        let plan = Plan::make(&mut client, config.database.kind, &config.table, &config.key, fields).await?;
+        client.give_back();
+        Ok(Self { config, pool, plan, shape: Shape::default(), types: PhantomData })
+    }
+
+    async fn query(&self, statement: &str, values: Vec<SqlValue>) -> Result<Rows> {
+        let mut client = self.pool.get().await?;
+        let failed = |fault: Fault| fault.during("look up").with("table", &self.config.table);
+        let rows = client.query(statement, values).await.map_err(failed)?;
+        client.give_back();
+        Ok(rows)
+    }
+
+    /// The value of a row without its key's columns, and these.
+    fn read(&self, mut row: Vec<SqlValue>) -> Result<(V, Vec<SqlValue>)> {
+        let key = row.split_off(self.plan.columns.len().min(row.len()));
+        let value = from_row(&self.plan.columns, row).map_err(|why| self.data(why, &key))?;
+        Ok((value, key))
+    }
+
+    /// An error of a row: with its key, and never with the rest of it.
+    fn data(&self, why: impl Into<String>, key: &[SqlValue]) -> Error {
+        let mut error = Error::new(ErrorKind::Data, "look up", why).with_retry(Retry::Halt);
+        error = error.with("table", &self.config.table);
+        for (name, value) in self.plan.key_names().iter().zip(key) {
+            error = error.with("key", format!("{name}={}", Shown(value)));
+        }
+        error
+    }
+}
+
+#[async_trait]
+impl<K, V> Lookup for SqlLookup<K, V>
+where
+    K: Serialize + Clone + Eq + Hash + Send + Sync + 'static,
+    V: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    type Key = K;
+    type Value = V;
+
+    async fn lookup(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+        let mut answers: Vec<Option<V>> = vec![None; keys.len()];
+        // Several keys of a type may be one in the table: 1 and 1.0.
+        let mut asked: HashMap<Form, Vec<usize>> = HashMap::new();
+        let mut values = Vec::with_capacity(keys.len());
+        for (place, key) in keys.iter().enumerate() {
+            let wanted = self.shape.wanted(key, &self.plan.key, self.plan.dialect).map_err(|why| {
+                let error = Error::new(ErrorKind::Config, "look up", why).with_retry(Retry::Halt);
+                error.with("table", &self.config.table)
+            })?;
+            let Wanted::Row(parts, form) = wanted else { continue };
+            let places = asked.entry(form).or_default();
+            if places.is_empty() {
+                values.push(parts);
+            }
+            places.push(place);
+        }
+        while !values.is_empty() {
+            let rest = values.split_off(values.len().min(self.plan.keys_max()));
+            let (statement, values_of_keys) = self.plan.ask(std::mem::replace(&mut values, rest));
+            let rows = self.query(statement, values_of_keys).await?;
+            for row in rows.rows {
+                let (value, key) = self.read(row)?;
+                // A row that was found by rules of the database's own is nobody's answer.
+                let Some(places) = form_of(&self.plan.key, &key).and_then(|form| asked.get(&form)) else {
+                    continue;
+                };
+                for place in places {
+                    if answers[*place].replace(value.clone()).is_some() {
+                        return Err(
+                            self.data("several rows have this key: which of them counts, nobody knows", &key)
+                        );
+                    }
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+#[async_trait]
+impl<K, V> LookupTable for SqlLookup<K, V>
+where
+    K: DeserializeOwned + Eq + Hash + Send + Sync + 'static,
+    V: DeserializeOwned + Send + Sync + 'static,
+{
+    type Key = K;
+    type Value = V;
+
+    async fn load(&self) -> Result<Vec<(K, V)>> {
+        let rows = self.query(&self.plan.everything(self.config.rows_max), Vec::new()).await?;
+        if rows.rows.len() > self.config.rows_max {
+            let why =
+                "the table has too many rows to be loaded whole: look keys up instead, or raise rows_max";
+            let error = Error::new(ErrorKind::Config, "load a table", why).with_retry(Retry::Halt);
+            return Err(error.with("table", &self.config.table).with("rows_max", self.config.rows_max));
+        }
+        let mut entries = Vec::with_capacity(rows.rows.len());
+        for row in rows.rows {
+            let (value, key) = self.read(row)?;
+            // No record asks for such a row.
+            if key.contains(&SqlValue::Null) {
+                continue;
+            }
+            let read = from_values(self.plan.key_names(), key.clone());
+            entries.push((read.map_err(|why| self.data(why, &key))?, value));
+        }
+        Ok(entries)
+    }
+}
