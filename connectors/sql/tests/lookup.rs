@@ -266,6 +266,31 @@ async fn a_view_is_as_good_as_a_table_and_a_changed_row_is_seen() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_table_that_is_altered_or_put_in_place_of_the_old_one_is_looked_up_in_again() {
+    for place in Place::all().await {
+        place.run(PLANES).await;
+        let planes = place.planes::<String>("planes", &["tailnum"]).await;
+        let right = [plane("A320", Some(180)), None];
+        assert_eq!(answered_at_last(&planes).await, right);
+        let alter = match place.config().kind {
+            DatabaseKind::Postgres => {
+                "ALTER TABLE planes ALTER COLUMN model TYPE TEXT, ALTER COLUMN seats TYPE BIGINT"
+            }
+            DatabaseKind::MySql => "ALTER TABLE planes MODIFY model TEXT NOT NULL, MODIFY seats BIGINT",
+            _ => "ALTER TABLE planes ADD COLUMN more INT",
+        };
+        place.run(alter).await;
+        assert_eq!(answered_at_last(&planes).await, right, "{}", place.name());
+        let swap = "CREATE TABLE fresh (tailnum VARCHAR(9) PRIMARY KEY, seats SMALLINT, model VARCHAR(30) NOT NULL); \
+             INSERT INTO fresh VALUES ('N9', 9, 'new'); \
+             ALTER TABLE planes RENAME TO old; ALTER TABLE fresh RENAME TO planes";
+        place.run(swap).await;
+        assert_eq!(answered_at_last(&planes).await, [None, plane("new", Some(9))], "{}", place.name());
+    }
+}
+
 /// <https://github.com/launchbadge/sqlx/issues/4337>: with another client each request left a statement at the server.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]

@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -50,6 +50,7 @@ impl Pool {
                 "wait for a connection",
                 "all connections are in use",
             )
+            .with_retry(Retry::Retry)
             .with("connections_max", self.config.connections_max));
         };
         let client = match self.take_idle() {
@@ -119,7 +120,7 @@ mod tests {
         let mut one = pool.get().await.expect("a connection");
         one.run("BEGIN IMMEDIATE").await.expect("begun");
         let error = pool.get().await.err().expect("there is one place");
-        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::RateLimited, Retry::Retry));
         drop(one);
         let mut two = pool.get().await.expect("the place is free");
         two.run("BEGIN IMMEDIATE").await.expect("the first one's transaction is no more");

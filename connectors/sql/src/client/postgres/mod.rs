@@ -159,7 +159,11 @@ impl Connection for Postgres {
 fn fault(error: &tokio_postgres::Error) -> Fault {
     if let Some(reported) = error.as_db_error() {
         let code = reported.code().code();
-        let class = postgres_class(code);
+        let class = match reported.routine() {
+            // A table was altered under a prepared statement: a connection that prepares anew does not know of it.
+            Some("RevalidateCachedQuery") => Class::Gone,
+            _ => postgres_class(code),
+        };
         // Some messages of data quote the value.
         let message = match (class, code.get(..2)) {
             (Class::Violation, Some("22")) => match reported.column() {
