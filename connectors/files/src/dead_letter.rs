@@ -1,13 +1,13 @@
 //! Records that cannot be read, written down with their provenance.
 //!
-//! Each is a file of its own, named by file, byte offset and a digest of the folder that the file is in, and
-//! durable before the position moves over the record. A replay finds the same record at the same offset and
-//! writes the same file again, so that there is one for each bad record however often the job was killed. It is
-//! there at once, not only when the checkpoint is complete.
+//! Each is a file of its own, named by file, byte offset and two digests, of the folder that the file is in and of what
+//! the letter says, and durable before the position moves over the record. A replay finds the same record at the same
+//! offset and writes the same file again, so that there is one for each bad record however often the job was killed. It
+//! is there at once, not only when the checkpoint is complete.
 //!
-//! The digest is of the folder as it is configured: files of the same name in two folders have letters of their
-//! own, whichever sources and jobs read them. Two that read one folder find the same records, and their letters
-//! are the same.
+//! Sources and jobs need no names here: what one of them writes replaces what another one wrote only where both say the
+//! same of the same bytes in the same folder. Two that read one folder as records of different types may find different
+//! things wrong with a record, and each has its letter.
 
 use std::fs;
 use std::io::Write;
@@ -43,7 +43,7 @@ struct DeadLetter<'a> {
 
 /// Writes the bad records of `file` in the folder `source` down, durable when this returns.
 pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[BadRecord]) -> Result<()> {
-    let digest = crc32c::crc32c(source.trim_end_matches('/').as_bytes());
+    let folder_digest = digest_of(source);
     let mut letters = Vec::with_capacity(records.len());
     for record in records {
         let text = std::str::from_utf8(&record.bytes).ok();
@@ -59,7 +59,9 @@ pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[
         let letter = serde_json::to_vec(&letter).map_err(|error| {
             Error::new(ErrorKind::Bug, OPERATION, "a dead letter cannot be written as JSON").because(error)
         })?;
-        letters.push((format!("{file}-{:020}.{digest:08x}.json", record.offset), letter));
+        // Not of the line, which is missing where reading went on from an older snapshot.
+        let digest = crc32c::crc32c_append(crc32c::crc32c(record.reason.as_bytes()), &record.bytes);
+        letters.push((format!("{file}-{:020}.{folder_digest:08x}{digest:08x}.json", record.offset), letter));
     }
     match folder {
         Folder::Local(root) => {
@@ -80,6 +82,13 @@ pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[
     }
 }
 
+/// Of a folder wherever the job runs: by a relative path, two jobs may mean two folders.
+fn digest_of(folder: &str) -> u32 {
+    let absolute = if folder.contains("://") { None } else { std::path::absolute(folder).ok() };
+    let folder = absolute.map_or(folder.into(), |absolute| absolute.to_string_lossy().into_owned());
+    crc32c::crc32c(folder.trim_end_matches('/').as_bytes())
+}
+
 /// Writes beside the place and renames, so that no reader sees half a letter.
 fn write_local(root: &Path, name: &str, letter: &[u8]) -> Result<()> {
     let path = root.join(name);
@@ -94,4 +103,18 @@ fn write_local(root: &Path, name: &str, letter: &[u8]) -> Result<()> {
         .and_then(|()| fs::rename(&hidden, &path))
         .and_then(|()| fs::File::open(folder)?.sync_all())
         .map_err(|error| error::local(OPERATION, &path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_folder_is_the_one_that_it_is_from_here() {
+        let absolute = std::env::current_dir().unwrap().join("in");
+        assert_eq!(digest_of("in"), digest_of(absolute.to_str().unwrap()));
+        assert_eq!(digest_of("in/"), digest_of("./in"));
+        assert_ne!(digest_of("in"), digest_of("/in"));
+        assert_eq!(digest_of("s3://bucket/in/"), digest_of("s3://bucket/in"));
+    }
 }

@@ -20,7 +20,10 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use tidelock::{Epoch, ErrorKind, Known, Pending, Result, Retry, Sink, Source, SplitReader, TargetName};
+use tidelock::{
+    Epoch, ErrorKind, Known, Pending, Result, Retry, Sink, SinkWriter, Source, SplitReader, TargetName,
+    WriterId,
+};
 use tidelock_files::{
     FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, OnBadRecord, SinkFormat, SourceFormat,
     Staged, StoreOptions,
@@ -244,7 +247,40 @@ async fn a_file_of_several_parts_becomes_visible_whole() {
     sink.commit(&common::permit(1), pending).await.unwrap();
     let seen: Vec<common::Row> = common::json_lines(&s3.visible_files().await);
     assert!(seen.into_iter().map(|row| row.id).eq(0..count));
-    assert!(s3.objects("/.tidelock").await.is_empty(), "a committed file leaves no journal");
+    let hidden = s3.objects("/.tidelock").await;
+    assert!(hidden.keys().all(|name| name.ends_with(".committing")), "a committed file leaves no journal");
+    writer.settled(Epoch(1), false).await.unwrap();
+    assert!(s3.objects("/.tidelock").await.is_empty(), "a settled file leaves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visible_object_that_is_taken_before_its_commit_is_confirmed_is_no_loss() {
+    let Some(s3) = boot().await.unwrap() else { return };
+    let (sink, mut writer) = start(&s3).await;
+    let pending = common::prepare(&mut writer, 1, 1, vec![common::row(1)]).await.unwrap();
+    sink.commit(&common::permit(1), pending.clone()).await.unwrap();
+    drop((sink, writer));
+    s3.store.delete(&s3.path(&pending[0].committable.file)).await.unwrap();
+    let next = FilesSink::<common::Row>::new(s3.sink_config()).unwrap();
+    next.recover(&common::attempt(2), &pending).await.unwrap();
+    next.commit(&common::permit(1), pending).await.unwrap();
+    assert!(s3.visible_files().await.is_empty(), "whoever took it has it");
+    next.recover(&common::attempt(3), &[]).await.unwrap();
+    assert!(s3.objects("/.tidelock").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_an_attempt_that_is_not_older_halts_before_anything_is_aborted() {
+    let Some(s3) = boot().await.unwrap() else { return };
+    for number in [2, 7] {
+        let other = FilesSink::<common::Row>::new(s3.sink_config()).unwrap();
+        let mut writer = other.open(&common::attempt(number), WriterId(0)).await.unwrap();
+        common::prepare(&mut writer, number, 1, vec![common::row(1)]).await.unwrap();
+    }
+    let ours = FilesSink::<common::Row>::new(s3.sink_config()).unwrap();
+    let error = ours.recover(&common::attempt(5), &[]).await.unwrap_err();
+    common::assert_names(&error, ErrorKind::Conflict, &["its_attempt=7", "our_attempt=5", "remedy="]);
+    assert_eq!(s3.objects("/.tidelock").await.len(), 2, "the other log may list both");
 }
 
 #[tokio::test]
@@ -276,7 +312,6 @@ async fn an_object_that_is_not_ours_is_never_overwritten() {
 
 #[tokio::test]
 async fn an_upload_says_when_the_bucket_throws_it_away() {
-    use tidelock::SinkWriter;
     let Some(s3) = boot().await.unwrap() else { return };
     let mut config = s3.sink_config();
     config.upload_expires_after_ms = Some(3_600_000);
@@ -314,7 +349,8 @@ async fn dead_letters_go_to_an_object_store_too() {
     let letters = s3.objects("/letters").await;
     let names: Vec<&String> = letters.keys().collect();
     assert_eq!(names.len(), 1, "{names:?}");
-    // Between the place of the record and the ending is the digest of the source's folder, which has a random name.
+    // Between the place of the record and the ending are the digests of the source's folder, which has a random name, and of the
+    // letter.
     assert!(
         names[0].starts_with("letters/a.jsonl-00000000000000000003.") && names[0].ends_with(".json"),
         "{names:?}"

@@ -135,7 +135,7 @@ async fn a_folder_that_a_reader_removes_while_a_file_is_on_its_way_into_it_loses
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder);
     let mut writer = start(&sink, 1).await;
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(0);
     let remover = {
         let root = folder.path().to_owned();
         // Removes the folders of buckets whenever they are empty, as tidy readers do.

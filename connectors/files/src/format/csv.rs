@@ -2,7 +2,8 @@
 //!
 //! The library finds the fields; whether a record is good is decided here, from its bytes as they stand in the
 //! file. A record whose quotes are wrong ends with the line that it begins in, and what follows is read anew:
-//! a quote that is never closed takes no good record with it.
+//! a quote that is never closed takes no good record with it. What the library read in vain is then run through
+//! without it, so that many such records take no longer than others.
 
 use std::io::{Read, SeekFrom};
 
@@ -11,8 +12,9 @@ use serde::de::DeserializeOwned;
 use tidelock::{Error, ErrorKind, Result};
 
 use crate::config::{CsvQuotes, CsvReading};
+use crate::format::ahead::{Looked, Scout};
 use crate::format::columns::{self, Fields};
-use crate::format::next::{BadRecord, Next, too_long};
+use crate::format::next::{BadRecord, Next};
 use crate::format::quotes;
 use crate::format::tape::{Tape, TooLong};
 use crate::input::Input;
@@ -33,6 +35,7 @@ pub(crate) struct CsvParser {
     record: ByteRecord,
     config: CsvReading,
     limit: usize,
+    scout: Scout,
     /// A record with its nulls made empty: one buffer for all of them.
     without_nulls: ByteRecord,
 }
@@ -45,6 +48,16 @@ enum Found {
     Bad(BadRecord),
     /// The end of the file.
     End,
+}
+
+/// What is known of the next record before the library reads it.
+enum Ahead {
+    /// Nothing.
+    Unknown,
+    /// It begins here.
+    Good(Place),
+    /// It is bad, and passed.
+    Bad(BadRecord),
 }
 
 impl CsvParser {
@@ -63,6 +76,7 @@ impl CsvParser {
             record: ByteRecord::new(),
             config: config.clone(),
             limit,
+            scout: Scout::new(delimiter(config), config.quotes == CsvQuotes::Strict, limit),
             without_nulls: ByteRecord::new(),
         };
         let begin = parser.reader.get_mut().skip_mark().map_err(|error| input.failed(error))?;
@@ -82,6 +96,7 @@ impl CsvParser {
         if place.offset > 0 {
             parser.reader = open_reader(input, place, config, limit)?;
             parser.base = place;
+            parser.scout = Scout::new(delimiter(config), config.quotes == CsvQuotes::Strict, limit);
         }
         Ok(parser)
     }
@@ -111,54 +126,89 @@ impl CsvParser {
 
     /// Reads the fields of the next record that is not an empty line.
     fn read(&mut self, input: &Input) -> Result<Found> {
-        let mut begin = self.place();
-        self.reader.get_mut().begin_record(begin.offset);
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Found::End),
-            Err(error) => match error.into_kind() {
-                CsvError::Io(error) if error.get_ref().is_some_and(|error| error.is::<TooLong>()) => {
-                    return self.end_with_line(input, begin, too_long(self.limit)).map(Found::Bad);
+        loop {
+            let mut begin = self.place();
+            self.reader.get_mut().begin_record(begin.offset);
+            let is_good = match self.look_ahead(input, begin)? {
+                Ahead::Unknown => false,
+                Ahead::Good(place) => {
+                    begin = place;
+                    true
                 }
-                CsvError::Io(error) => return Err(input.failed(error).with("offset", begin.offset)),
-                // Records are read as bytes and of any length, so that the library has nothing else to refuse.
-                other => {
-                    return Err(Error::new(ErrorKind::Bug, "read a record", format!("{other:?}"))
-                        .with("file", input.name())
-                        .with("offset", begin.offset));
+                Ahead::Bad(bad) => return Ok(Found::Bad(bad)),
+            };
+            match self.reader.read_byte_record(&mut self.record) {
+                Ok(true) => {
+                    if let Some(begin) = self.good(begin) {
+                        return Ok(Found::Fields(begin));
+                    }
                 }
-            },
+                Ok(false) => return Ok(Found::End),
+                Err(error) => match error.into_kind() {
+                    CsvError::Io(error) if error.get_ref().is_some_and(|error| error.is::<TooLong>()) => {}
+                    CsvError::Io(error) => return Err(input.failed(error).with("offset", begin.offset)),
+                    // Records are read as bytes and of any length, so that the library has nothing else to refuse.
+                    other => return Err(bug(input, begin, format!("{other:?}"))),
+                },
+            }
+            if is_good {
+                return Err(bug(input, begin, "the library calls a record bad that is good".to_owned()));
+            }
+            // Once more, without the library: as far as it read it read in vain.
+            let end = self.reader.get_ref().end();
+            self.scout.read_in_vain(end);
+            self.wind(input, begin)?;
         }
+    }
+
+    /// Looks at the next record where the library read in vain before. A good one is all that the library then gets.
+    fn look_ahead(&mut self, input: &Input, begin: Place) -> Result<Ahead> {
+        if !self.scout.covers(begin.offset) {
+            return Ok(Ahead::Unknown);
+        }
+        let looked = self.scout.look(self.reader.get_mut(), begin.offset);
+        Ok(match looked.map_err(|error| input.failed(error).with("offset", begin.offset))? {
+            Looked::Nothing => Ahead::Unknown,
+            Looked::Good { empty, end } => {
+                let begin = begin.after(empty.bytes, empty.lines);
+                self.reader.get_mut().begin_record(begin.offset);
+                self.reader.get_mut().hand_out_until(end);
+                Ahead::Good(begin)
+            }
+            Looked::Bad { empty, reason } => {
+                Ahead::Bad(self.end_with_line(input, begin.after(empty.bytes, empty.lines), reason)?)
+            }
+        })
+    }
+
+    /// Where the record at hand begins, if it is a good one.
+    fn good(&self, begin: Place) -> Option<Place> {
         let raw = self.reader.get_ref().between(begin.offset, self.place().offset);
         // The library passes over empty lines without a word, and calls them a part of the next record.
         let empty = raw.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
         let lines = raw[..empty].iter().filter(|byte| **byte == b'\n').count();
         let raw = &raw[empty..];
-        begin = begin.after(empty as u64, lines as u64);
-        let delimiter = delimiter(&self.config);
-        if raw.len() > self.limit {
-            return self.end_with_line(input, begin, too_long(self.limit)).map(Found::Bad);
-        }
-        if self.config.quotes == CsvQuotes::Strict
-            && let Err(reason) = quotes::check(raw, delimiter)
-        {
-            return self.end_with_line(input, begin, reason.to_owned()).map(Found::Bad);
-        }
-        Ok(Found::Fields(begin))
+        let is_strict = self.config.quotes == CsvQuotes::Strict;
+        let is_bad =
+            raw.len() > self.limit || is_strict && quotes::check(raw, delimiter(&self.config)).is_err();
+        (!is_bad).then(|| begin.after(empty as u64, lines as u64))
     }
 
     /// Calls the line that begins at `begin` a bad record, and goes on behind it.
     fn end_with_line(&mut self, input: &Input, begin: Place, reason: String) -> Result<BadRecord> {
         let failed = |error| input.failed(error).with("offset", begin.offset);
         let line = self.reader.get_mut().take_line(begin.offset).map_err(failed)?;
-        let end = begin.after(line.end - begin.offset, u64::from(line.ends));
-        let mut position = Position::new();
-        let lines = end.line.zip(self.base.line).map_or(0, |(end, base)| end - base);
-        position.set_byte(end.offset - self.base.offset).set_line(lines + 1);
-        self.reader.seek_raw(SeekFrom::Start(end.offset), position).map_err(|error| {
-            Error::new(ErrorKind::Bug, "read a record", error.to_string()).with("file", input.name())
-        })?;
+        self.wind(input, begin.after(line.end - begin.offset, u64::from(line.ends)))?;
         Ok(BadRecord { offset: begin.offset, line: begin.line, reason, bytes: line.bytes })
+    }
+
+    /// Goes on at a place in what is kept.
+    fn wind(&mut self, input: &Input, to: Place) -> Result<()> {
+        let mut position = Position::new();
+        let lines = to.line.zip(self.base.line).map_or(0, |(to, base)| to - base);
+        position.set_byte(to.offset - self.base.offset).set_line(lines + 1);
+        let wound = self.reader.seek_raw(SeekFrom::Start(to.offset), position);
+        wound.map_err(|error| bug(input, to, error.to_string()))
     }
 
     /// Makes fields that stand for a missing value empty.
@@ -208,6 +258,10 @@ impl CsvParser {
     }
 }
 
+fn bug(input: &Input, at: Place, what: String) -> Error {
+    Error::new(ErrorKind::Bug, "read a record", what).with("file", input.name()).with("offset", at.offset)
+}
+
 fn delimiter(config: &CsvReading) -> u8 {
     u8::try_from(config.delimiter).expect("invariant: validate() took ASCII only")
 }
@@ -226,4 +280,91 @@ fn open_reader(input: &Input, place: Place, config: &CsvReading, limit: usize) -
 /// not show, such as a column that the type refuses, or two that are one field by an alias.
 fn is_about_columns(message: &str) -> bool {
     ["missing field `", "unknown field `", "duplicate field `"].iter().any(|begin| message.starts_with(begin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use tempfile::TempDir;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::config::Compression;
+    use crate::discovery;
+    use crate::folder::Folder;
+    use crate::selection::Selection;
+
+    /// A record that was found at a place, or why it is bad.
+    type One = (u64, Option<u64>, Result<Vec<String>, String>);
+
+    async fn input(folder: &TempDir, content: &[u8]) -> Input {
+        fs::write(folder.path().join("a.csv"), content).unwrap();
+        let folder = Folder::Local(folder.path().to_owned());
+        let listing = discovery::list(&folder, &Selection::new("*").unwrap(), false).await.unwrap();
+        Input::open(&folder, &listing.files[0], Compression::None, Handle::current()).unwrap()
+    }
+
+    fn next(parser: &mut CsvParser, input: &Input) -> Option<One> {
+        let Place { offset, line } = parser.place();
+        match parser.next(input).unwrap() {
+            Next::Record(fields) => Some((offset, line, Ok(fields))),
+            Next::Bad(bad) => Some((bad.offset, bad.line, Err(bad.reason))),
+            Next::End => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_a_record_does_not_depend_on_where_reading_began() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let folder = TempDir::new().unwrap();
+        for _ in 0..400 {
+            let parts = ["\"", "\"", "\"\"", ",", ",\"", "\n", "\n", "\r\n", "x", "y\""];
+            let count = random.random_range(0..60);
+            let body: String = (0..count).map(|_| parts[random.random_range(0..parts.len())]).collect();
+            let input = input(&folder, format!("a,b\n{body}").as_bytes()).await;
+            let limit = [5, 12, 1000][random.random_range(0..3)];
+            let quotes = [CsvQuotes::Strict, CsvQuotes::Lenient][random.random_range(0..2)];
+            let config = CsvReading { quotes, ..CsvReading::default() };
+            let open = |place| CsvParser::open(&input, place, &config, limit, None).unwrap();
+            let mut whole = open(Place::BEGIN);
+            loop {
+                let mut anew = open(whole.place());
+                let (one, same) = (next(&mut whole, &input), next(&mut anew, &input));
+                assert_eq!(one, same, "limit {limit}, {:?}, of {body:?}", config.quotes);
+                assert_eq!(whole.place(), anew.place(), "limit {limit}, {:?}, of {body:?}", config.quotes);
+                if one.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_bad_lines_takes_the_time_of_its_bytes() {
+        // Given to the library line by line, this were hundreds of gigabytes to read, each byte several times.
+        const LINES: usize = 200_000;
+        let folder = TempDir::new().unwrap();
+        for (line, quotes) in [
+            ("a\"b,\"c", CsvQuotes::Strict),
+            ("x\",\",", CsvQuotes::Strict),
+            ("x\",\",", CsvQuotes::Lenient),
+            ("\"x", CsvQuotes::Strict),
+        ] {
+            let input =
+                input(&folder, format!("a,b\n{}", format!("{line}\n").repeat(LINES)).as_bytes()).await;
+            let config = CsvReading { quotes, ..CsvReading::default() };
+            let mut parser = CsvParser::open(&input, Place::BEGIN, &config, 16 << 20, None).unwrap();
+            let (mut bad, mut good) = (0, 0);
+            while let Some((_, _, found)) = next(&mut parser, &input) {
+                *(if found.is_ok() { &mut good } else { &mut bad }) += 1;
+            }
+            println!("{line:?}, {quotes:?}: {bad} bad and {good} good records");
+            assert!(bad > 0 && parser.place().line == Some(LINES as u64 + 2), "{:?}", parser.place());
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Records in bytes: one module for each format.
 
+mod ahead;
 pub(crate) mod columns;
 pub(crate) mod csv;
 pub(crate) mod encoder;

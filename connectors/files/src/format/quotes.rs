@@ -1,8 +1,11 @@
 //! Whether the quotes of a CSV record are right. The library takes whatever comes, and makes something of it.
 
+/// Why a record is bad whose end is in quotes.
+pub(super) const NEVER_CLOSED: &str = "a quote is never closed";
+
 /// Where in a record the check stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     /// Before the first character of a field.
     Begin,
     /// In a field that does not begin with a quote. A quote in it stands for itself.
@@ -13,6 +16,21 @@ enum At {
     Closed,
 }
 
+impl At {
+    /// Where it stands after one more byte; or what is wrong with that byte.
+    pub(super) fn after(self, byte: u8, delimiter: u8) -> Result<Self, &'static str> {
+        Ok(match (self, byte) {
+            (Self::Begin, b'"') | (Self::Closed, b'"') => Self::Quoted,
+            (Self::Quoted, b'"') => Self::Closed,
+            (Self::Quoted, _) => Self::Quoted,
+            (_, b'\n' | b'\r') => Self::Begin,
+            (_, byte) if byte == delimiter => Self::Begin,
+            (Self::Closed, _) => return Err("text stands after a closing quote"),
+            (Self::Begin | Self::Plain, _) => Self::Plain,
+        })
+    }
+}
+
 /// Checks a record as it stands in the file, with its line ending or without.
 pub(crate) fn check(record: &[u8], delimiter: u8) -> Result<(), &'static str> {
     if !record.contains(&b'"') {
@@ -20,17 +38,9 @@ pub(crate) fn check(record: &[u8], delimiter: u8) -> Result<(), &'static str> {
     }
     let mut at = At::Begin;
     for byte in record {
-        at = match (at, *byte) {
-            (At::Begin, b'"') | (At::Closed, b'"') => At::Quoted,
-            (At::Quoted, b'"') => At::Closed,
-            (At::Quoted, _) => At::Quoted,
-            (_, b'\n' | b'\r') => At::Begin,
-            (_, byte) if byte == delimiter => At::Begin,
-            (At::Closed, _) => return Err("text stands after a closing quote"),
-            (At::Begin | At::Plain, _) => At::Plain,
-        };
+        at = at.after(*byte, delimiter)?;
     }
-    if at == At::Quoted { Err("a quote is never closed") } else { Ok(()) }
+    if at == At::Quoted { Err(NEVER_CLOSED) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How much is read at once to find the end of a line that nobody wants.
 const SKIP_BYTES: usize = 64 << 10;
 
+/// How much is read at once to look ahead.
+const AHEAD_BYTES: usize = 256 << 10;
+
 /// A reader that remembers the record at hand. Places are byte offsets in the decompressed content.
 pub(crate) struct Tape<R> {
     inner: R,
@@ -29,6 +32,8 @@ pub(crate) struct Tape<R> {
     record: u64,
     /// Nothing was handed out since the reader above began anew.
     fresh: bool,
+    /// Nothing behind this place is handed out before what is in front of it was.
+    until: Option<u64>,
 }
 
 /// A line that was taken away.
@@ -56,7 +61,7 @@ impl std::error::Error for TooLong {}
 impl<R: Read> Tape<R> {
     /// Remembers what `inner` gives, which stands at `place`. A record has at most `limit` bytes.
     pub(crate) fn new(inner: R, place: u64, limit: usize) -> Self {
-        Self { inner, limit, kept: Vec::new(), from: place, out: 0, record: place, fresh: true }
+        Self { inner, limit, kept: Vec::new(), from: place, out: 0, record: place, fresh: true, until: None }
     }
 
     /// Passes over a byte order mark at the beginning of the content. Returns where the rest begins.
@@ -73,6 +78,28 @@ impl<R: Read> Tape<R> {
     /// A record begins at `place`.
     pub(crate) fn begin_record(&mut self, place: u64) {
         self.record = place;
+    }
+
+    /// The place behind what is kept.
+    pub(crate) fn end(&self) -> u64 {
+        self.from + self.kept.len() as u64
+    }
+
+    /// What is kept from `place` on; more is read where that is nothing, and at the end of the content it is nothing.
+    pub(crate) fn ahead(&mut self, place: u64) -> io::Result<&[u8]> {
+        if self.index(place) == self.kept.len() {
+            let passed = usize::try_from(self.record - self.from).unwrap_or(usize::MAX).min(self.out);
+            self.kept.drain(..passed);
+            self.from += passed as u64;
+            self.out -= passed;
+            (&mut self.inner).take(AHEAD_BYTES as u64).read_to_end(&mut self.kept)?;
+        }
+        Ok(&self.kept[self.index(place)..])
+    }
+
+    /// Hands out what stands before `place` by itself, so that nothing behind it is read in vain.
+    pub(crate) fn hand_out_until(&mut self, place: u64) {
+        self.until = Some(place);
     }
 
     /// What stands between two places in the record at hand.
@@ -135,7 +162,14 @@ impl<R: Read> Read for Tape<R> {
             self.out = self.kept.len();
             return Ok(read);
         }
-        let left = &self.kept[self.out..];
+        let mut left = &self.kept[self.out..];
+        if let Some(until) = self.until {
+            let bytes = until.saturating_sub(self.from + self.out as u64);
+            match usize::try_from(bytes).unwrap_or(usize::MAX) {
+                0 => self.until = None,
+                bytes => left = &left[..bytes.min(left.len())],
+            }
+        }
         let read = left.len().min(buffer.len());
         buffer[..read].copy_from_slice(&left[..read]);
         self.out += read;
@@ -152,6 +186,7 @@ impl<R: Read> Seek for Tape<R> {
         self.out = self.index(place);
         self.record = place;
         self.fresh = true;
+        self.until = None;
         Ok(place)
     }
 }
