@@ -26,6 +26,8 @@ pub(crate) enum Misfit {
     TooLarge { bytes: usize, bytes_max: usize },
     /// librdkafka writes the time of now in the place of a time of 0, the first moment of 1970.
     TimeZero,
+    /// A header's name has a zero byte, which ends it for every reader that is built on librdkafka, ours included.
+    HeaderName,
 }
 
 /// Looks at a record before it is sent to a topic that takes records of so many bytes.
@@ -33,6 +35,9 @@ pub(crate) fn misfit(record: &ProducerRecord, bytes_max: usize) -> Option<Misfit
     let bytes = size(record);
     if bytes > bytes_max {
         return Some(Misfit::TooLarge { bytes, bytes_max });
+    }
+    if record.headers.iter().any(|header| header.name.contains('\0')) {
+        return Some(Misfit::HeaderName);
     }
     (record.timestamp == Some(0)).then_some(Misfit::TimeZero)
 }
@@ -75,6 +80,10 @@ pub(crate) fn refusal(record: &ProducerRecord, misfit: Misfit) -> Error {
                 "remedy",
                 "give it another time, or -1 for none, before the sink; or choose another on_unwritable",
             ),
+        Misfit::HeaderName => refuse(
+            "the name of a header has a zero byte, and readers would see another name",
+        )
+        .with("remedy", "give the header another name before the sink; or choose another on_unwritable"),
     }
 }
 
@@ -96,7 +105,11 @@ fn dead_letter(topic: &str, record: &ProducerRecord, misfit: Misfit) -> Producer
             (letter, "the record is too large for its topic; what is here may be cut off")
         }
         Misfit::TimeZero => (record.clone(), "the record has the timestamp 0, which cannot be written"),
+        Misfit::HeaderName => (record.clone(), "the name of a header has a zero byte, here written as \\0"),
     };
+    for header in letter.headers.iter_mut().filter(|header| header.name.contains('\0')) {
+        header.name = header.name.replace('\0', "\\0").into();
+    }
     letter.headers.push(fact("tidelock.error", why.into()));
     letter.headers.push(fact("tidelock.topic", record.topic.to_string()));
     letter
@@ -172,6 +185,20 @@ mod tests {
         let letter = replaced(&policy, &at(Some(0)), 1_000).expect("replaced").expect("a letter");
         assert_eq!((misfit(&letter, 1_000), letter.value.as_deref()), (None, Some(&b"v"[..])));
         assert_eq!(&*letter.headers[0].name, "h", "it is whole");
+    }
+
+    #[test]
+    fn a_header_name_with_a_zero_byte_is_refused_by_name() {
+        let record = || ProducerRecord::new("t", "v").with_header("a\0b", "1");
+        let error = replaced(&RecordPolicy::Fail, &record(), 1_000).expect_err("refused").to_string();
+        assert!(error.contains("zero byte") && error.contains("topic=t"), "{error}");
+        let policy = RecordPolicy::DeadLetter("dead".into());
+        // Also where the time does not fit either.
+        for timestamp in [None, Some(0)] {
+            let record = ProducerRecord { timestamp, ..record() };
+            let letter = replaced(&policy, &record, 1_000).expect("replaced").expect("a letter");
+            assert_eq!((misfit(&letter, 1_000), &*letter.headers[0].name), (None, "a\\0b"));
+        }
     }
 
     #[test]

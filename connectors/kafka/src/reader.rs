@@ -36,11 +36,16 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(5);
 /// Reads the records of one partition in their order.
 pub struct KafkaReader {
     fetched: Option<Fetched>,
+    /// What a call began to attach to, or to detach from. It stays where that call was dropped in the middle: then a thread
+    /// may still be at it.
+    under_way: Option<Arc<Consumer>>,
     wake: Arc<Notify>,
     reading: Arc<Reading>,
     split: KafkaSplit,
     /// Keys and values of the last batch.
     batch_bytes: u64,
+    /// What was taken off the queue and is not handed over yet.
+    taken: Option<Taken>,
     /// What was met behind records that were handed over: it comes with the next call.
     met: Met,
     /// Nothing is to be read of the partition any more: it is gone, or dropped.
@@ -60,19 +65,24 @@ impl std::fmt::Debug for KafkaReader {
     }
 }
 
-/// A partition that is being fetched.
+/// A partition that is being fetched. To drop it ends that, and blocks for a moment.
 struct Fetched {
     // Dropped first: the consumer must outlive its queues.
     queue: Queue,
-    consumer: Arc<Consumer>,
+    assigned: Assigned,
 }
 
-impl Fetched {
-    /// Ends to fetch. Blocks for a moment.
-    fn end(self, topic: &str, partition: i32) {
-        let Self { queue, consumer } = self;
-        drop(queue);
-        consumer.detach(topic, partition);
+/// A partition that a consumer fetches, until this is dropped: also where nobody waits any more for the call that began
+/// to fetch it.
+struct Assigned {
+    consumer: Arc<Consumer>,
+    topic: String,
+    partition: i32,
+}
+
+impl Drop for Assigned {
+    fn drop(&mut self) {
+        self.consumer.detach(&self.topic, self.partition);
     }
 }
 
@@ -114,6 +124,8 @@ impl KafkaReader {
         let topic: Arc<str> = split.topic.as_str().into();
         let mut reader = Self {
             fetched: None,
+            under_way: None,
+            taken: None,
             wake: Arc::new(Notify::new()),
             met: Met::Nothing,
             ended: position == Position::Gone,
@@ -134,28 +146,44 @@ impl KafkaReader {
 
     /// Begins to fetch at the split's position.
     async fn attach(&mut self) -> Result<()> {
+        self.give_up_what_is_under_way();
         let consumer = self.reading.consumer.get(&self.reading.config).await?;
+        self.under_way = Some(Arc::clone(&consumer));
         let (split, wake) = (self.split.clone(), Arc::clone(&self.wake));
-        let attach = move || consumer.attach(&split, wake).map(|queue| Fetched { queue, consumer });
+        let attach = move || {
+            let queue = consumer.attach(&split, wake)?;
+            let KafkaSplit { topic, partition, .. } = split;
+            Ok(Fetched { queue, assigned: Assigned { consumer, topic, partition } })
+        };
         self.fetched = Some(blocking(attach).await?);
+        self.under_way = None;
         Ok(())
     }
 
     /// Ends to fetch.
     async fn detach(&mut self) -> Result<()> {
         let Some(fetched) = self.fetched.take() else { return Ok(()) };
-        let (topic, partition) = (self.split.topic.clone(), self.split.partition);
+        self.under_way = Some(Arc::clone(&fetched.assigned.consumer));
         blocking(move || {
-            fetched.end(&topic, partition);
+            drop(fetched);
             Ok(())
         })
-        .await
+        .await?;
+        self.under_way = None;
+        Ok(())
+    }
+
+    /// What a call left half done ends on its own, late: with a consumer that nobody attaches to any more.
+    fn give_up_what_is_under_way(&mut self) {
+        if let Some(consumer) = self.under_way.take() {
+            consumer.retire();
+        }
     }
 
     /// Another consumer takes the partitions that are opened from now on.
     fn retire_consumer(&self) {
-        if let Some(Fetched { consumer, .. }) = &self.fetched {
-            consumer.retire();
+        if let Some(Fetched { assigned, .. }) = &self.fetched {
+            assigned.consumer.retire();
         }
     }
 
@@ -219,6 +247,23 @@ impl KafkaReader {
         }
     }
 
+    /// Does what follows from what was met. It is forgotten only then.
+    async fn go_by_what_was_met(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.met) {
+            Met::Nothing => return Ok(()),
+            Met::Failed(error) => return Err(error),
+            Met::NoSuchOffset => self.met = Met::NoSuchOffset,
+            Met::NoSuchTopic => {
+                self.met = Met::NoSuchTopic;
+                // What this consumer believes of the topic is out of date.
+                self.retire_consumer();
+            }
+        }
+        self.check_position().await?;
+        self.met = Met::Nothing;
+        Ok(())
+    }
+
     /// What a reader that had no record for long is waiting for.
     async fn look_around(&mut self) -> Quiet {
         let KafkaSplit { topic, partition, offset, .. } = &self.split;
@@ -266,18 +311,17 @@ impl SplitReader for KafkaReader {
     type Record = KafkaRecord;
     type Split = KafkaSplit;
 
+    /// May be dropped in the middle: whatever it took, met or left undone, the next call finds.
     async fn next(&mut self) -> Result<Option<Batch<KafkaRecord, KafkaSplit>>> {
         loop {
-            match std::mem::take(&mut self.met) {
-                Met::Failed(error) => return Err(error),
-                Met::NoSuchOffset => self.check_position().await?,
-                Met::NoSuchTopic => {
-                    // What this consumer believes of the topic is out of date.
-                    self.retire_consumer();
-                    self.check_position().await?;
-                }
-                Met::Nothing => {}
+            if let Some(Taken { letters, .. }) = &mut self.taken {
+                // Durable before the position passes their records.
+                self.letters.write(letters).await?;
             }
+            if let Some(Taken { records, .. }) = self.taken.take() {
+                return Ok(Some(Batch { records, resume: self.split.clone() }));
+            }
+            self.go_by_what_was_met().await?;
             if self.is_done() {
                 return Ok(None);
             }
@@ -285,21 +329,23 @@ impl SplitReader for KafkaReader {
                 self.met = Met::NoSuchTopic;
                 continue;
             }
+            if self.fetched.is_none() {
+                self.attach().await?;
+            }
             let before = self.split.offset;
-            let (Taken { records, mut letters, bytes }, met) = self.take();
-            self.batch_bytes = bytes as u64;
+            let (taken, met) = self.take();
+            self.batch_bytes = taken.bytes as u64;
             self.met = met;
             if self.split.offset != before {
                 self.quiet_since = Instant::now();
-                // Durable before the position passes their records.
-                self.letters.write(&mut letters).await?;
-                return Ok(Some(Batch { records, resume: self.split.clone() }));
+                self.taken = Some(taken);
+                continue;
             }
             if !matches!(self.met, Met::Nothing) {
                 continue;
             }
-            if let Some(Fetched { consumer, .. }) = &self.fetched {
-                consumer.check()?;
+            if let Some(Fetched { assigned, .. }) = &self.fetched {
+                assigned.consumer.check()?;
             }
             // Woken by the queue; what was put there between `take` and here has left its mark.
             let woken = timeout(LOOK_INTERVAL, self.wake.notified()).await.is_ok();
@@ -338,10 +384,10 @@ fn met(error: KafkaError, split: &KafkaSplit) -> Met {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
+        self.give_up_what_is_under_way();
         let Some(fetched) = self.fetched.take() else { return };
-        fetched.consumer.retire();
-        let (topic, partition) = (self.split.topic.clone(), self.split.partition);
-        let end = move || fetched.end(&topic, partition);
+        fetched.assigned.consumer.retire();
+        let end = move || drop(fetched);
         // It blocks for a moment, which no worker of the runtime should.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(end)),

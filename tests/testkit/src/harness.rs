@@ -177,6 +177,12 @@ pub trait ValuesHarness: Send + Sync + 'static {
 
     /// The values that a normal reader of the target sees now, in any order.
     async fn visible(&self) -> Result<Vec<Value>>;
+
+    /// What the uid of this harness's sink ends with, where names are not the target's own but those of a system that
+    /// several harnesses share.
+    fn uid_suffix(&self) -> &str {
+        ""
+    }
 }
 
 /// What only some targets can do.

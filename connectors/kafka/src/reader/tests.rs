@@ -40,7 +40,8 @@ async fn a_consumer_that_reads_nothing_any_more_is_found_out() {
     let split = source.discover(&known).await.expect("discovered").new.remove(0);
     let mut reader = source.open(split).await.expect("open");
     assert_eq!(read_one(&mut reader).await.expect("read"), "1");
-    let consumer = |reader: &KafkaReader| Arc::clone(&reader.fetched.as_ref().expect("fetched").consumer);
+    let consumer =
+        |reader: &KafkaReader| Arc::clone(&reader.fetched.as_ref().expect("fetched").assigned.consumer);
     // Not assigned any more, behind the reader's back: nothing is fetched, and nobody is told.
     let wedge = |reader: &KafkaReader| consumer(reader).detach(&topic, 0);
 
@@ -78,7 +79,7 @@ async fn partitions_share_a_consumer_and_the_next_attempt_has_another_one() {
             readers.push(reader);
         }
         let consumers =
-            readers.iter().map(|one| Arc::clone(&one.fetched.as_ref().expect("fetched").consumer));
+            readers.iter().map(|one| Arc::clone(&one.fetched.as_ref().expect("fetched").assigned.consumer));
         let consumers: Vec<_> = consumers.collect();
         assert!(Arc::ptr_eq(&consumers[0], &consumers[1]));
         Arc::clone(&consumers[0])
@@ -101,7 +102,7 @@ async fn a_quiet_reader_whose_records_are_gone_learns_of_it() {
     let mut reader = source.open(split).await.expect("open");
     assert_eq!(read_one(&mut reader).await.expect("read"), "1");
     // Nothing is fetched any more, and nobody is told; meanwhile what was to be read comes and goes.
-    Arc::clone(&reader.fetched.as_ref().expect("fetched").consumer).detach(&topic, 0);
+    Arc::clone(&reader.fetched.as_ref().expect("fetched").assigned.consumer).detach(&topic, 0);
     for value in ["2", "3", "4"] {
         produce(&brokers, &topic, value);
     }
@@ -113,4 +114,85 @@ async fn a_quiet_reader_whose_records_are_gone_learns_of_it() {
     let error = read_one(&mut reader).await.expect_err("lost");
     assert_eq!(error.kind(), ErrorKind::Expired, "{error:?}");
     assert!(error.to_string().contains("lost_records=2"), "{error}");
+}
+
+/// Begins a call, and drops it in the middle.
+async fn give_up_after(reader: &mut KafkaReader, polls: usize) {
+    let mut next = pin!(reader.next());
+    for _ in 0..polls {
+        assert!(futures::poll!(next.as_mut()).is_pending(), "there is no record");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_call_that_is_dropped_in_the_middle_leaves_nothing_undone() {
+    let brokers = Kafka::shared().await.expect("a broker").brokers();
+    let topic = format!("dropped-{:016x}", rand::random::<u64>());
+    produce(&brokers, &topic, "0");
+    let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
+    let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
+    let split = source.discover(&known).await.expect("discovered").new.remove(0);
+    let mut reader = source.open(split).await.expect("open");
+    assert_eq!(read_one(&mut reader).await.expect("read"), "0");
+    for polls in 1..12 {
+        reader.met = if polls % 2 == 0 { Met::NoSuchOffset } else { Met::NoSuchTopic };
+        give_up_after(&mut reader, polls).await;
+        produce(&brokers, &topic, &polls.to_string());
+        assert_eq!(read_one(&mut reader).await.expect("read"), polls.to_string());
+        assert_eq!(reader.stuck_at, None, "fetched at once, and not when it was found stuck: {polls}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_reader_that_is_dropped_while_it_detaches_leaves_its_consumer_to_nobody() {
+    let brokers = Kafka::shared().await.expect("a broker").brokers();
+    let topic = format!("detached-{:016x}", rand::random::<u64>());
+    produce(&brokers, &topic, "1");
+    let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
+    let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
+    let split = source.discover(&known).await.expect("discovered").new.remove(0);
+    let mut reader = source.open(split.clone()).await.expect("open");
+    assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+    let first = Arc::clone(&reader.fetched.as_ref().expect("fetched").assigned.consumer);
+    reader.met = Met::NoSuchOffset;
+    give_up_after(&mut reader, 1).await;
+    assert!(reader.fetched.is_none(), "in the middle");
+    drop(reader);
+    // The thread that detaches may take the partition away at any time from whoever has that consumer.
+    let mut next = source.open(split).await.expect("open");
+    assert!(!Arc::ptr_eq(&first, &next.fetched.as_ref().expect("fetched").assigned.consumer));
+    assert_eq!(read_one(&mut next).await.expect("read"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn records_behind_a_letter_come_also_where_the_call_that_wrote_it_is_dropped() {
+    let brokers = Kafka::shared().await.expect("a broker").brokers();
+    let topic = format!("letters-{:016x}", rand::random::<u64>());
+    produce(&brokers, &topic, "1");
+    let config = KafkaSourceConfig::new(Properties::new(&brokers), Subscription::Topics(vec![topic.clone()]));
+    let source = KafkaSource::connect(config.with_start(Start::Earliest)).await.expect("connected");
+    let known = Known { active: vec![], finished: vec![], ended: vec![], first_run: true };
+    let split = source.discover(&known).await.expect("discovered").new.remove(0);
+    let mut reader = source.open(split).await.expect("open");
+    assert_eq!(read_one(&mut reader).await.expect("read"), "1");
+    let dead = format!("{topic}-dead");
+    let record = KafkaRecord {
+        topic: topic.as_str().into(),
+        partition: 0,
+        offset: 1,
+        timestamp: None,
+        key: None,
+        value: Some("2".into()),
+        headers: vec![],
+    };
+    let letters = vec![ProducerRecord::new(dead.as_str(), "unreadable")];
+    reader.taken = Some(Taken { records: vec![record], letters, bytes: 1 });
+    give_up_after(&mut reader, 1).await;
+    assert_eq!(read_one(&mut reader).await.expect("read"), "2");
 }

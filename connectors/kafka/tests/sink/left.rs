@@ -223,3 +223,32 @@ async fn a_target_that_was_deleted_before_the_commit_halts_the_job_and_its_remed
     fresh.commit(&permit(1), listed).await.expect("done");
     assert_eq!(support::read_until(&brokers, &kept, 1, 5).await.len(), 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_partition_that_knows_tens_of_thousands_of_idle_producers_is_written_to_and_recovered() {
+    const CROWD: i64 = 20_000;
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    let begun = tokio::time::Instant::now();
+    let (broker, crowded) = (brokers.clone(), topic.clone());
+    let crowd = move || support::wire::produce_as_many(&broker, &crowded, CROWD);
+    tokio::task::spawn_blocking(crowd).await.expect("a crowd");
+    println!("{CROWD} producers after {:?}", begun.elapsed());
+    let job = support::fresh("crowd");
+    let first = sink(&brokers).await;
+    let mut writer = first.open(&attempt(&job, 1), WriterId(0)).await.expect("open");
+    for epoch in 1..4 {
+        write(&mut writer, records(&topic, 0..1)).await;
+        let committable = prepare(&mut writer, epoch).await;
+        let pending = vec![pending(&attempt(&job, 1), epoch, committable)];
+        let begun = tokio::time::Instant::now();
+        if epoch == 3 {
+            sink(&brokers).await.recover(&attempt(&job, 2), &pending).await.expect("recovered");
+        }
+        first.commit(&permit(epoch), pending).await.expect("committed");
+        println!("epoch {epoch} after {:?}", begun.elapsed());
+    }
+    let seen = support::read(&brokers, &topic, 1);
+    assert_eq!(seen.len(), usize::try_from(CROWD).expect("positive") + 3);
+}

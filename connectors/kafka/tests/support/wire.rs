@@ -13,13 +13,21 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 use tidelock_kafka::KafkaCommittable;
 
 fn ask<R: Request>(broker: &str, request: &R, version: i16) -> R::Response {
+    let mut stream = std::net::TcpStream::connect(broker).expect("the broker");
+    send(&mut stream, request, version);
+    receive::<R>(&mut stream, version)
+}
+
+fn send<R: Request>(stream: &mut impl Write, request: &R, version: i16) {
     let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
     let mut frame = BytesMut::new();
     header.encode(&mut frame, R::header_version(version)).expect("a header");
     request.encode(&mut frame, version).expect("a request");
-    let mut stream = std::net::TcpStream::connect(broker).expect("the broker");
     stream.write_all(&u32::try_from(frame.len()).expect("small").to_be_bytes()).expect("sent");
     stream.write_all(&frame).expect("sent");
+}
+
+fn receive<R: Request>(stream: &mut impl Read, version: i16) -> R::Response {
     let mut size = [0; 4];
     stream.read_exact(&mut size).expect("an answer");
     let mut answer = vec![0; u32::from_be_bytes(size) as usize];
@@ -50,19 +58,44 @@ pub(crate) fn abort_in_partition(
 
 /// Writes one record to the first partition, with a header of this name: bytes that need not be text.
 pub(crate) fn produce_with_header(broker: &str, topic: &str, name: &[u8], value: &str) {
-    let batch = batch_with_header(name, value.as_bytes());
+    let answer = ask(broker, &produce_request(topic, batch(None, name, value.as_bytes())), PRODUCE);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// Writes one record to the first partition as each of so many idempotent producers, which the partition then knows.
+pub(crate) fn produce_as_many(broker: &str, topic: &str, producers: i64) {
+    // Brokers take what one connection sends one by one: requests are sent ahead of their answers.
+    const AHEAD: i64 = 500;
+    // Far above the ids that brokers give away.
+    const FIRST: i64 = 1 << 40;
+    let mut stream = std::net::TcpStream::connect(broker).expect("the broker");
+    for first in (0..producers).step_by(AHEAD as usize) {
+        let some = first..producers.min(first + AHEAD);
+        let mut ahead = Vec::new();
+        for producer in some.clone() {
+            send(&mut ahead, &produce_request(topic, batch(Some(FIRST + producer), b"h", b"crowd")), PRODUCE);
+        }
+        stream.write_all(&ahead).expect("sent");
+        for _ in some {
+            let answer = receive::<ProduceRequest>(&mut stream, PRODUCE);
+            assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+        }
+    }
+}
+
+/// The version of the request to produce.
+const PRODUCE: i16 = 8;
+
+fn produce_request(topic: &str, batch: Bytes) -> ProduceRequest {
     let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch));
     let topic = TopicProduceData::default()
         .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
         .with_partition_data(vec![partition]);
-    let request =
-        ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
-    let answer = ask(broker, &request, 8);
-    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic])
 }
 
-/// A batch of format 2 with one record, as the protocol's page describes it.
-fn batch_with_header(name: &[u8], value: &[u8]) -> Bytes {
+/// A batch of format 2 with one record, as the protocol's page describes it: the first one of a producer, or of none.
+fn batch(producer: Option<i64>, name: &[u8], value: &[u8]) -> Bytes {
     let mut record = BytesMut::new();
     record.put_i8(0);
     varint(&mut record, 0);
@@ -81,9 +114,9 @@ fn batch_with_header(name: &[u8], value: &[u8]) -> Bytes {
     checked.put_i32(0); // the last offset, from the first
     checked.put_i64(1_357_034_400_000); // first and last time
     checked.put_i64(1_357_034_400_000);
-    checked.put_i64(-1); // no producer
-    checked.put_i16(-1);
-    checked.put_i32(-1);
+    checked.put_i64(producer.unwrap_or(-1));
+    checked.put_i16(producer.map_or(-1, |_| 0)); // its epoch
+    checked.put_i32(producer.map_or(-1, |_| 0)); // its first sequence number
     checked.put_i32(1);
     varint(&mut checked, record.len() as i64);
     checked.put_slice(&record);

@@ -197,7 +197,8 @@ async fn write<H: ValuesHarness>(
     value: &Value,
     record: <H::Sink as Sink>::Record,
 ) -> Checked<bool> {
-    let uid = Uid::new("out").expect("invariant: the suite's names are legal");
+    let uid = Uid::new(format!("out{}", harness.uid_suffix()));
+    let uid = uid.map_err(|error| CheckFailure::because("the harness's suffix makes no uid", error))?;
     let job = JobId::new("conform").expect("invariant: the suite's names are legal");
     let attempt = SinkAttempt { job, uid: uid.clone(), number: Position(number), generation: Generation(1) };
     let (epoch, writer) = (Epoch(1), WriterId(0));
