@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidelock::host::{News, Order};
 use tidelock::*;
 
-use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
+use super::{Count, Event, Fake, MemorySink, MemorySource, Snapshot, committed, count_in};
+use crate::KeyedStream;
 use crate::key::{group_of, worker_of};
-use crate::{KeyedStream, Tumbling, Window, fold};
 
-/// Key, start of the window, how many events.
-type Row = (u64, i64, u64);
+type Row = Count<u64>;
 
 /// A key that belongs to this one of two workers.
 fn key_of(worker: u32) -> u64 {
@@ -40,14 +38,7 @@ async fn start(workers: usize, apart: bool, epoch: u64, snapshot: &Snapshot) -> 
         let events = graph.source("in", &job_source).event_time(|event| event.time).stream();
         let keyed =
             if apart { KeyedStream { stream: events, key: Rc::new(key) } } else { events.key_by(key) };
-        let (counts, late) = keyed.window(
-            "counts",
-            Tumbling::of(Duration::from_millis(100)),
-            fold(
-                |count: &mut u64, _: &Event| *count += 1,
-                |key: &u64, window: Window, count: &u64| (*key, window.start, *count),
-            ),
-        );
+        let (counts, late) = count_in(keyed, "counts", 100);
         counts.sink("out", &out);
         late.sink("late", &late_out);
     })

@@ -1,6 +1,7 @@
 //! Doubles for tests of whole attempts: a coordinator that obeys the test, sources and sinks in memory.
 
 mod align;
+mod counting;
 mod fake;
 mod floors;
 #[path = "../../../tidelock/src/testing.rs"]
@@ -18,6 +19,7 @@ mod time;
 mod ways;
 mod window;
 
+pub(crate) use counting::{Count, count_in};
 pub(crate) use fake::{Fake, Twist};
 pub(crate) use heard::Heard;
 pub(crate) use memory::{Event, MemorySink, MemorySource, committed};

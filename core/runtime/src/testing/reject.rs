@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidelock::host::{News, Order};
 use tidelock::*;
 
-use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
-use crate::{Stream, Tumbling, Window, fold};
+use super::{Count, Event, Fake, MemorySink, MemorySource, Snapshot, committed, count_in};
+use crate::Stream;
 
 fn is_poison(event: &Event) -> bool {
     event.number % 10 == 3
@@ -179,7 +178,7 @@ async fn rejects_are_counted_also_where_they_are_skipped() {
 /// The second stream of a function and of an operator has event time like the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn event_time_goes_along_with_what_is_rejected() {
-    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<(i64, u64)>::new());
+    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Count<()>>::new());
     let (job_source, late_sink) = (Arc::clone(&source), MemorySink::<u64>::new());
     let mut fake = Fake::start(2, move |graph| {
         let events = graph.source("in", &job_source).event_time(|event| event.time).stream();
@@ -197,14 +196,7 @@ async fn event_time_goes_along_with_what_is_rejected() {
                 Ok(())
             },
         );
-        let (counts, late) = odd.key_by(|_| ()).window(
-            "counts",
-            Tumbling::of(Duration::from_millis(1_000)),
-            fold(
-                |count: &mut u64, _: &u64| *count += 1,
-                |(): &(), window: Window, count: &u64| (window.start, *count),
-            ),
-        );
+        let (counts, late) = count_in(odd.key_by(|_| ()), "counts", 1_000);
         counts.sink("out", &sink);
         late.sink("late", &late_sink);
     })
@@ -218,11 +210,11 @@ async fn event_time_goes_along_with_what_is_rejected() {
         epoch += 1;
         source.release("a", (epoch * 200).min(1_000), false);
         let reports = fake.checkpoint(epoch).await;
-        rows.extend(committed::<(i64, u64)>(&reports, "out"));
+        rows.extend(committed::<Count<()>>(&reports, "out"));
         late.extend(committed::<u64>(&reports, "late"));
     }
     assert!(late.is_empty(), "{late:?}");
     // A hundred events a second, of which ten are poison; nothing has closed the last window.
-    assert_eq!(rows, (0..9).map(|window| (window * 1_000, 10)).collect::<Vec<_>>());
+    assert_eq!(rows, (0..9).map(|window| ((), window * 1_000, 10)).collect::<Vec<_>>());
     fake.finish().await.unwrap();
 }

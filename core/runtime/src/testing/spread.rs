@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidelock::host::{News, Order};
 
-use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
-use crate::{Tumbling, Window, fold};
+use super::{Count, Event, Fake, MemorySink, MemorySource, Snapshot, committed, count_in};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebalance_lets_one_split_keep_every_worker_busy_and_each_epoch_whole() {
@@ -44,24 +42,12 @@ async fn rebalance_lets_one_split_keep_every_worker_busy_and_each_epoch_whole() 
 /// Whatever way a record takes, no watermark overtakes it: no window lacks it, and none calls it late.
 #[tokio::test(flavor = "multi_thread")]
 async fn event_time_stays_right_across_rebalance_and_route() {
-    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<(i64, u64)>::new());
+    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Count<()>>::new());
     let (job_source, late_sink) = (Arc::clone(&source), MemorySink::<Event>::new());
     let mut fake = Fake::start(3, move |graph| {
-        let (counts, late) = graph
-            .source("in", &job_source)
-            .event_time(|event| event.time)
-            .stream()
-            .rebalance()
-            .route(|event| event.number % 5)
-            .key_by(|_| ())
-            .window(
-                "counts",
-                Tumbling::of(Duration::from_millis(100)),
-                fold(
-                    |count: &mut u64, _: &Event| *count += 1,
-                    |(): &(), window: Window, count: &u64| (window.start, *count),
-                ),
-            );
+        let events = graph.source("in", &job_source).event_time(|event| event.time).stream();
+        let spread = events.rebalance().route(|event| event.number % 5);
+        let (counts, late) = count_in(spread.key_by(|_| ()), "counts", 100);
         counts.sink("out", &sink);
         late.sink("late", &late_sink);
     })
@@ -77,7 +63,7 @@ async fn event_time_stays_right_across_rebalance_and_route() {
         source.release("a", epoch * 300, false);
         source.release("b", epoch * 300, false);
         let reports = fake.checkpoint(epoch).await;
-        rows.extend(committed::<(i64, u64)>(&reports, "out"));
+        rows.extend(committed::<Count<()>>(&reports, "out"));
         late.extend(committed::<Event>(&reports, "late"));
     }
     source.release("a", 2_400, true);
@@ -87,12 +73,12 @@ async fn event_time_stays_right_across_rebalance_and_route() {
     }
     fake.order(Order::EndOfInput).await;
     let reports = fake.checkpoint(9).await;
-    rows.extend(committed::<(i64, u64)>(&reports, "out"));
+    rows.extend(committed::<Count<()>>(&reports, "out"));
     late.extend(committed::<Event>(&reports, "late"));
     assert_eq!(late, []);
     rows.sort_unstable();
     // Ten events of each split in a hundred milliseconds.
-    assert_eq!(rows, (0..240).map(|window| (window * 100, 20)).collect::<Vec<_>>());
+    assert_eq!(rows, (0..240).map(|window| ((), window * 100, 20)).collect::<Vec<_>>());
     fake.finish().await.unwrap();
 }
 

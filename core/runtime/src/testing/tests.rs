@@ -107,34 +107,22 @@ async fn a_writer_without_a_free_place_says_so_and_loses_nothing() {
         .await
         .unwrap();
     fake.open().await;
-    source.release("a", 10, false);
     fake.assign("in", MemorySource::split("a", 0)).await;
     let (mut written, mut epoch) = (Vec::new(), 0);
-    while written.len() < 10 {
-        epoch += 1;
-        // Only the first prepared epoch has a place; its settling is told here each time.
-        fake.barrier(epoch).await;
-        loop {
-            match fake.next().await {
-                News::NoFreePlace => {
-                    fake.order(Order::Settled { epoch: Epoch(epoch - 1), reinit: BTreeMap::new() }).await;
+    for released in [10, 20] {
+        source.release("a", released, false);
+        while (written.len() as u64) < released {
+            epoch += 1;
+            // Only the first prepared epoch has a place; its settling is told here each time.
+            fake.barrier(epoch).await;
+            loop {
+                match fake.next().await {
+                    News::NoFreePlace => {
+                        fake.order(Order::Settled { epoch: Epoch(epoch - 1), reinit: BTreeMap::new() }).await;
+                    }
+                    News::Report(report) => break written.extend(committed::<Event>(&[report], "out")),
+                    other => panic!("{other:?}"),
                 }
-                News::Report(report) => break written.extend(committed::<Event>(&[report], "out")),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-    source.release("a", 20, false);
-    while written.len() < 20 {
-        epoch += 1;
-        fake.barrier(epoch).await;
-        loop {
-            match fake.next().await {
-                News::NoFreePlace => {
-                    fake.order(Order::Settled { epoch: Epoch(epoch - 1), reinit: BTreeMap::new() }).await;
-                }
-                News::Report(report) => break written.extend(committed::<Event>(&[report], "out")),
-                other => panic!("{other:?}"),
             }
         }
     }

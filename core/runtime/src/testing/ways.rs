@@ -11,11 +11,10 @@ use rand::{RngExt, SeedableRng};
 use tidelock::host::{News, Order};
 use tidelock::*;
 
-use super::{Event, Fake, MemorySink, MemorySource, committed};
-use crate::{Graph, Lookups, Stream, Tumbling, Window, fold};
+use super::{Count, Event, Fake, MemorySink, MemorySource, committed, count_in};
+use crate::{Graph, Lookups, Stream};
 
-/// Split, start of the window, how many events.
-pub(super) type Row = (String, i64, u64);
+pub(super) type Row = Count<String>;
 
 /// Knows every number, after a while.
 struct Echo;
@@ -39,14 +38,7 @@ fn look_up<'s>(stream: Stream<'s, Event>, uid: &str, how: Lookups) -> Stream<'s,
 
 /// Counts the events of each split in windows of a hundred milliseconds.
 pub(super) fn count<'s>(stream: Stream<'s, Event>, uid: &str) -> (Stream<'s, Row>, Stream<'s, Event>) {
-    stream.key_by(|event| event.split.clone()).window(
-        uid,
-        Tumbling::of(Duration::from_millis(100)),
-        fold(
-            |count: &mut u64, _: &Event| *count += 1,
-            |key: &String, window: Window, count: &u64| (key.clone(), window.start, *count),
-        ),
-    )
+    count_in(stream.key_by(|event| event.split.clone()), uid, 100)
 }
 
 /// An attempt that reads splits step by step, with a barrier after each.

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidelock::host::Order;
 use tidelock::*;
 
-use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
+use super::{Count, Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed, count_in};
 use crate::slice::Slicing;
-use crate::{Tumbling, Window, fold};
 
-type Row = (String, i64, u64);
+type Row = Count<String>;
 
 /// Counts the events of each split in windows of a hundred milliseconds: ten events each. One split is
 /// far ahead, snapshots are restored under other numbers of workers, and the end of input closes what
@@ -26,19 +24,8 @@ async fn every_window_has_one_result_across_restores_and_the_end_of_input_closes
             (Arc::clone(&source), MemorySink::new(), MemorySink::<Event>::new());
         let twist = Twist { slicing: Slicing::steps(workers as u32), ..Twist::default() };
         let mut fake = Fake::start_with(workers, twist, move |graph| {
-            let (counts, late) = graph
-                .source("in", &job_source)
-                .event_time(|event| event.time)
-                .stream()
-                .key_by(|event| event.split.clone())
-                .window(
-                    "counts",
-                    Tumbling::of(Duration::from_millis(100)),
-                    fold(
-                        |count: &mut u64, _: &Event| *count += 1,
-                        |key: &String, window: Window, count: &u64| (key.clone(), window.start, *count),
-                    ),
-                );
+            let events = graph.source("in", &job_source).event_time(|event| event.time).stream();
+            let (counts, late) = count_in(events.key_by(|event| event.split.clone()), "counts", 100);
             counts.sink("out", &sink);
             late.sink("late", &late_sink);
         })
