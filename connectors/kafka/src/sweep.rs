@@ -270,17 +270,6 @@ fn failed(fault: Fault) -> tidelock::Error {
 mod tests {
     use super::*;
 
-    fn described(state: TransactionState, producer_epoch: i16, start_time_ms: i64) -> Described {
-        Described {
-            state,
-            producer_id: 7,
-            producer_epoch,
-            start_time_ms,
-            timeout_ms: 60_000,
-            partitions: vec![],
-        }
-    }
-
     #[test]
     fn what_no_snapshot_lists_is_fenced_once() {
         use TransactionState as S;
@@ -295,7 +284,11 @@ mod tests {
             (S::PrepareEpochFence, 3, Need::Later),
         ];
         for (state, epoch, expected) in table {
-            assert_eq!(need(None, Some(&described(state, epoch, 1_000))), expected, "{state:?} {epoch}");
+            assert_eq!(
+                need(None, Some(&Described::example(state, epoch, 1_000))),
+                expected,
+                "{state:?} {epoch}"
+            );
         }
         assert_eq!(need(None, None), Need::Nothing);
     }
@@ -305,17 +298,17 @@ mod tests {
         use TransactionState as S;
         for state in [S::Ongoing, S::PrepareCommit, S::CompleteCommit, S::CompleteAbort, S::Empty] {
             assert_eq!(
-                need(Some(&KafkaCommittable::example()), Some(&described(state, 3, 1_000))),
+                need(Some(&KafkaCommittable::example()), Some(&Described::example(state, 3, 1_000))),
                 Need::Later,
                 "{state:?}"
             );
         }
         assert_eq!(
-            need(Some(&KafkaCommittable::example()), Some(&described(S::CompleteAbort, 4, 1_000))),
+            need(Some(&KafkaCommittable::example()), Some(&Described::example(S::CompleteAbort, 4, 1_000))),
             Need::Later
         );
         assert_eq!(
-            need(Some(&KafkaCommittable::example()), Some(&described(S::Ongoing, 3, 1_001))),
+            need(Some(&KafkaCommittable::example()), Some(&Described::example(S::Ongoing, 3, 1_001))),
             Need::Fence
         );
     }

@@ -144,17 +144,6 @@ mod tests {
         KafkaCommittable::example()
     }
 
-    fn theirs(state: TransactionState, producer_epoch: i16, start_time_ms: i64) -> Described {
-        Described {
-            state,
-            producer_id: 7,
-            producer_epoch,
-            start_time_ms,
-            timeout_ms: 60_000,
-            partitions: vec![],
-        }
-    }
-
     #[test]
     fn the_table_of_verdicts() {
         use TransactionState as S;
@@ -185,17 +174,17 @@ mod tests {
             (S::CompleteCommit, 3, 999, V::Unknown),
         ];
         for (state, epoch, start, verdict) in table {
-            let described = theirs(state, epoch, start);
+            let described = Described::example(state, epoch, start);
             assert_eq!(judge(&ours(), Some(&described)), verdict, "{described:?}");
         }
         assert_eq!(judge(&ours(), None), V::Unknown);
-        let other_producer = Described { producer_id: 8, ..theirs(S::CompleteCommit, 3, 1_000) };
+        let other_producer = Described { producer_id: 8, ..Described::example(S::CompleteCommit, 3, 1_000) };
         assert_eq!(judge(&ours(), Some(&other_producer)), V::Unknown);
     }
 
     #[test]
     fn a_loss_halts_with_its_evidence_and_what_to_do() {
-        let aborted = theirs(TransactionState::CompleteAbort, 4, 1_000);
+        let aborted = Described::example(TransactionState::CompleteAbort, 4, 1_000);
         let found = Examined::new(Verdict::Lost, Some(aborted), None);
         let error = cannot_commit(&found, &ours(), 100_000);
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Expired, Retry::Halt));

@@ -210,11 +210,16 @@ async fn look_at_begins(target: &Target, ours: &Identity, begins: Vec<Begin>) ->
         if !begins_at(begin, open_since) {
             let why = "a partition does not hold all of the transaction: somebody ended it there";
             return Err(named(why)
-                .with("first_record", format!("{:?}", begin.offset))
-                .with("open_since", format!("{open_since:?}")));
+                .with("first_record", shown(begin.offset, "unknown"))
+                .with("open_since", shown(open_since, "nothing is open")));
         }
     }
     Ok(())
+}
+
+/// An offset, as a person reads it.
+fn shown(offset: Option<i64>, none: &str) -> String {
+    offset.map_or_else(|| none.to_owned(), |offset| offset.to_string())
 }
 
 fn begins_at(begin: &Begin, open_since: Option<i64>) -> bool {

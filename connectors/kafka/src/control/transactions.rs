@@ -67,6 +67,15 @@ pub struct Described {
     pub partitions: Vec<(String, i32)>,
 }
 
+#[cfg(test)]
+impl Described {
+    /// One of producer 7, for tests of decisions.
+    pub(crate) fn example(state: TransactionState, producer_epoch: i16, start_time_ms: i64) -> Self {
+        let (timeout_ms, partitions) = (60_000, Vec::new());
+        Self { state, producer_id: 7, producer_epoch, start_time_ms, timeout_ms, partitions }
+    }
+}
+
 /// One line of a list of transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
