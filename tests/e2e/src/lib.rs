@@ -7,11 +7,13 @@
 mod binary;
 mod job;
 mod seed;
+mod sql;
 mod watcher;
 mod world;
 
 pub use binary::flights;
 pub use job::{Ended, Job};
 pub use seed::{seed, with_seeds};
+pub use sql::expected;
 pub use watcher::Watcher;
 pub use world::World;

@@ -48,7 +48,7 @@ fn damage(world: &World, random: &mut StdRng) -> (Vec<answer::Row>, BTreeSet<Str
         fs::write(path, all).expect("damaged flights");
         fs::write(clean.join(name), good).expect("good flights");
     }
-    (answer::expected(&clean).expect("the answer"), names)
+    (tidelock_e2e::expected(&clean), names)
 }
 
 /// How often each damage is among the letters that a reader sees.

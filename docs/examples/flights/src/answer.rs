@@ -1,11 +1,13 @@
-//! The independent answer: a query over the CSV files by SQLite, which shares nothing with the job but its
-//! input. And what a reader of the result files sees.
+//! The independent answer: one pass over the CSV files, which shares nothing with the job but its input. And
+//! what a reader of the result files sees.
+//!
+//! The tests of whole processes ask SQLite, and check that this answer is the same: see crate `tidelock-e2e`.
+//! SQLite is not here, because whoever tries the example would compile it first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ToSql, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Result};
 
@@ -41,50 +43,87 @@ impl Difference {
     }
 }
 
-const QUERY: &str = "
-    SELECT f.origin, f.time_hour, count(*), sum(f.dep_delay IS NULL),
-           coalesce(sum(CAST(f.dep_delay AS INTEGER)), 0),
-           coalesce(sum(CAST(p.seats AS INTEGER)), 0), count(DISTINCT a.name)
-    FROM flights f
-    LEFT JOIN planes p ON p.tailnum = f.tailnum
-    LEFT JOIN airlines a ON a.carrier = f.carrier
-    GROUP BY f.origin, f.time_hour
-    ORDER BY f.origin, f.time_hour";
+/// What is known of one airport's hour so far.
+#[derive(Default)]
+struct Hour {
+    flights: i64,
+    cancelled: i64,
+    dep_delay_min: i64,
+    seats: i64,
+    airlines: BTreeSet<String>,
+}
 
 /// The right rows for a folder of input, sorted.
 ///
 /// # Errors
 /// For files that are missing or cannot be read.
 pub fn expected(data: &Path) -> Result<Vec<Row>> {
-    let failed = |error: rusqlite::Error| {
-        Error::new(ErrorKind::Other, "compute the answer", "SQLite failed").because(error)
-    };
-    let mut base = Connection::open_in_memory().map_err(failed)?;
-    let flights = flight_files(data)?;
-    for (table, columns, files) in [
-        ("flights", &["origin", "time_hour", "dep_delay", "tailnum", "carrier"][..], flights),
-        ("planes", &["tailnum", "seats"], vec![data.join("planes.csv")]),
-        ("airlines", &["carrier", "name"], vec![data.join("airlines.csv")]),
-    ] {
-        base.execute(&format!("CREATE TABLE {table} ({})", columns.join(", ")), []).map_err(failed)?;
-        for file in files {
-            load(&mut base, table, columns, &file)?;
-        }
+    let seats = table(&data.join("planes.csv"), ["tailnum", "seats"])?;
+    let names = table(&data.join("airlines.csv"), ["carrier", "name"])?;
+    let mut hours: BTreeMap<(String, String), Hour> = BTreeMap::new();
+    for file in flight_files(data)? {
+        let columns = ["origin", "time_hour", "dep_delay", "tailnum", "carrier"];
+        read(&file, columns, |[origin, time_hour, dep_delay, tailnum, carrier]| {
+            let hour = hours.entry((origin.to_owned(), time_hour.to_owned())).or_default();
+            hour.flights += 1;
+            match dep_delay {
+                MISSING => hour.cancelled += 1,
+                minutes => hour.dep_delay_min += number(&file, minutes)?,
+            }
+            if let Some(seats) = seats.get(tailnum).filter(|seats| *seats != MISSING) {
+                hour.seats += number(&file, seats)?;
+            }
+            hour.airlines.extend(names.get(carrier).cloned());
+            Ok(())
+        })?;
     }
-    base.execute_batch("CREATE INDEX plane ON planes (tailnum)").map_err(failed)?;
-    let mut query = base.prepare(QUERY).map_err(failed)?;
-    let rows = query.query_map([], |row| {
-        Ok(Row {
-            origin: row.get(0)?,
-            window_start: row.get(1)?,
-            flights: row.get(2)?,
-            cancelled: row.get(3)?,
-            dep_delay_min: row.get(4)?,
-            seats: row.get(5)?,
-            airlines: row.get(6)?,
-        })
-    });
-    rows.and_then(Iterator::collect).map_err(failed)
+    Ok(hours.into_iter().map(|((origin, window_start), hour)| hour.row(origin, window_start)).collect())
+}
+
+impl Hour {
+    fn row(self, origin: String, window_start: String) -> Row {
+        let Self { flights, cancelled, dep_delay_min, seats, airlines } = self;
+        let airlines = airlines.len().try_into().unwrap_or(i64::MAX);
+        Row { origin, window_start, flights, cancelled, dep_delay_min, seats, airlines }
+    }
+}
+
+/// How the files spell a value that is not known.
+const MISSING: &str = "NA";
+
+fn number(file: &Path, text: &str) -> Result<i64> {
+    text.parse().map_err(|error| unreadable(file, format!("{text:?} is no number: {error}")))
+}
+
+fn table(file: &Path, columns: [&str; 2]) -> Result<HashMap<String, String>> {
+    let mut table = HashMap::new();
+    read(file, columns, |[key, value]| {
+        table.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    })?;
+    Ok(table)
+}
+
+/// Gives some columns of each line of a file, as they stand there.
+fn read<const N: usize>(
+    file: &Path,
+    columns: [&str; N],
+    mut line: impl FnMut([&str; N]) -> Result<()>,
+) -> Result<()> {
+    let unparsed = |error: csv::Error| unreadable(file, error);
+    let mut reader = csv::Reader::from_path(file).map_err(unparsed)?;
+    let header = reader.headers().map_err(unparsed)?.clone();
+    let mut places = [0; N];
+    for (place, column) in places.iter_mut().zip(columns) {
+        let found = header.iter().position(|name| name == column);
+        *place = found.ok_or_else(|| unreadable(file, format!("there is no column {column}")))?;
+    }
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(unparsed)? {
+        // The reader refuses a line that has not as many values as the header.
+        line(places.map(|place| record.get(place).unwrap_or_default()))?;
+    }
+    Ok(())
 }
 
 fn unreadable(path: &Path, error: impl std::fmt::Display) -> Error {
@@ -102,34 +141,6 @@ fn flight_files(data: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Loads some columns of a file as they stand there; `NA` becomes NULL.
-fn load(base: &mut Connection, table: &str, columns: &[&str], file: &Path) -> Result<()> {
-    let failed = |error: rusqlite::Error| unreadable(file, error);
-    let unparsed = |error: csv::Error| unreadable(file, error);
-    let mut reader = csv::Reader::from_path(file).map_err(unparsed)?;
-    let header = reader.headers().map_err(unparsed)?.clone();
-    let mut places = Vec::new();
-    for column in columns {
-        let place = header.iter().position(|name| name == *column);
-        places.push(place.ok_or_else(|| unreadable(file, format!("there is no column {column}")))?);
-    }
-    let marks = vec!["?"; columns.len()].join(", ");
-    let transaction = base.transaction().map_err(failed)?;
-    {
-        let mut insert =
-            transaction.prepare(&format!("INSERT INTO {table} VALUES ({marks})")).map_err(failed)?;
-        for line in reader.records() {
-            let line = line.map_err(unparsed)?;
-            let value = |place: &usize| line.get(*place).filter(|value| *value != "NA").map(str::to_owned);
-            let values: Vec<Option<String>> = places.iter().map(value).collect();
-            insert
-                .execute(params_from_iter(values.iter().map(|value| value as &dyn ToSql)))
-                .map_err(failed)?;
-        }
-    }
-    transaction.commit().map_err(failed)
 }
 
 /// The result files of a folder, at any depth, sorted: those whose names begin with neither `.` nor `_`.
