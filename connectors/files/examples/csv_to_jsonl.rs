@@ -23,7 +23,8 @@ use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
 use tokio::sync::mpsc::{Receiver, Sender};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// Some of the columns; the others are passed over.
 #[derive(Deserialize, Serialize)]
@@ -38,8 +39,10 @@ struct Flight {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
+    let log = std::env::var("RUST_LOG").ok().and_then(|log| log.parse().ok());
+    let log = log.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(log).init();
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.into());
     let (input, output, checkpoints) = (argument("data"), argument("out"), argument("checkpoints"));

@@ -27,6 +27,8 @@ use tidelock_kafka::{
 };
 use tidelock_runtime::{Handle, Job, Workers};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// For Rust and librdkafka alike. With the one of glibc the job's memory grows by a megabyte a minute for a
 /// long time, none of it in use: each thread keeps what its busiest moment took.
@@ -91,9 +93,10 @@ fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = std::env::var("RUST_LOG").ok().and_then(|log| log.parse().ok());
+    let log = log.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(log).init();
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -17,7 +17,8 @@ use tidelock::{JobId, Result};
 use tidelock_runtime::{Context, Job, KeyedOperator, State, Workers};
 use tidelock_testkit::doubles::{MemorySink, Target};
 use tidelock_testkit::harness::Row;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 use alarms::{Alarm, Alarms};
 
@@ -76,8 +77,10 @@ impl KeyedOperator for Quieten {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).init();
+    let log = std::env::var("RUST_LOG").ok().and_then(|log| log.parse().ok());
+    let log = log.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(log).init();
     let target = Target::new();
     let alarms = Arc::new(Alarms::of_a_morning());
     let rows = Arc::new(MemorySink::new(target.clone()));

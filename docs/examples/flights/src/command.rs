@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidelock::{Error, ErrorKind};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 use crate::options::Options;
 
@@ -26,13 +27,11 @@ pub fn main() -> ExitCode {
 }
 
 async fn obey(options: Options) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = std::env::var("RUST_LOG").ok().and_then(|log| log.parse().ok());
+    let log = log.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
     let on_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(on_terminal)
-        .with_writer(std::io::stderr)
-        .init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(on_terminal).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(log).init();
     let done = match options.crash {
         Some(kills) => crate::crash::run(&options, kills).await,
         None => crate::job::run(&options).await,
