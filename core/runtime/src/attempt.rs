@@ -34,7 +34,7 @@ pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(10);
 const DROP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What all attempts of a job have in common.
-pub(crate) struct Setup<F> {
+pub(crate) struct Setup {
     pub(crate) workers: Workers,
     pub(crate) bytes_in_flight_max: u64,
     pub(crate) slicing: Slicing,
@@ -43,7 +43,7 @@ pub(crate) struct Setup<F> {
     pub(crate) handle: Handle,
     pub(crate) job: JobId,
     pub(crate) log: Log,
-    pub(crate) build: Arc<F>,
+    pub(crate) build: Arc<Build>,
     #[cfg(test)]
     pub(crate) apply_on_arrival: bool,
 }
@@ -55,8 +55,8 @@ struct Threads {
 }
 
 impl Threads {
-    async fn start<F: Build>(
-        setup: &Setup<F>,
+    async fn start(
+        setup: &Setup,
         shared: &Arc<Shared>,
         restored: Option<Restored>,
         built: mpsc::Sender<Built>,
@@ -117,9 +117,9 @@ impl Drop for Threads {
 }
 
 /// Runs one attempt to its end. `coordinate` makes its coordinator once the graph is known.
-pub(crate) async fn run<F: Build>(
+pub(crate) async fn run(
     restored: Option<Restored>,
-    setup: &Setup<F>,
+    setup: &Setup,
     coordinate: impl FnOnce(CoreGraph) -> Coordination,
 ) -> Result<Ended> {
     let stop = Stop::new();
@@ -177,8 +177,8 @@ pub(crate) async fn run<F: Build>(
 }
 
 /// Brings the built graph and the coordinator together, until one of them ends.
-async fn conduct<F: Build>(
-    setup: &Setup<F>,
+async fn conduct(
+    setup: &Setup,
     shared: &Arc<Shared>,
     built: &mut mpsc::Receiver<Built>,
     mut hello: Hello,

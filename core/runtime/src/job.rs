@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use tidelock::coordinator::{self, Coordinator, Ended, HostLink};
 use tidelock::job::{Graph as CoreGraph, Job as CoreJob, JobConfig, Restored};
 use tidelock::log::Log;
@@ -17,6 +18,7 @@ use crate::handle::{Handle, Lifetime};
 use crate::restarts::Restarts;
 use crate::signals::{Signals, obey};
 use crate::slice::Slicing;
+use crate::worker::Build;
 use crate::workers::Workers;
 
 /// Bytes that sources may have handed over and nothing has taken yet. A barrier has to wait for them: a sink
@@ -42,8 +44,16 @@ impl Job {
     /// # Errors
     /// For a wrong setting, a store that cannot hold a log, or a damaged newest entry.
     pub async fn open(config: JobConfig) -> Result<Self> {
-        let what = format!("the checkpoints at {}", config.checkpoints);
-        Ok(Self::of(patiently(&what, STORE_PATIENCE, CoreJob::open(config)).await?))
+        Self::opening(config).await
+    }
+
+    /// Boxed: it is compiled here, and not anew in each crate that has a job.
+    fn opening(config: JobConfig) -> BoxFuture<'static, Result<Self>> {
+        async move {
+            let what = format!("the checkpoints at {}", config.checkpoints);
+            Ok(Self::of(patiently(&what, STORE_PATIENCE, CoreJob::open(config)).await?))
+        }
+        .boxed()
     }
 
     /// The same on a log that is open already.
@@ -111,18 +121,25 @@ impl Job {
     where
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
-        let handle = self.handle.0.clone();
-        let stop_on_signals = self.stop_on_signals;
-        // Boxed: whoever awaits a run should not carry its 17 KB in a future of his own.
-        let attempts = Box::pin(self.attempts(workers, build));
-        if !stop_on_signals {
-            return attempts.await;
+        self.run_built(workers, Arc::new(build)).await
+    }
+
+    /// Boxed: whoever awaits a run should neither carry its 17 KB in a future of his own nor compile it in his crate.
+    fn run_built(self, workers: Workers, build: Arc<Build>) -> BoxFuture<'static, Result<Ended>> {
+        async move {
+            let handle = self.handle.0.clone();
+            let stop_on_signals = self.stop_on_signals;
+            let attempts = Box::pin(self.attempts(workers, build));
+            if !stop_on_signals {
+                return attempts.await;
+            }
+            let signals = Signals::listen()?;
+            tokio::select! {
+                ended = attempts => ended,
+                error = obey(signals.each(), &handle) => Err(error),
+            }
         }
-        let signals = Signals::listen()?;
-        tokio::select! {
-            ended = attempts => ended,
-            error = obey(signals.each(), &handle) => Err(error),
-        }
+        .boxed()
     }
 
     /// Builds the graph, and says what a run would do with the state: which uids get theirs back, which begin
@@ -134,6 +151,14 @@ impl Job {
     where
         F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
     {
+        self.dry_run_built(Arc::new(build)).await
+    }
+
+    fn dry_run_built(&self, build: Arc<Build>) -> BoxFuture<'_, Result<Placement>> {
+        self.place(build).boxed()
+    }
+
+    async fn place(&self, build: Arc<Build>) -> Result<Placement> {
         let setup = self.setup(Workers::threads(1), build);
         let (built, graph) = tokio::sync::oneshot::channel();
         let coordinate = |graph: CoreGraph| {
@@ -156,7 +181,7 @@ impl Job {
         }
     }
 
-    fn setup<F>(&self, workers: Workers, build: F) -> Setup<F> {
+    fn setup(&self, workers: Workers, build: Arc<Build>) -> Setup {
         Setup {
             workers,
             bytes_in_flight_max: self.bytes_in_flight_max,
@@ -165,16 +190,13 @@ impl Job {
             handle: self.handle.0.clone(),
             job: self.core.config().job.clone(),
             log: self.core.log().clone(),
-            build: Arc::new(build),
+            build,
             #[cfg(test)]
             apply_on_arrival: false,
         }
     }
 
-    async fn attempts<F>(self, workers: Workers, build: F) -> Result<Ended>
-    where
-        F: for<'s> Fn(&crate::Graph<'s>) + Send + Sync + 'static,
-    {
+    async fn attempts(self, workers: Workers, build: Arc<Build>) -> Result<Ended> {
         let setup = self.setup(workers, build);
         let Self { core, restarts, handle: lifetime, .. } = self;
         let handle = &lifetime.0;

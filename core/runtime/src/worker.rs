@@ -17,16 +17,16 @@ use crate::stop::{Place, Stop, panic_error};
 use crate::time::Time;
 
 /// Builds a job's graph. Called once on every worker, again for every attempt.
-pub(crate) trait Build: for<'s> Fn(&Graph<'s>) + Send + Sync + 'static {}
-
-impl<F: for<'s> Fn(&Graph<'s>) + Send + Sync + 'static> Build for F {}
+///
+/// No type parameter: all that runs an attempt is compiled with this crate, and not anew in each crate that has a job.
+pub(crate) type Build = dyn for<'s> Fn(&Graph<'s>) + Send + Sync;
 
 /// The life of a worker. Errors end the attempt through [`Stop`].
-pub(crate) fn run<F: Build>(
+pub(crate) fn run(
     worker: &mut Worker,
     shared: &Arc<Shared>,
     restored: Option<Restored>,
-    build: &F,
+    build: &Build,
     built: &mpsc::Sender<Built>,
 ) {
     let stop = &shared.stop;
@@ -62,11 +62,11 @@ pub(crate) fn run<F: Build>(
 /// How often a worker that is done looks whether all has been said.
 const GOOD_BYE_STEP: Duration = Duration::from_millis(5);
 
-fn build_graph<F: Build>(
+fn build_graph(
     worker: &mut Worker,
     shared: &Arc<Shared>,
     restored: Option<Restored>,
-    build: &F,
+    build: &Build,
 ) -> Result<Built> {
     let index = u32::try_from(worker.index()).unwrap_or(u32::MAX);
     let book = Book::new(index, Arc::clone(&shared.outbox));

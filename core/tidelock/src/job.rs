@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 // A time as people write it in a configuration: "100ms", "2h 30m", or ISO 8601.
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly;
 use serde::{Deserialize, Serialize};
@@ -280,7 +282,7 @@ impl Job {
     pub async fn open(config: JobConfig) -> Result<Self> {
         config.validate()?;
         let log = Log::open(&config.checkpoints).await?;
-        Self::open_on(config, log).await
+        Self::opening(config, log).await
     }
 
     /// The same on a log that is open already: for tests and for hosts with a store of their own.
@@ -288,6 +290,15 @@ impl Job {
     /// # Errors
     /// As [`Job::open`].
     pub async fn open_on(config: JobConfig, log: Log) -> Result<Self> {
+        Self::opening(config, log).await
+    }
+
+    /// Boxed: it is compiled here, and not anew in each crate that awaits it.
+    fn opening(config: JobConfig, log: Log) -> BoxFuture<'static, Result<Self>> {
+        Self::look(config, log).boxed()
+    }
+
+    async fn look(config: JobConfig, log: Log) -> Result<Self> {
         config.validate()?;
         log.probe().await?;
         let newest = log.newest().await?;

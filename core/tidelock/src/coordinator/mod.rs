@@ -48,6 +48,8 @@ mod work;
 pub use control::{Control, Ended, HostLink, Progress};
 pub use tidy::tidy;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use crate::Result;
@@ -113,12 +115,20 @@ impl Coordinator {
     /// # Errors
     /// Whatever ended the attempt; its [`Retry`](crate::Retry) says whether starting again helps.
     pub async fn run(self) -> Result<Ended> {
-        self.graph.check()?;
-        let (log, sources) = (self.job.log.clone(), self.graph.sources.clone());
-        let mut ended = run::Running::new(self).run().await?;
-        if ended.was_finished {
-            ended.unread = unread::unread(&log, &sources).await;
+        self.running().await
+    }
+
+    /// Boxed: it is compiled here, and not anew in each crate that awaits it.
+    fn running(self) -> BoxFuture<'static, Result<Ended>> {
+        async move {
+            self.graph.check()?;
+            let (log, sources) = (self.job.log.clone(), self.graph.sources.clone());
+            let mut ended = run::Running::new(self).run().await?;
+            if ended.was_finished {
+                ended.unread = unread::unread(&log, &sources).await;
+            }
+            Ok(ended)
         }
-        Ok(ended)
+        .boxed()
     }
 }

@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -51,8 +52,16 @@ impl Snapshot {
     /// [`ErrorKind::NotFound`] where there is none; [`ErrorKind::Conflict`] for an entry that is not
     /// settled yet; [`ErrorKind::Corrupt`] for a damaged one.
     pub async fn load(url: &str) -> Result<Self> {
-        let (folder, position) = split_position(url);
-        Self::load_from(Log::look(folder).await?, position).await
+        Self::loading(url).await
+    }
+
+    /// Boxed: it is compiled here, and not anew in each crate that awaits it.
+    fn loading(url: &str) -> BoxFuture<'_, Result<Self>> {
+        async move {
+            let (folder, position) = split_position(url);
+            Self::load_from(Log::look(folder).await?, position).await
+        }
+        .boxed()
     }
 
     /// The same from a place that is open already.
