@@ -30,9 +30,14 @@ enum Place {
 }
 
 impl Place {
-    /// Every kind of database that is there, each empty.
-    async fn all() -> Vec<Self> {
-        let mut all = vec![Self::File(TempDir::new().expect("a folder"))];
+    /// A file that is not there yet.
+    fn file() -> Self {
+        Self::File(TempDir::new().expect("a folder"))
+    }
+
+    /// An empty database on each server that is there.
+    async fn servers() -> Vec<Self> {
+        let mut all = Vec::new();
         for database in Database::there() {
             let server = SqlServer::shared(database).await.expect("a server");
             all.push(Self::Server(server, server.fresh_database().await.expect("a database")));
@@ -73,6 +78,42 @@ impl Place {
     }
 }
 
+/// Makes two tests of each function: on SQLite, which needs nothing, and on the servers.
+macro_rules! on_every_database {
+    ($($test:ident)*) => {
+        mod on_sqlite {
+            use super::Place;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(Place::file()).await;
+            })*
+        }
+
+        mod on_servers {
+            use super::Place;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs a container"]
+            async fn $test() {
+                for place in Place::servers().await {
+                    super::$test(place).await;
+                }
+            })*
+        }
+    };
+}
+
+on_every_database! {
+    every_key_has_its_answer_in_its_place_and_what_is_not_there_is_a_miss
+    keys_of_several_columns_are_tuples_or_structs_and_of_many_types
+    more_keys_than_a_statement_has_and_every_number_of_them_are_answered
+    several_rows_of_one_key_are_an_error_that_names_the_key_and_nothing_else
+    what_is_missing_is_told_when_the_lookup_is_opened
+    a_view_is_as_good_as_a_table_and_a_changed_row_is_seen
+    a_table_that_is_altered_or_put_in_place_of_the_old_one_is_looked_up_in_again
+}
+
 fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|&key| key.to_owned()).collect()
 }
@@ -80,32 +121,28 @@ fn owned(keys: &[&str]) -> Vec<String> {
 const PLANES: &str = "CREATE TABLE planes (tailnum VARCHAR(6) PRIMARY KEY, model VARCHAR(20) NOT NULL, seats INT, year INT); \
      INSERT INTO planes VALUES ('N1', 'A320', 180, 1999), ('N2', 'B757', NULL, NULL), ('N3', 'C172', 4, 1972)";
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn every_key_has_its_answer_in_its_place_and_what_is_not_there_is_a_miss() {
-    for place in Place::all().await {
-        place.run(PLANES).await;
-        let planes = place.planes::<String>("planes", &["tailnum"]).await;
-        let keys = owned(&["N3", "nobody", "N1", "far too long for its column", "N2", "n1", "N1 ", ""]);
-        let found = planes.lookup(&keys).await.expect("answers");
-        let expected = [
-            plane("C172", Some(4)),
-            None,
-            plane("A320", Some(180)),
-            None,
-            plane("B757", None),
-            // Whatever the database thinks of letters and blanks.
-            None,
-            None,
-            None,
-        ];
-        assert_eq!(found, expected, "{}", place.name());
-        assert_eq!(planes.lookup(&[]).await.expect("nothing"), []);
+async fn every_key_has_its_answer_in_its_place_and_what_is_not_there_is_a_miss(place: Place) {
+    place.run(PLANES).await;
+    let planes = place.planes::<String>("planes", &["tailnum"]).await;
+    let keys = owned(&["N3", "nobody", "N1", "far too long for its column", "N2", "n1", "N1 ", ""]);
+    let found = planes.lookup(&keys).await.expect("answers");
+    let expected = [
+        plane("C172", Some(4)),
+        None,
+        plane("A320", Some(180)),
+        None,
+        plane("B757", None),
+        // Whatever the database thinks of letters and blanks.
+        None,
+        None,
+        None,
+    ];
+    assert_eq!(found, expected, "{}", place.name());
+    assert_eq!(planes.lookup(&[]).await.expect("nothing"), []);
 
-        let maybe = place.planes::<Option<String>>("planes", &["tailnum"]).await;
-        let found = maybe.lookup(&[None, Some("N3".into())]).await.expect("answers");
-        assert_eq!(found, [None, plane("C172", Some(4))], "{}", place.name());
-    }
+    let maybe = place.planes::<Option<String>>("planes", &["tailnum"]).await;
+    let found = maybe.lookup(&[None, Some("N3".into())]).await.expect("answers");
+    assert_eq!(found, [None, plane("C172", Some(4))], "{}", place.name());
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,181 +151,153 @@ struct Seat {
     tail: String,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn keys_of_several_columns_are_tuples_or_structs_and_of_many_types() {
-    for place in Place::all().await {
-        let quote = if place.config().kind == DatabaseKind::MySql { '`' } else { '"' };
-        place
-            .run(&format!(
-                "CREATE TABLE seats (tail CHAR(4) NOT NULL, {quote}row{quote} BIGINT NOT NULL, model VARCHAR(20) NOT NULL, seats BIGINT, \
-                 PRIMARY KEY (tail, {quote}row{quote})); \
-                 INSERT INTO seats VALUES ('N1', 1, 'a', 10), ('N1', 2, 'b', 20), ('N2', 1, 'c', 9223372036854775807); \
-                 CREATE TABLE prices (price DECIMAL(10,2) PRIMARY KEY, model VARCHAR(20) NOT NULL, seats INT); \
-                 INSERT INTO prices VALUES (1.50, 'p', 1), (-3, 'q', 2)"
-            ))
-            .await;
-        let tuples = place.planes::<(String, i64)>("seats", &["tail", "row"]).await;
-        let keys: Vec<(String, i64)> = [("N1", 2), ("N2", 2), ("N2", 1), ("N1", 1)]
-            .iter()
-            .map(|(tail, row)| ((*tail).to_owned(), *row))
-            .collect();
-        let found = tuples.lookup(&keys).await.expect("answers");
-        let expected = [plane("b", Some(20)), None, plane("c", Some(i64::MAX)), plane("a", Some(10))];
-        assert_eq!(found, expected, "{}", place.name());
+async fn keys_of_several_columns_are_tuples_or_structs_and_of_many_types(place: Place) {
+    let quote = if place.config().kind == DatabaseKind::MySql { '`' } else { '"' };
+    place
+        .run(&format!(
+            "CREATE TABLE seats (tail CHAR(4) NOT NULL, {quote}row{quote} BIGINT NOT NULL, model VARCHAR(20) NOT NULL, seats BIGINT, \
+             PRIMARY KEY (tail, {quote}row{quote})); \
+             INSERT INTO seats VALUES ('N1', 1, 'a', 10), ('N1', 2, 'b', 20), ('N2', 1, 'c', 9223372036854775807); \
+             CREATE TABLE prices (price DECIMAL(10,2) PRIMARY KEY, model VARCHAR(20) NOT NULL, seats INT); \
+             INSERT INTO prices VALUES (1.50, 'p', 1), (-3, 'q', 2)"
+        ))
+        .await;
+    let tuples = place.planes::<(String, i64)>("seats", &["tail", "row"]).await;
+    let keys: Vec<(String, i64)> = [("N1", 2), ("N2", 2), ("N2", 1), ("N1", 1)]
+        .iter()
+        .map(|(tail, row)| ((*tail).to_owned(), *row))
+        .collect();
+    let found = tuples.lookup(&keys).await.expect("answers");
+    let expected = [plane("b", Some(20)), None, plane("c", Some(i64::MAX)), plane("a", Some(10))];
+    assert_eq!(found, expected, "{}", place.name());
 
-        let structs = place.planes::<Seat>("seats", &["tail", "row"]).await;
-        let found = structs.lookup(&[Seat { tail: "N1".into(), row: 1 }]).await.expect("answers");
-        assert_eq!(found, [plane("a", Some(10))]);
-        let mut whole = structs.load().await.expect("the table");
-        whole.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let keys: Vec<(String, i64)> =
-            whole.iter().map(|(key, _)| (key.tail.trim_end().to_owned(), key.row)).collect();
-        assert_eq!(keys, [("N1".into(), 1), ("N2".into(), 1), ("N1".into(), 2)], "{}", place.name());
+    let structs = place.planes::<Seat>("seats", &["tail", "row"]).await;
+    let found = structs.lookup(&[Seat { tail: "N1".into(), row: 1 }]).await.expect("answers");
+    assert_eq!(found, [plane("a", Some(10))]);
+    let mut whole = structs.load().await.expect("the table");
+    whole.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let keys: Vec<(String, i64)> =
+        whole.iter().map(|(key, _)| (key.tail.trim_end().to_owned(), key.row)).collect();
+    assert_eq!(keys, [("N1".into(), 1), ("N2".into(), 1), ("N1".into(), 2)], "{}", place.name());
 
-        let prices = place.planes::<i64>("prices", &["price"]).await;
-        assert_eq!(
-            prices.lookup(&[-3, 1]).await.expect("answers"),
-            [plane("q", Some(2)), None],
-            "{}",
-            place.name()
-        );
-        let prices = place.planes::<String>("prices", &["price"]).await;
-        let found = prices.lookup(&owned(&["1.5", "-3.00", "1.51"])).await;
-        if let Place::File(_) = place {
-            // It has no decimals: what stands in the column is a float, and a text is none.
-            assert_eq!(found.expect_err("a text").kind(), ErrorKind::Config);
-        } else {
-            let expected = [plane("p", Some(1)), plane("q", Some(2)), None];
-            assert_eq!(found.expect("answers"), expected, "{}", place.name());
+    let prices = place.planes::<i64>("prices", &["price"]).await;
+    assert_eq!(
+        prices.lookup(&[-3, 1]).await.expect("answers"),
+        [plane("q", Some(2)), None],
+        "{}",
+        place.name()
+    );
+    let prices = place.planes::<String>("prices", &["price"]).await;
+    let found = prices.lookup(&owned(&["1.5", "-3.00", "1.51"])).await;
+    if let Place::File(_) = place {
+        // It has no decimals: what stands in the column is a float, and a text is none.
+        assert_eq!(found.expect_err("a text").kind(), ErrorKind::Config);
+    } else {
+        let expected = [plane("p", Some(1)), plane("q", Some(2)), None];
+        assert_eq!(found.expect("answers"), expected, "{}", place.name());
+    }
+
+    let wrong = place.planes::<String>("seats", &["row"]).await;
+    let error = wrong.lookup(&owned(&["s3cret"])).await.expect_err("a text for an integer");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+    assert!(error.to_string().contains("key column row") && !error.to_string().contains("s3cret"), "{error}");
+}
+
+async fn more_keys_than_a_statement_has_and_every_number_of_them_are_answered(place: Place) {
+    let rows: Vec<String> = (0..3_000).map(|id| format!("({id}, 'm{id}', {id})")).collect();
+    let rows = rows.join(", ");
+    place
+        .run(&format!(
+            "CREATE TABLE t (id INT PRIMARY KEY, model VARCHAR(20) NOT NULL, seats INT); INSERT INTO t VALUES {rows}"
+        ))
+        .await;
+    let planes = place.planes::<i64>("t", &["id"]).await;
+    for count in [1, 2, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1_024, 1_025, 2_500] {
+        // Every other one is not there; the order is not that of the table.
+        let keys: Vec<i64> = (0..count).rev().map(|at| if at % 2 == 0 { at } else { 10_000 + at }).collect();
+        let found = planes.lookup(&keys).await.expect("answers");
+        let expected =
+            keys.iter().map(|&id| if id < 10_000 { plane(&format!("m{id}"), Some(id)) } else { None });
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{} {count}", place.name());
+    }
+    let table: BTreeMap<i64, Plane> = planes.load().await.expect("the table").into_iter().collect();
+    assert_eq!(table.len(), 3_000);
+    assert_eq!(table.get(&2_999).cloned(), plane("m2999", Some(2_999)));
+}
+
+async fn several_rows_of_one_key_are_an_error_that_names_the_key_and_nothing_else(place: Place) {
+    place
+        .run(
+            "CREATE TABLE t (id INT, model VARCHAR(20) NOT NULL, seats INT); \
+             INSERT INTO t VALUES (7, 's3cret', 1), (7, 's3cret', 2), (8, 'one', 3), (NULL, 'none', 4)",
+        )
+        .await;
+    let planes = place.planes::<i64>("t", &["id"]).await;
+    assert_eq!(planes.lookup(&[8]).await.expect("answers"), [plane("one", Some(3))]);
+    let error = planes.lookup(&[8, 7]).await.expect_err("two rows");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
+    let text = error.to_string();
+    assert!(text.contains("id=7") && text.contains("table=t") && !text.contains("s3cret"), "{text}");
+
+    let bad =
+        SqlLookup::<i64, BTreeMap<String, i64>>::open(SqlLookupConfig::new(place.config(), "t", ["id"]));
+    let error = bad.await.expect("opened").lookup(&[8]).await.expect_err("a text is no integer");
+    assert!(error.to_string().contains("column model") && !error.to_string().contains("one"), "{error}");
+}
+
+async fn what_is_missing_is_told_when_the_lookup_is_opened(place: Place) {
+    place.run(PLANES).await;
+    let open = async |table: &str, key: &str| {
+        let config = SqlLookupConfig::new(place.config(), table, [key]);
+        SqlLookup::<String, Plane>::open(config).await.map(drop)
+    };
+    open("planes", "tailnum").await.expect("it is there");
+    for (table, key, named) in [("plains", "tailnum", "plains"), ("planes", "tail", "tail")] {
+        let error = open(table, key).await.expect_err("it is not there");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    let mut small = SqlLookupConfig::new(place.config(), "planes", ["tailnum"]);
+    small.rows_max = 2;
+    let small = SqlLookup::<String, Plane>::open(small).await.expect("opened");
+    let error = small.load().await.expect_err("three rows");
+    assert!(error.to_string().contains("rows_max=2"), "{error}");
+}
+
+async fn a_view_is_as_good_as_a_table_and_a_changed_row_is_seen(place: Place) {
+    place.run(PLANES).await;
+    place.run("CREATE VIEW large AS SELECT tailnum, model, seats FROM planes WHERE seats > 100").await;
+    let planes = place.planes::<String>("large", &["tailnum"]).await;
+    let keys = owned(&["N1", "N3"]);
+    assert_eq!(planes.lookup(&keys).await.expect("answers"), [plane("A320", Some(180)), None]);
+    place.run("UPDATE planes SET seats = 200 WHERE tailnum = 'N3'").await;
+    let both = [plane("A320", Some(180)), plane("C172", Some(200))];
+    assert_eq!(planes.lookup(&keys).await.expect("answers"), both);
+    let mut whole = planes.load().await.expect("the table");
+    whole.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let whole: Vec<Option<Plane>> = whole.into_iter().map(|(_, plane)| Some(plane)).collect();
+    assert_eq!(whole, both);
+}
+
+async fn a_table_that_is_altered_or_put_in_place_of_the_old_one_is_looked_up_in_again(place: Place) {
+    place.run(PLANES).await;
+    let planes = place.planes::<String>("planes", &["tailnum"]).await;
+    let right = [plane("A320", Some(180)), None];
+    assert_eq!(answered_at_last(&planes).await, right);
+    let alter = match place.config().kind {
+        DatabaseKind::Postgres => {
+            "ALTER TABLE planes ALTER COLUMN model TYPE TEXT, ALTER COLUMN seats TYPE BIGINT"
         }
-
-        let wrong = place.planes::<String>("seats", &["row"]).await;
-        let error = wrong.lookup(&owned(&["s3cret"])).await.expect_err("a text for an integer");
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
-        assert!(
-            error.to_string().contains("key column row") && !error.to_string().contains("s3cret"),
-            "{error}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn more_keys_than_a_statement_has_and_every_number_of_them_are_answered() {
-    for place in Place::all().await {
-        let rows: Vec<String> = (0..3_000).map(|id| format!("({id}, 'm{id}', {id})")).collect();
-        let rows = rows.join(", ");
-        place
-            .run(&format!(
-                "CREATE TABLE t (id INT PRIMARY KEY, model VARCHAR(20) NOT NULL, seats INT); INSERT INTO t VALUES {rows}"
-            ))
-            .await;
-        let planes = place.planes::<i64>("t", &["id"]).await;
-        for count in [1, 2, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1_024, 1_025, 2_500] {
-            // Every other one is not there; the order is not that of the table.
-            let keys: Vec<i64> =
-                (0..count).rev().map(|at| if at % 2 == 0 { at } else { 10_000 + at }).collect();
-            let found = planes.lookup(&keys).await.expect("answers");
-            let expected =
-                keys.iter().map(|&id| if id < 10_000 { plane(&format!("m{id}"), Some(id)) } else { None });
-            assert_eq!(found, expected.collect::<Vec<_>>(), "{} {count}", place.name());
-        }
-        let table: BTreeMap<i64, Plane> = planes.load().await.expect("the table").into_iter().collect();
-        assert_eq!(table.len(), 3_000);
-        assert_eq!(table.get(&2_999).cloned(), plane("m2999", Some(2_999)));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn several_rows_of_one_key_are_an_error_that_names_the_key_and_nothing_else() {
-    for place in Place::all().await {
-        place
-            .run(
-                "CREATE TABLE t (id INT, model VARCHAR(20) NOT NULL, seats INT); \
-                 INSERT INTO t VALUES (7, 's3cret', 1), (7, 's3cret', 2), (8, 'one', 3), (NULL, 'none', 4)",
-            )
-            .await;
-        let planes = place.planes::<i64>("t", &["id"]).await;
-        assert_eq!(planes.lookup(&[8]).await.expect("answers"), [plane("one", Some(3))]);
-        let error = planes.lookup(&[8, 7]).await.expect_err("two rows");
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
-        let text = error.to_string();
-        assert!(text.contains("id=7") && text.contains("table=t") && !text.contains("s3cret"), "{text}");
-
-        let bad =
-            SqlLookup::<i64, BTreeMap<String, i64>>::open(SqlLookupConfig::new(place.config(), "t", ["id"]));
-        let error = bad.await.expect("opened").lookup(&[8]).await.expect_err("a text is no integer");
-        assert!(error.to_string().contains("column model") && !error.to_string().contains("one"), "{error}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn what_is_missing_is_told_when_the_lookup_is_opened() {
-    for place in Place::all().await {
-        place.run(PLANES).await;
-        let open = async |table: &str, key: &str| {
-            let config = SqlLookupConfig::new(place.config(), table, [key]);
-            SqlLookup::<String, Plane>::open(config).await.map(drop)
-        };
-        open("planes", "tailnum").await.expect("it is there");
-        for (table, key, named) in [("plains", "tailnum", "plains"), ("planes", "tail", "tail")] {
-            let error = open(table, key).await.expect_err("it is not there");
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-            assert!(error.to_string().contains(named), "{error}");
-        }
-        let mut small = SqlLookupConfig::new(place.config(), "planes", ["tailnum"]);
-        small.rows_max = 2;
-        let small = SqlLookup::<String, Plane>::open(small).await.expect("opened");
-        let error = small.load().await.expect_err("three rows");
-        assert!(error.to_string().contains("rows_max=2"), "{error}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn a_view_is_as_good_as_a_table_and_a_changed_row_is_seen() {
-    for place in Place::all().await {
-        place.run(PLANES).await;
-        place.run("CREATE VIEW large AS SELECT tailnum, model, seats FROM planes WHERE seats > 100").await;
-        let planes = place.planes::<String>("large", &["tailnum"]).await;
-        let keys = owned(&["N1", "N3"]);
-        assert_eq!(planes.lookup(&keys).await.expect("answers"), [plane("A320", Some(180)), None]);
-        place.run("UPDATE planes SET seats = 200 WHERE tailnum = 'N3'").await;
-        let both = [plane("A320", Some(180)), plane("C172", Some(200))];
-        assert_eq!(planes.lookup(&keys).await.expect("answers"), both);
-        let mut whole = planes.load().await.expect("the table");
-        whole.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let whole: Vec<Option<Plane>> = whole.into_iter().map(|(_, plane)| Some(plane)).collect();
-        assert_eq!(whole, both);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn a_table_that_is_altered_or_put_in_place_of_the_old_one_is_looked_up_in_again() {
-    for place in Place::all().await {
-        place.run(PLANES).await;
-        let planes = place.planes::<String>("planes", &["tailnum"]).await;
-        let right = [plane("A320", Some(180)), None];
-        assert_eq!(answered_at_last(&planes).await, right);
-        let alter = match place.config().kind {
-            DatabaseKind::Postgres => {
-                "ALTER TABLE planes ALTER COLUMN model TYPE TEXT, ALTER COLUMN seats TYPE BIGINT"
-            }
-            DatabaseKind::MySql => "ALTER TABLE planes MODIFY model TEXT NOT NULL, MODIFY seats BIGINT",
-            _ => "ALTER TABLE planes ADD COLUMN more INT",
-        };
-        place.run(alter).await;
-        assert_eq!(answered_at_last(&planes).await, right, "{}", place.name());
-        let swap = "CREATE TABLE fresh (tailnum VARCHAR(9) PRIMARY KEY, seats SMALLINT, model VARCHAR(30) NOT NULL); \
-             INSERT INTO fresh VALUES ('N9', 9, 'new'); \
-             ALTER TABLE planes RENAME TO old; ALTER TABLE fresh RENAME TO planes";
-        place.run(swap).await;
-        assert_eq!(answered_at_last(&planes).await, [None, plane("new", Some(9))], "{}", place.name());
-    }
+        DatabaseKind::MySql => "ALTER TABLE planes MODIFY model TEXT NOT NULL, MODIFY seats BIGINT",
+        _ => "ALTER TABLE planes ADD COLUMN more INT",
+    };
+    place.run(alter).await;
+    assert_eq!(answered_at_last(&planes).await, right, "{}", place.name());
+    let swap = "CREATE TABLE fresh (tailnum VARCHAR(9) PRIMARY KEY, seats SMALLINT, model VARCHAR(30) NOT NULL); \
+         INSERT INTO fresh VALUES ('N9', 9, 'new'); \
+         ALTER TABLE planes RENAME TO old; ALTER TABLE fresh RENAME TO planes";
+    place.run(swap).await;
+    assert_eq!(answered_at_last(&planes).await, [None, plane("new", Some(9))], "{}", place.name());
 }
 
 /// <https://github.com/launchbadge/sqlx/issues/4337>: with another client each request left a statement at the server.
@@ -376,7 +385,7 @@ async fn a_server_that_is_killed_or_paused_under_lookups_is_an_error_that_may_pa
         server.pause().await.expect("paused");
         let asked =
             timeout(PATIENCE, planes.lookup(&owned(&["N1"]))).await.expect("no answer is an answer, too");
-        assert_eq!(asked.expect_err("nobody answers").retry(), Retry::Retry, "{database:?}");
+        assert_eq!(asked.expect_err("an answer of a paused server").retry(), Retry::Retry, "{database:?}");
         server.unpause().await.expect("goes on");
         assert_eq!(answered_at_last(&planes).await, right, "{database:?}");
     }

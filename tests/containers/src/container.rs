@@ -16,7 +16,7 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt, T
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
-use crate::{Error, Result};
+use crate::{Error, Result, processes};
 
 /// A server that was told to stop and has not stopped by then is killed, and the stop has failed. On a busy
 /// machine a broker needs some seconds.
@@ -121,13 +121,40 @@ impl Container {
 
     /// Freezes it, as if the machine had been suspended: connections stay, answers do not come. A signal to
     /// the server, because the engine's own `pause` gives up where the old freezer of cgroups is too slow.
+    /// Returns when nothing of it runs any more: a signal is told to all threads one after another, and one that has
+    /// not heard it may still give an answer.
     pub(crate) async fn pause(&self) -> Result<()> {
-        self.signal("STOP").await
+        // The first process first: it starts no more of them then.
+        self.signal("STOP").await?;
+        self.signal_others("STOP").await?;
+        let deadline = Instant::now() + GONE_MAX;
+        while processes::any_runs(self.first_process().await?) {
+            if Instant::now() > deadline {
+                let why = format!("something of it still runs after {} s", GONE_MAX.as_secs());
+                return Err(Error::new(format!("pause {}", self.name), why));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// The number that the first process of the container has outside of it.
+    async fn first_process(&self) -> Result<u32> {
+        let operation = format!("look for the process of {}", self.name);
+        let printed = docker(&operation, &["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
+        printed.trim().parse().map_err(|error| Error::new(operation, error))
     }
 
     /// Ends the freeze.
     pub(crate) async fn unpause(&self) -> Result<()> {
+        self.signal_others("CONT").await?;
         self.signal("CONT").await
+    }
+
+    /// The engine's signals go to the first process alone, and `PostgreSQL` answers each client from one of its own.
+    async fn signal_others(&self, signal: &str) -> Result<()> {
+        // Where there are no others, `kill` says so.
+        self.run(&["sh", "-c", &format!("kill -{signal} -1 || true")]).await.map(drop)
     }
 
     async fn signal(&self, signal: &str) -> Result<()> {

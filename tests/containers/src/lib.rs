@@ -12,6 +12,7 @@ mod container;
 mod error;
 mod kafka;
 mod ports;
+mod processes;
 mod sql;
 
 pub use error::{Error, Result};

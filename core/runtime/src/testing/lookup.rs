@@ -10,6 +10,7 @@ use tidelock::host::News;
 use tidelock::*;
 use tokio::sync::Semaphore;
 
+use super::figures::Figures;
 use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
 use crate::{LookupTables, Lookups};
 
@@ -58,6 +59,15 @@ impl Lookup for Doubles {
 type Row = (u64, Option<u64>);
 
 async fn start(workers: usize, lookup: &Arc<Doubles>, how: Lookups) -> (Fake, Arc<MemorySource>) {
+    start_as("double", workers, lookup, how).await
+}
+
+async fn start_as(
+    uid: &'static str,
+    workers: usize,
+    lookup: &Arc<Doubles>,
+    how: Lookups,
+) -> (Fake, Arc<MemorySource>) {
     let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Row>::new());
     let (job_source, lookup) = (Arc::clone(&source), Arc::clone(lookup));
     let mut fake = Fake::start(workers, move |graph| {
@@ -65,7 +75,7 @@ async fn start(workers: usize, lookup: &Arc<Doubles>, how: Lookups) -> (Fake, Ar
             .source("in", &job_source)
             .stream()
             .lookup(
-                "double",
+                uid,
                 &lookup,
                 how,
                 // Every fifth event has no key; every key comes several times.
@@ -250,12 +260,20 @@ impl LookupTable for Growing {
 }
 
 async fn start_table(table: &Arc<Growing>, how: LookupTables) -> (Fake, Arc<MemorySource>) {
+    start_table_as("table", table, how).await
+}
+
+async fn start_table_as(
+    uid: &'static str,
+    table: &Arc<Growing>,
+    how: LookupTables,
+) -> (Fake, Arc<MemorySource>) {
     type Joined = (u64, Option<(u64, usize)>);
     let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Joined>::new());
     let (job_source, table) = (Arc::clone(&source), Arc::clone(table));
     let mut fake = Fake::start(2, move |graph| {
         let events = graph.source("in", &job_source).stream();
-        let joined = events.lookup_table("table", &table, how, |event: Event, table| {
+        let joined = events.lookup_table(uid, &table, how, |event: Event, table| {
             (event.number, table.get(&event.number).copied())
         });
         joined.sink("out", &sink);
@@ -320,4 +338,46 @@ async fn a_table_that_cannot_be_loaded_for_now_is_tried_again_and_one_that_never
     assert!(matches!(fake.next().await, News::Failed { .. }));
     let error = format!("{:?}", fake.finish().await.unwrap_err());
     assert!(error.contains("no such table") && error.contains("uid=table"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_misses_failures_and_requests_are_counted_under_the_uid() {
+    let figures = Figures::of_process();
+    let away = || Error::new(ErrorKind::Unavailable, "look up", "nobody there").with_retry(Retry::Retry);
+    let lookup = Doubles::new(1_000_000);
+    lookup.fails.lock().unwrap().push(away());
+    let (mut fake, source) = start_as("counted", 1, &lookup, Lookups::ordered()).await;
+    source.release("a", 30, false);
+    fake.read("in", 30).await;
+    assert_eq!(committed::<Row>(&fake.checkpoint(1).await, "out").len(), 30);
+    let (hits, misses) = (
+        figures.of("tidelock_lookup_hits_total", "counted"),
+        figures.of("tidelock_lookup_misses_total", "counted"),
+    );
+    // Six of thirty have no key, and count as neither.
+    assert_eq!(hits + misses, 24);
+    assert!(misses >= 10, "ten keys");
+    source.release("b", 30, false);
+    fake.assign("in", MemorySource::split("b", 0)).await;
+    fake.read("in", 60).await;
+    assert_eq!(committed::<Row>(&fake.checkpoint(2).await, "out").len(), 30);
+    assert_eq!(figures.of("tidelock_lookup_hits_total", "counted"), hits + 24, "all are known");
+    assert_eq!(figures.of("tidelock_lookup_misses_total", "counted"), misses);
+    assert_eq!(figures.of("tidelock_lookup_failures_total", "counted"), 1);
+    let requests = lookup.requests.lock().unwrap().len() as u64;
+    assert_eq!(figures.of("tidelock_lookup_request_seconds", "counted"), requests);
+    fake.finish().await.unwrap();
+
+    let table = Growing::new(1_000);
+    table.fails.lock().unwrap().push(away());
+    let hourly = LookupTables::refreshed_every(Duration::from_secs(3_600));
+    let (mut fake, source) = start_table_as("counted-table", &table, hourly).await;
+    source.release("a", 30, false);
+    fake.read("in", 30).await;
+    fake.checkpoint(1).await;
+    let figure = |name| figures.of(name, "counted-table");
+    assert_eq!((figure("tidelock_lookup_hits_total"), figure("tidelock_lookup_misses_total")), (15, 15));
+    assert_eq!((figure("tidelock_lookup_failures_total"), figure("tidelock_lookup_request_seconds")), (1, 2));
+    assert_eq!(f64::from_bits(figure("tidelock_lookup_table_entries")), 500.0);
+    fake.finish().await.unwrap();
 }

@@ -3,6 +3,7 @@
 mod align;
 mod counting;
 mod fake;
+mod figures;
 mod floors;
 #[path = "../../../tidelock/src/testing.rs"]
 mod heard;

@@ -186,8 +186,7 @@ impl SqlServer {
     /// # Errors
     /// Where the engine refuses.
     pub async fn pause(&self) -> Result<()> {
-        self.container.pause().await?;
-        self.signal_children("STOP").await
+        self.container.pause().await
     }
 
     /// Ends the freeze.
@@ -195,16 +194,7 @@ impl SqlServer {
     /// # Errors
     /// Where the engine refuses.
     pub async fn unpause(&self) -> Result<()> {
-        self.signal_children("CONT").await?;
         self.container.unpause().await
-    }
-
-    /// `PostgreSQL` answers each client from a process of its own, and the engine's signals go to the first alone.
-    async fn signal_children(&self, signal: &str) -> Result<()> {
-        if self.database != Database::Postgres {
-            return Ok(());
-        }
-        self.container.run(&["sh", "-c", &format!("kill -{signal} -1")]).await.map(drop)
     }
 }
 
