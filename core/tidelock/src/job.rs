@@ -89,8 +89,8 @@ pub enum StartFrom {
     Snapshot {
         /// The savepoint's folder, or `LOG#POSITION` for an entry of a log.
         url: String,
-        /// The name of this request. `None`: the snapshot's own name, so that a supervisor which
-        /// repeats its arguments rolls back once.
+        /// The name of this request. `None`: the snapshot's own name and, once nothing is there any more, that
+        /// of its place, so that a supervisor which repeats its arguments rolls back once.
         request: Option<RequestId>,
     },
 }
@@ -251,14 +251,15 @@ pub struct Job {
 /// A request for a rollback or a fork that is to be obeyed.
 #[derive(Debug)]
 pub(crate) struct Chosen {
-    pub(crate) request: RequestId,
+    /// What the request is called: it was obeyed where the log has the first of its names.
+    pub(crate) names: Vec<RequestId>,
     pub(crate) snapshot: Snapshot,
 }
 
 impl Chosen {
     /// I8: a request that the log has is not obeyed again.
     pub(crate) fn is_obeyed_in(&self, newest: &Entry) -> bool {
-        newest.obeyed.contains(&self.request)
+        self.names.first().is_some_and(|name| newest.obeyed.contains(name))
     }
 }
 
@@ -332,10 +333,13 @@ impl Job {
     /// that are new in the graph; one sink in two places.
     pub async fn dry_run(&self, graph: &Graph) -> Result<Placement> {
         graph.check()?;
-        let newest = self.log.newest().await?.and_then(|newest| newest.state);
-        let chosen = self.chosen.as_ref().map(|chosen| chosen.snapshot.state());
+        let newest = self.log.newest().await?;
+        let obeyed = |chosen: &&Chosen| newest.as_ref().is_some_and(|newest| chosen.is_obeyed_in(newest));
+        let chosen = self.chosen.as_ref().filter(|chosen| !obeyed(chosen));
+        let chosen = chosen.map(|chosen| chosen.snapshot.state());
+        let newest = newest.as_ref().and_then(|newest| newest.state.as_ref());
         let allowed = &self.config.allow_dropped_state;
-        place_start(chosen.or(newest.as_ref()), newest.as_ref(), &graph.uids(), allowed)
+        place_start(chosen.or(newest), newest, &graph.uids(), allowed)
     }
 
     /// The configuration.
@@ -357,16 +361,29 @@ fn refuse(why: &str) -> Error {
 async fn choose(config: &JobConfig, log: &Log, newest: Option<&Entry>) -> Result<Option<Chosen>> {
     let StartFrom::Snapshot { url, request } = &config.start_from else { return Ok(None) };
     let obeyed = |request: &RequestId| newest.is_some_and(|newest| newest.obeyed.contains(request));
-    // Asked before the snapshot is loaded: whoever names the request may delete the snapshot later.
+    // Asked before anything is looked for: whoever names the request may delete the snapshot later.
     if request.as_ref().is_some_and(obeyed) {
         return Ok(None);
     }
-    let snapshot = log.load_snapshot(url).await?;
-    let request = request.clone().unwrap_or_else(|| snapshot.id().request());
-    if obeyed(&request) {
+    let place = RequestId(url.clone());
+    let found = match log.find_snapshot(url).await {
+        // A place where another snapshot stands now is another request; where nothing stands, there is no other.
+        Err(error) if request.is_none() && error.kind() == ErrorKind::NotFound && obeyed(&place) => {
+            tracing::info!(snapshot = url, %error, "this snapshot was restored before, and is gone: the newest entry is restored");
+            return Ok(None);
+        }
+        found => found?,
+    };
+    let from = found.id();
+    let names = match request {
+        Some(request) => vec![request.clone()],
+        None => vec![from.request(), place],
+    };
+    // Asked before its chunks are looked for: when it was obeyed long ago, they were pruned.
+    if names.first().is_some_and(obeyed) {
         return Ok(None);
     }
-    let from = snapshot.id();
+    let snapshot = found.load().await?;
     let why = if from.job == config.job {
         // Two logs of one job would number their attempts alike, and so use the same names in targets.
         newest
@@ -377,7 +394,7 @@ async fn choose(config: &JobConfig, log: &Log, newest: Option<&Entry>) -> Result
         began.then_some("a fork from another job's snapshot needs a job that has no state yet")
     };
     match why {
-        None => Ok(Some(Chosen { request, snapshot })),
+        None => Ok(Some(Chosen { names, snapshot })),
         Some(why) => {
             Err(refuse(why).with("snapshot", &from).with("job", &config.job).with("log", log.place()))
         }

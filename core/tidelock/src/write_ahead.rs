@@ -86,6 +86,20 @@ pub trait Apply: Send + Sync + 'static {
     /// Leaves nothing: it only looks.
     async fn newest(&self, job: &JobId, uid: &Uid) -> Result<Option<Version>>;
 
+    /// Whether the target can take a record. Called by `write`, with each record before it is stored: one that is
+    /// refused may be set aside, as [`Rejecting`] says, and one that is stored must be applied.
+    ///
+    /// # Contract
+    /// - MUST refuse, with kind [`Data`](ErrorKind::Data), whatever the target would refuse for ever: at commit it would
+    ///   halt the job.
+    /// - MUST NOT wait: what it has to know of the target is read when the connector is made.
+    ///
+    /// # Crash
+    /// Leaves nothing: it only looks.
+    fn check(&self, _record: &Self::Record) -> Result<()> {
+        Ok(())
+    }
+
     /// Applies all records, if their version is newer than what the target has.
     ///
     /// # Contract
@@ -96,6 +110,8 @@ pub trait Apply: Send + Sync + 'static {
     ///   leaves the version behind, or a late write would bring the row back.
     /// - MUST be idempotent: the same writes may come again, also after they were applied in part.
     /// - An older version changes nothing and is not an error: it was applied before.
+    /// - A record that the target refuses for ever halts the job with every restart, until the target takes it: what can
+    ///   be known of a record alone belongs into [`Apply::check`].
     ///
     /// # Crash
     /// Row by row, a part of the rows is written; recovery applies all of them again.
@@ -248,6 +264,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
             return Err(ignored("open", WRITES_ARE_IGNORED, attempt.generation, newest));
         }
         Ok(WriteAheadWriter {
+            target: Arc::clone(&self.target) as Arc<dyn Apply<Record = A::Record>>,
             job: attempt.job.clone(),
             generation: attempt.generation,
             epoch_bytes_max: self.config.epoch_bytes_max,
@@ -279,6 +296,8 @@ impl<A: Apply> Sink for WriteAhead<A> {
 
 /// The writer of a [`WriteAhead`] sink: it buffers, and nothing else.
 pub struct WriteAheadWriter<R> {
+    /// Says which records it can take.
+    target: Arc<dyn Apply<Record = R>>,
     job: JobId,
     generation: Generation,
     epoch_bytes_max: usize,
@@ -301,6 +320,7 @@ impl<R> fmt::Debug for WriteAheadWriter<R> {
 impl<R: Versioned> WriteAheadWriter<R> {
     /// Takes a record, or nothing of it.
     fn append(&mut self, record: &R) -> Result<()> {
+        self.target.check(record)?;
         let before = self.json.len();
         self.json.push(if self.json.is_empty() { b'[' } else { b',' });
         self.store(record).inspect_err(|_| self.json.truncate(before))

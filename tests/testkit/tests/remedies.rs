@@ -405,6 +405,28 @@ fn log_beside(first: &Log) -> Log {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_supervisor_that_repeats_a_rollback_without_a_name_goes_on_when_the_savepoint_is_gone() {
+    let mut world = World::new();
+    let store = Arc::new(InMemory::new());
+    let places = Arc::clone(&store);
+    world.log = Log::on(Arc::clone(&store) as _, Path::from("log"))
+        .with_places(move |name| Ok(Log::on(Arc::clone(&places) as _, Path::from(name))));
+    world.feed.append("a", 0..10);
+    world.run_and_stop(1_000, StartFrom::Newest, 10, Some("saved")).await.unwrap();
+    let again = StartFrom::Snapshot { url: "saved".to_owned(), request: None };
+    world.feed.append("a", 10..20);
+    world.run(2_000, again.clone(), 20).await.unwrap();
+    store.delete(&Path::from("saved/snapshot.json")).await.unwrap();
+    world.feed.append("a", 20..30);
+    world.run(3_000, again, 30).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..30), "it goes on behind what it wrote");
+    // Of a name that was never restored nothing is taken for granted.
+    let other = StartFrom::Snapshot { url: "other".to_owned(), request: None };
+    let refused = world.run(4_000, other, 30).await.unwrap_err();
+    halts(&refused, ErrorKind::NotFound, "there is no savepoint");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_that_does_not_fit_its_log_or_its_job_does_with_a_new_log_and_a_new_id() {
     let mut world = World::new();
     world.feed.append("a", 0..10);

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, WriteAheadWriter, Writes};
 use tidelock::{JobId, Rejecting, Rejects, Result, Uid, Versioned, unknown_version};
 use tidelock_testkit::conformance;
-use tidelock_testkit::harness::{RejectingHarness, Row, Shape, SinkFacets, SinkHarness};
+use tidelock_testkit::harness::{
+    RejectingHarness, Row, Shape, SinkFacets, SinkHarness, Value, ValuesHarness,
+};
 
 /// A row as a user's record, and a number that may have no form in JSON.
 #[derive(Serialize, Deserialize)]
@@ -178,6 +180,67 @@ mod row_by_row {
     }
 
     conformance::sink!(boot);
+}
+
+/// A value as a record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Single(Value);
+
+impl Versioned for Single {
+    const VERSION: u16 = 1;
+
+    fn upgrade(version: u16, _json: &str) -> Result<Self> {
+        Err(unknown_version::<Self>(version))
+    }
+}
+
+/// Values that are written together, with one version for all.
+#[derive(Debug, Clone, Default)]
+struct Values(Arc<Mutex<(Option<Version>, Vec<Value>)>>);
+
+#[async_trait]
+impl Apply for Values {
+    type Record = Single;
+
+    async fn newest(&self, _job: &JobId, _uid: &Uid) -> Result<Option<Version>> {
+        Ok(self.0.lock().unwrap().0)
+    }
+
+    async fn apply(&self, writes: Writes<Single>) -> Result<()> {
+        let mut values = self.0.lock().unwrap();
+        if values.0 < Some(writes.version) {
+            values.0 = Some(writes.version);
+            values.1.extend(writes.records.into_iter().map(|Single(value)| value));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ValuesHarness for Values {
+    type Sink = WriteAhead<Self>;
+
+    async fn sink(&self) -> Result<WriteAhead<Self>> {
+        WriteAhead::new(self.clone(), WriteAheadConfig::default())
+    }
+
+    fn record(&self, value: &Value) -> Option<Single> {
+        Some(Single(value.clone()))
+    }
+
+    async fn visible(&self) -> Result<Vec<Value>> {
+        Ok(self.0.lock().unwrap().1.clone())
+    }
+}
+
+mod values {
+    use super::*;
+
+    async fn boot() -> Result<Option<Values>> {
+        Ok(Some(Values::default()))
+    }
+
+    conformance::values!(boot);
 }
 
 async fn failed_checks(kind: Kind) -> BTreeSet<&'static str> {

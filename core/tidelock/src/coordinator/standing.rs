@@ -107,7 +107,7 @@ impl Standing {
         let begins = self.owned.as_ref().and_then(|owned| owned.begins.as_ref());
         let lineage = match (kind, begins, below) {
             (EntryKind::Start, Some(new), _) => {
-                obeyed.push(new.request.clone());
+                obeyed.extend(new.names.iter().cloned());
                 Lineage { id: position, generation: new.generation, origin: Some(new.origin.clone()) }
             }
             (_, _, Some(entry)) => entry.lineage.clone(),

@@ -26,7 +26,8 @@ pub(super) struct Start {
 pub(super) struct NewLineage {
     pub(super) generation: Generation,
     pub(super) origin: SnapshotId,
-    pub(super) request: RequestId,
+    /// What the request is called.
+    pub(super) names: Vec<RequestId>,
 }
 
 /// What a start is resolved with.
@@ -54,7 +55,7 @@ pub(super) async fn resolve(inputs: Inputs) -> Result<Start> {
         let lineage = NewLineage {
             generation: next_generation(last.max(chosen.snapshot.entry().lineage.generation), inputs.wall_ms),
             origin: chosen.snapshot.id(),
-            request: chosen.request.clone(),
+            names: chosen.names.clone(),
         };
         let epoch = head_epoch.max(chosen.snapshot.entry().epoch).next();
         return restored(&inputs, state, epoch, Some(lineage)).await;

@@ -8,8 +8,8 @@ use object_store::path::Path;
 
 use crate::{Error, ErrorKind, Position, Result};
 
-use super::error::{from_read, from_store, is_taken};
-use super::manifest::damaged;
+use super::error::{from_read, from_store, is_absent, is_taken};
+use super::manifest::{damaged, gone};
 use super::{CHUNKS, ChunkRef, Log, POSITION_DIGITS, Segment, parse_position};
 
 /// Random part of a chunk's name, in hexadecimal digits: 128 bits, so that no two are ever the same.
@@ -49,8 +49,10 @@ impl Log {
     pub async fn read_chunk(&self, chunk: &ChunkRef) -> Result<Bytes> {
         let object = self.chunk_object(&chunk.name)?;
         let place = self.place_of(&object);
-        let found =
-            self.store.get(&object).await.map_err(|error| from_read("read a chunk", &place, error))?;
+        let found = self.store.get(&object).await.map_err(|error| match is_absent(&error) {
+            true => gone(&place).because(error),
+            false => from_read("read a chunk", &place, error),
+        })?;
         // The size is compared before the bytes are held in memory.
         if found.meta.size != chunk.bytes {
             return Err(damaged(&place, "its length is not the one that its entry says")

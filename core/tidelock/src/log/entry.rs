@@ -31,7 +31,8 @@ pub struct Entry {
     pub created_at: jiff::Timestamp,
     /// Its state covers this epoch and all before it.
     pub epoch: Epoch,
-    /// Rollback and fork requests that were obeyed (I8): one that is listed is not obeyed again.
+    /// The names of rollback and fork requests that were obeyed (I8): one that is listed is not obeyed again. One
+    /// that was not given a name has two, its snapshot's and that of the place it was found at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obeyed: Vec<RequestId>,
     /// The state of the job. `None`: no attempt has resolved its first positions yet (I9).

@@ -108,19 +108,20 @@ fn check_version(form: Form, file: &str, header: &[u8]) -> Result<()> {
     }
 }
 
-/// The error for a damaged file: what is wrong and what a person can do. An older entry is chosen only
-/// by a person, never by us.
+/// What a person can do about a file that is damaged or gone. An older entry is chosen only by a person, never by us.
+const REMEDY: &str = "Restore the file from a backup; or go back: where it is a snapshot, choose another one, and where it \
+     is the job's newest entry, start a new job, with an id and a log of its own, from an older entry, LOG#POSITION";
+
+/// The error for a damaged file: what is wrong and what a person can do.
 pub(super) fn damaged(file: &str, what: &str) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        "read",
-        format!(
-            "a stored file is damaged: {what}. Restore the file from a backup; or go back: where it is a snapshot, \
-             choose another one, and where it is the job's newest entry, start a new job, with an id and a log of \
-             its own, from an older entry, LOG#POSITION"
-        ),
-    )
-    .with("file", file)
+    let why = format!("a stored file is damaged: {what}. {REMEDY}");
+    Error::new(ErrorKind::Corrupt, "read", why).with("file", file)
+}
+
+/// The same for one that must be there and is not.
+pub(super) fn gone(file: &str) -> Error {
+    let why = format!("a stored file that must be there is gone. {REMEDY}");
+    Error::new(ErrorKind::NotFound, "read", why).with("file", file)
 }
 
 /// Bytes as text for a message, whatever they are.

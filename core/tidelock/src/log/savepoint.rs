@@ -69,25 +69,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::load`].
     pub async fn load_from(from: Log, position: Option<Position>) -> Result<Self> {
-        let entry = match position {
-            Some(position) => from.read(position).await?.ok_or_else(|| {
-                missing(&from, "the log has no entry at this position (any more)").with("position", position)
-            })?,
-            None => match from.read_manifest(Form::Savepoint, &from.snapshot_object()).await? {
-                Some(entry) => entry,
-                None => return Err(no_savepoint(&from).await),
-            },
-        };
-        let Some(mut state) = entry.state.clone() else {
-            return Err(missing(
-                &from,
-                "this entry has no positions: no attempt had resolved its first ones",
-            )
-            .with("position", entry.position));
-        };
-        from.check_settled(&entry).await?;
-        state.sinks.values_mut().for_each(Vec::clear);
-        Ok(Self { from, entry, state })
+        Found::find(from, position).await?.settled().await
     }
 
     /// Says whether a savepoint could be written to `url` now: for a job that will take one when it stops, and
@@ -173,6 +155,53 @@ impl Snapshot {
     }
 }
 
+/// A snapshot that was found by its manifest: its name is known, and no more was looked at.
+#[derive(Debug)]
+pub(crate) struct Found {
+    from: Log,
+    entry: Entry,
+}
+
+impl Found {
+    async fn find(from: Log, position: Option<Position>) -> Result<Self> {
+        let entry = match position {
+            Some(position) => from.read(position).await?.ok_or_else(|| {
+                missing(&from, "the log has no entry at this position (any more)").with("position", position)
+            })?,
+            None => match from.read_manifest(Form::Savepoint, &from.snapshot_object()).await? {
+                Some(entry) => entry,
+                None => return Err(no_savepoint(&from).await),
+            },
+        };
+        Ok(Self { from, entry })
+    }
+
+    /// Its name.
+    pub(crate) fn id(&self) -> SnapshotId {
+        self.entry.snapshot_id()
+    }
+
+    /// The snapshot, settled and whole.
+    pub(crate) async fn load(self) -> Result<Snapshot> {
+        let snapshot = self.settled().await?;
+        snapshot.check_whole().await.map(|()| snapshot)
+    }
+
+    async fn settled(self) -> Result<Snapshot> {
+        let Self { from, entry } = self;
+        let Some(mut state) = entry.state.clone() else {
+            return Err(missing(
+                &from,
+                "this entry has no positions: no attempt had resolved its first ones",
+            )
+            .with("position", entry.position));
+        };
+        from.check_settled(&entry).await?;
+        state.sinks.values_mut().for_each(Vec::clear);
+        Ok(Snapshot { from, entry, state })
+    }
+}
+
 /// Splits `LOG#POSITION`. A `#` that no number follows is part of the place.
 pub fn split_position(url: &str) -> (&str, Option<Position>) {
     let found = url.rsplit_once('#').and_then(|(log, digits)| Some((log, digits.parse().ok()?)));
@@ -180,16 +209,14 @@ pub fn split_position(url: &str) -> (&str, Option<Position>) {
 }
 
 impl Log {
-    /// Loads the snapshot that a configuration names, and looks whether it is whole: see
-    /// [`Snapshot::load`].
+    /// Finds the snapshot that a configuration names.
     ///
     /// # Errors
-    /// As [`Snapshot::load`].
-    pub async fn load_snapshot(&self, url: &str) -> Result<Snapshot> {
+    /// [`ErrorKind::NotFound`] where there is none.
+    pub(crate) async fn find_snapshot(&self, url: &str) -> Result<Found> {
         let (folder, position) = split_position(url);
         let from = self.other(folder, super::store::Missing::Refuse).await?;
-        let snapshot = Snapshot::load_from(from, position).await?;
-        snapshot.check_whole().await.map(|()| snapshot)
+        Found::find(from, position).await
     }
 
     /// Writes a savepoint: a folder of its own that holds `state`, which is that of `entry` with every

@@ -174,6 +174,50 @@ async fn what_could_not_be_read_back_is_an_error_of_data_before_anything_is_prom
     }
 }
 
+/// A target with a constraint.
+struct Short;
+
+#[async_trait]
+impl Apply for Short {
+    type Record = Word;
+
+    async fn newest(&self, _job: &JobId, _uid: &Uid) -> Result<Option<Version>> {
+        Ok(None)
+    }
+
+    fn check(&self, Word(word): &Word) -> Result<()> {
+        match word.len() {
+            0..=3 => Ok(()),
+            _ => Err(Error::new(ErrorKind::Data, "write", "the column holds 3 characters")),
+        }
+    }
+
+    async fn apply(&self, _writes: Writes<Word>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_the_target_would_refuse_is_refused_before_it_is_stored_or_set_aside() {
+    let sink = WriteAhead::new(Short, WriteAheadConfig::default()).unwrap();
+    let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
+    let error = writer.write(&mut words(&["abc", "abcd", "ab"])).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error}");
+
+    let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
+    let rejects = Rejects::kept();
+    writer.reject_to(rejects.clone());
+    writer.write(&mut words(&["abc", "abcd", "ab"])).await.unwrap();
+    let refused: Vec<_> =
+        rejects.take().into_iter().map(|(record, error)| (record, error.to_string())).collect();
+    assert!(
+        matches!(&refused[..], [(Word(word), why)] if word == "abcd" && why.contains("3 characters")),
+        "{refused:?}"
+    );
+    let prepared = writer.prepare(Epoch(1)).await.unwrap();
+    assert_eq!(prepared[0].committable.decode::<Word>().unwrap(), words(&["abc", "ab"]));
+}
+
 #[tokio::test]
 async fn an_epoch_that_is_too_large_names_the_remedy() {
     let sink = sink(Recorder::default());

@@ -190,7 +190,8 @@ async fn all<H: ValuesHarness>(harness: &H, values: Vec<Value>) -> Checked {
     Ok(if held { Verdict::Passed } else { Verdict::Skipped("no record of the sink holds such a value") })
 }
 
-/// Writes and commits a record. `false` where it was refused by name.
+/// Writes and commits a record in an epoch of its own: to a target that keeps the version of what it applied, a second
+/// one of the same epoch is the first one again. `false` where it was refused by name.
 async fn write<H: ValuesHarness>(
     harness: &H,
     number: u64,
@@ -201,7 +202,7 @@ async fn write<H: ValuesHarness>(
     let uid = uid.map_err(|error| CheckFailure::because("the harness's suffix makes no uid", error))?;
     let job = JobId::new("conform").expect("invariant: the suite's names are legal");
     let attempt = SinkAttempt { job, uid: uid.clone(), number: Position(number), generation: Generation(1) };
-    let (epoch, writer) = (Epoch(1), WriterId(0));
+    let (epoch, writer) = (Epoch(number), WriterId(0));
     let sink = must("making a sink", harness.sink()).await?;
     must("recover", sink.recover(&attempt, &[])).await?;
     let mut open = must("open", sink.open(&attempt, writer)).await?;

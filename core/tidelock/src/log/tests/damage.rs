@@ -8,6 +8,7 @@ use object_store::ObjectStoreExt;
 
 use super::*;
 use crate::ErrorKind;
+use crate::log::savepoint::chunk_names;
 
 /// Everything below `folder` that is a file.
 fn files(folder: &FilePath) -> Vec<PathBuf> {
@@ -97,6 +98,21 @@ async fn a_file_cut_at_any_length_or_with_more_bytes_is_found() {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{}", file.display());
         }
         fs::write(&file, good).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_gone_says_what_to_do() {
+    let log = memory();
+    small_log(&log).await;
+    let state = log.newest().await.unwrap().unwrap().state.unwrap();
+    let names = chunk_names(&state);
+    let object = log.chunk_object(names.first().unwrap()).unwrap();
+    log.store.delete(&object).await.unwrap();
+    let error = read_all(&log).await.expect_err("a chunk is gone");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, crate::Retry::Halt));
+    for part in ["is gone", "from a backup", "a new job", object.as_ref()] {
+        assert!(error.to_string().contains(part), "{part} is missing in: {error}");
     }
 }
 

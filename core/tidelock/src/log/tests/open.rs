@@ -1,8 +1,9 @@
 //! What a start restores, known before the graph is built.
 
 use super::*;
-use crate::ErrorKind;
-use crate::job::{Job, JobConfig, StartFrom};
+use crate::job::{Graph, Job, JobConfig, StartFrom};
+use crate::log::savepoint::chunk_names;
+use crate::{Error, ErrorKind};
 
 fn config(job: &str, start_from: StartFrom) -> JobConfig {
     let mut config = JobConfig::new(JobId::new(job).unwrap(), "unused");
@@ -69,7 +70,7 @@ async fn a_rollback_is_restored_until_it_was_obeyed() {
     {
         let job = Job::open_on(config("orders", from.clone()), log.clone()).await.unwrap();
         assert_eq!(job.restored().unwrap().id.position, Position(3));
-        assert_eq!(job.chosen.as_ref().unwrap().request, RequestId(request.to_owned()));
+        assert_eq!(job.chosen.as_ref().unwrap().names[0], RequestId(request.to_owned()));
 
         let mut start = log.newest().await.unwrap().unwrap();
         start.position = start.position.next();
@@ -83,6 +84,62 @@ async fn a_rollback_is_restored_until_it_was_obeyed() {
     // Whoever names the request may delete the snapshot once it was obeyed.
     let gone = snapshot("there#99", Some("fix-7"));
     Job::open_on(config("orders", gone), log).await.unwrap();
+}
+
+/// Appends the start entry of a rollback that was obeyed under these names.
+async fn obey(log: &Log, names: &[&str]) {
+    let mut start = log.newest().await.unwrap().unwrap();
+    start.position = start.position.next();
+    start.nonce = log.nonce();
+    start.state = Some(State::default());
+    start.obeyed.extend(names.iter().map(|name| RequestId((*name).to_owned())));
+    append(log, &start).await;
+}
+
+#[tokio::test]
+async fn a_rollback_that_was_obeyed_needs_its_snapshot_no_more() {
+    let log = memory();
+    small_log(&log).await;
+    let here = log.clone();
+    let log = log.with_places(move |url| match url {
+        "here" => Ok(here.clone()),
+        _ => Err(Error::new(ErrorKind::NotFound, "open the store", "there is no such folder")),
+    });
+    let open = async |url: &str| Job::open_on(config("orders", snapshot(url, None)), log.clone()).await;
+    let names = open("here#4").await.unwrap().chosen.unwrap().names;
+    assert_eq!(names, ["orders#4", "here#4"].map(|name| RequestId(name.to_owned())));
+    open("moved").await.expect_err("nothing of this name was ever restored");
+    let state = log.newest().await.unwrap().unwrap().state.unwrap();
+    obey(&log, &["orders#4", "here#4", "orders#2", "moved"]).await;
+    // Moved away.
+    assert!(open("moved").await.unwrap().chosen.is_none());
+    // First its chunks are pruned, then it is.
+    let chunks = chunk_names(&state).into_iter().collect();
+    log.prune(&PruneWork { entries: vec![], chunks }).await.unwrap();
+    assert!(open("here#4").await.unwrap().chosen.is_none());
+    log.prune(&PruneWork { entries: vec![Position(4)], chunks: vec![] }).await.unwrap();
+    let again = open("here#4").await.unwrap();
+    assert!(again.chosen.is_none());
+    assert_eq!(again.restored().unwrap().id.position, Position(5), "it goes on from the newest");
+    open("here#99").await.expect_err("nothing of this name was ever restored");
+}
+
+#[tokio::test]
+async fn another_savepoint_at_the_place_of_one_that_was_restored_is_restored() {
+    let log = memory();
+    small_log(&log).await;
+    let there = Log::on(Arc::new(InMemory::new()), Path::from("there"));
+    let settled = Snapshot::load_from(log.clone(), Some(Position(4))).await.unwrap();
+    settled.export(&there).await.unwrap();
+    obey(&log, &["orders#2", "there"]).await;
+    let log = beside(log.clone(), &there);
+    let job = Job::open_on(config("orders", snapshot("there", None)), log.clone()).await.unwrap();
+    assert_eq!(job.restored().unwrap().id.position, Position(4));
+    job.dry_run(&Graph::default()).await.expect_err("the graph has no place for the state of the snapshot");
+    // Obeyed by another attempt since it was opened: a dry run goes on from the newest, too.
+    obey(&log, &["orders#4", "there"]).await;
+    job.dry_run(&Graph::default()).await.unwrap();
+    assert!(Job::open_on(config("orders", snapshot("there", None)), log).await.unwrap().chosen.is_none());
 }
 
 #[tokio::test]

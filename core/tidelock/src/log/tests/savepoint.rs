@@ -152,10 +152,10 @@ async fn a_snapshot_whose_chunks_were_pruned_is_refused_before_a_claim() {
     let name = savepoint::chunk_names(&state).into_iter().next().unwrap();
     log.prune(&PruneWork { entries: vec![], chunks: vec![name.clone()] }).await.unwrap();
     let log = log.clone().with_places(move |_| Ok(log.clone()));
-    let error = log.load_snapshot("log#4").await.expect_err("a chunk is gone");
+    let error = log.find_snapshot("log#4").await.unwrap().load().await.expect_err("a chunk is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains(&name), "{error}");
-    log.load_snapshot("log#2").await.unwrap();
+    log.find_snapshot("log#2").await.unwrap().load().await.unwrap();
 }
 
 #[tokio::test]
