@@ -68,5 +68,7 @@ pub(crate) enum Letters {
     All,
     /// Those of the basic multilingual plane: MySQL's `utf8mb3`.
     Basic,
+    /// Those of the first page, without its controls: of `latin1`, MySQL's own reading of the others is left alone.
+    Latin,
     Ascii,
 }

@@ -209,6 +209,7 @@ impl Dialect {
         if let (ColumnType::Text(text), Some(letters)) = (&mut kind, letters) {
             text.letters = match letters {
                 "utf8" | "utf8mb3" | "ucs2" => Letters::Basic,
+                "latin1" => Letters::Latin,
                 "ascii" => Letters::Ascii,
                 _ => Letters::All,
             };
@@ -264,7 +265,7 @@ static MYSQL: Dialect = Dialect {
     row_list: ("", ""),
     nan: false,
     infinity: false,
-    negative_zero: true,
+    negative_zero: false,
     nul: true,
     name_type: "VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin",
     text_type: "LONGTEXT CHARACTER SET utf8mb4",
@@ -294,7 +295,7 @@ static SQLITE: Dialect = Dialect {
     row_list: ("VALUES ", ""),
     nan: false,
     infinity: true,
-    negative_zero: true,
+    negative_zero: false,
     nul: true,
     name_type: "TEXT",
     text_type: "TEXT",

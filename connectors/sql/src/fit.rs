@@ -144,6 +144,9 @@ fn text(dialect: &Dialect, kind: &TextType, text: String) -> Result<SqlValue, St
     let fits_letters = match kind.letters {
         Letters::All => true,
         Letters::Basic => text.chars().all(|letter| u32::from(letter) < 0x1_0000),
+        Letters::Latin => {
+            text.chars().all(|letter| letter.is_ascii() || matches!(letter, '\u{a0}'..='\u{ff}'))
+        }
         Letters::Ascii => text.is_ascii(),
     };
     if !fits_letters {

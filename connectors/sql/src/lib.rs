@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
-#![allow(dead_code, unused_imports, reason = "the sink and the lookup come next")]
-
+mod batch;
+mod change;
 mod client;
 mod column;
 mod config;
@@ -9,13 +9,23 @@ mod dialect;
 mod error;
 mod fit;
 mod kind;
+mod ledger;
 mod lookup;
 mod names;
+mod refused;
 mod row;
+mod shape;
+mod sink;
+mod statement;
 mod table;
+mod target;
 mod value;
+mod writer;
 
+pub use change::Change;
 pub use config::{RecordPolicy, SqlSinkConfig};
 pub use database::SqlConfig;
 pub use kind::{DatabaseKind, Secret, Tls};
 pub use lookup::{SqlLookup, SqlLookupConfig};
+pub use sink::SqlSink;
+pub use writer::SqlWriter;

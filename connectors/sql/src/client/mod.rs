@@ -10,7 +10,6 @@ mod sqlite;
 #[cfg(feature = "postgres")]
 mod tls;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 pub(crate) use pool::Pool;
 
 use crate::database::SqlConfig;
-use crate::error::{Class, Fault, setting};
+use crate::error::{Fault, setting};
 use crate::kind::DatabaseKind;
 use crate::value::SqlValue;
 
@@ -30,7 +29,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What a query found.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    pub(crate) columns: Arc<[String]>,
     pub(crate) rows: Vec<Vec<SqlValue>>,
 }
 
@@ -106,10 +104,4 @@ async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
             format!("this build does not know {kind}: the feature of tidelock-sql is missing"),
         )),
     }
-}
-
-/// The one value of a query that has one.
-pub(crate) fn single(rows: Rows) -> Result<SqlValue, Fault> {
-    let value = rows.rows.into_iter().next().and_then(|row| row.into_iter().next());
-    value.ok_or_else(|| Fault::new(Class::Other, "", "the query answers nothing"))
 }

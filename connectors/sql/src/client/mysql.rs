@@ -117,8 +117,6 @@ impl Connection for MySql {
 
     async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
         let mut result = self.connection.exec_iter(query, parameters(values)).await.map_err(fault)?;
-        let columns: Vec<String> =
-            result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
         let found: Vec<Row> = result.collect().await.map_err(fault)?;
         result.drop_result().await.map_err(fault)?;
         let mut rows = Vec::with_capacity(found.len());
@@ -136,7 +134,7 @@ impl Connection for MySql {
             };
             rows.push(described.iter().zip(row.unwrap()).map(read).collect::<Result<_, _>>()?);
         }
-        Ok(Rows { columns: columns.into(), rows })
+        Ok(Rows { rows })
     }
 }
 

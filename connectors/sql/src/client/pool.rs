@@ -37,10 +37,6 @@ impl Pool {
         }
     }
 
-    pub(crate) fn config(&self) -> &SqlConfig {
-        &self.config
-    }
-
     /// Waits for a place, and takes the connection that was used last, or opens one.
     pub(crate) async fn get(&self) -> Result<Borrowed> {
         let waiting = timeout(self.config.statement_timeout(), Arc::clone(&self.places).acquire_owned());

@@ -91,14 +91,13 @@ impl Connection for Sqlite {
         let query = query.to_owned();
         self.call(move |connection| {
             let mut statement = connection.prepare_cached(&query)?;
-            let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-            let count = columns.len();
+            let count = statement.column_count();
             let mut found = statement.query(params_from_iter(values))?;
             let mut rows = Vec::new();
             while let Some(row) = found.next()? {
                 rows.push((0..count).map(|at| Ok(read(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?);
             }
-            Ok(Rows { columns: columns.into(), rows })
+            Ok(Rows { rows })
         })
         .await
     }

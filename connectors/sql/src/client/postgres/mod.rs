@@ -134,8 +134,7 @@ impl Connection for Postgres {
 
     async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
         let statement = self.prepared(query).await?;
-        let columns: Vec<String> =
-            statement.columns().iter().map(|column| column.name().to_owned()).collect();
+        let count = statement.columns().len();
         let found =
             self.client.query_raw(&statement, parameters(&values)).await.map_err(|error| fault(&error))?;
         pin_mut!(found);
@@ -149,9 +148,9 @@ impl Connection for Postgres {
                     Fault::new(Class::Violation, "", why)
                 })
             };
-            rows.push((0..columns.len()).map(read).collect::<Result<_, _>>()?);
+            rows.push((0..count).map(read).collect::<Result<_, _>>()?);
         }
-        Ok(Rows { columns: columns.into(), rows })
+        Ok(Rows { rows })
     }
 }
 

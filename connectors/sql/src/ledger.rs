@@ -1,0 +1,274 @@
+//! An epoch in one local transaction, with the ledger's row of its job and sink.
+//!
+//! ```text
+//!   BEGIN
+//!   UPDATE ledger SET (generation, epoch) = version WHERE job, uid AND it is older    locks the row, and decides
+//!   rows of all writers, in their order
+//!   COMMIT                                                                            all of it is visible, or nothing
+//! ```
+//!
+//! Where the ledger's row is not older, the epoch was applied before: by an answer that was lost, or a process that died.
+//! So a transaction may be tried again whatever became of it, also when the connection was lost within `COMMIT`: what it
+//! did stands in the row that it would move.
+//!
+//! An epoch that violates a constraint is rolled back, and tried once more in halves, to find the rows that do it: see `refused`.
+//! Where that is not enough, because a constraint is checked at `COMMIT` alone, the job halts.
+//!
+//! What this does not handle by itself is trying again: an error says whether it helps, and the coordinator does it, with
+//! pauses that grow. The whole epoch comes again.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidelock::write_ahead::{Apply, Version, Writes};
+use tidelock::{Error, ErrorKind, JobId, Result, Uid};
+
+use crate::batch::{Batch, batches, parts};
+use crate::change::{Operation, StoredChange};
+use crate::client::Client;
+use crate::error::{Class, Fault};
+use crate::refused::Refused;
+use crate::shape::Shape;
+use crate::statement;
+use crate::target::Target;
+use crate::value::SqlValue;
+
+const OPERATION: &str = "apply an epoch";
+
+/// Applies epochs to the tables of a sink.
+pub(crate) struct Ledger {
+    pub(crate) target: Arc<Target>,
+}
+
+/// How far an epoch came.
+enum Applied {
+    /// It is visible, now or since before.
+    Done,
+    /// Rolled back: a row of it cannot be.
+    Violated(Fault),
+}
+
+#[async_trait]
+impl Apply for Ledger {
+    type Record = StoredChange;
+
+    async fn newest(&self, job: &JobId, uid: &Uid) -> Result<Option<Version>> {
+        let target = &self.target;
+        let ledger = target.ledger.quoted(target.dialect);
+        let mut query = format!("SELECT generation, epoch FROM {ledger} WHERE job = ");
+        target.dialect.place(&mut query, 1);
+        query.push_str(" AND uid = ");
+        target.dialect.place(&mut query, 2);
+        let mut client = target.pool.get().await?;
+        let found = client.query(&query, names(job, uid)).await;
+        let rows = found.map_err(|fault| fault.during("read the ledger").with("table", &target.ledger))?;
+        client.give_back();
+        match rows.rows.first().map(Vec::as_slice) {
+            None => Ok(None),
+            Some([SqlValue::I64(generation), SqlValue::I64(epoch)]) => {
+                match (u64::try_from(*generation), u64::try_from(*epoch)) {
+                    (Ok(generation), Ok(epoch)) => {
+                        let (generation, epoch) = (tidelock::Generation(generation), tidelock::Epoch(epoch));
+                        Ok(Some(Version { generation, epoch }))
+                    }
+                    _ => Err(self.unreadable(job, uid)),
+                }
+            }
+            Some(_) => Err(self.unreadable(job, uid)),
+        }
+    }
+
+    async fn apply(&self, writes: Writes<StoredChange>) -> Result<()> {
+        let shape = self.target.shape().await?;
+        let mut refused = Refused::new(&self.target, &shape, &writes);
+        // Most epochs violate nothing: they take no savepoints.
+        if !writes.records.iter().any(|change| change.operation == Operation::Letter) {
+            match self.transaction(&shape, &writes, None).await? {
+                Applied::Done => return Ok(()),
+                Applied::Violated(fault) => {
+                    tracing::debug!(table = %shape.name, ?fault, "the epoch is tried again in parts");
+                }
+            }
+        }
+        match self.transaction(&shape, &writes, Some(&mut refused)).await? {
+            Applied::Done => {
+                refused.told();
+                Ok(())
+            }
+            Applied::Violated(fault) => Err(refused.of_no_row(fault)),
+        }
+    }
+}
+
+impl Ledger {
+    fn unreadable(&self, job: &JobId, uid: &Uid) -> Error {
+        Error::new(ErrorKind::Corrupt, "read the ledger", "its row is none that this sink wrote")
+            .with("table", &self.target.ledger)
+            .with("job", job)
+            .with("uid", uid)
+    }
+
+    /// Applies the epoch in one transaction. With `refused`, rows that cannot be are found, and dealt with there.
+    async fn transaction(
+        &self,
+        shape: &Shape,
+        writes: &Writes<StoredChange>,
+        refused: Option<&mut Refused<'_>>,
+    ) -> Result<Applied> {
+        let mut client = self.target.pool.get().await?;
+        let wrong = |fault: Fault| {
+            fault.during(OPERATION).with("table", &shape.name).with("epoch", writes.version.epoch)
+        };
+        client.run(self.target.dialect.begin).await.map_err(wrong)?;
+        if !self.moves(&mut client, writes).await? {
+            client.run("ROLLBACK").await.map_err(wrong)?;
+            client.give_back();
+            return Ok(Applied::Done);
+        }
+        let written = match refused {
+            Some(refused) => write_in_parts(&mut client, shape, writes, refused).await?,
+            None => write_whole(&mut client, shape, &writes.records).await,
+        };
+        let committed = match written {
+            Ok(()) => client.run("COMMIT").await,
+            Err(fault) => Err(fault),
+        };
+        match committed {
+            Ok(()) => {
+                client.give_back();
+                Ok(Applied::Done)
+            }
+            Err(fault) if fault.class == Class::Violation => {
+                // Where it fails, the connection is closed, which does the same.
+                if client.run("ROLLBACK").await.is_ok() {
+                    client.give_back();
+                }
+                Ok(Applied::Violated(fault))
+            }
+            // Whatever is begun there ends with the connection.
+            Err(fault) => Err(wrong(fault)),
+        }
+    }
+
+    /// Moves the ledger's row to the version, if that is newer: one statement, which locks it.
+    async fn moves(&self, client: &mut Client, writes: &Writes<StoredChange>) -> Result<bool> {
+        let (dialect, table) = (self.target.dialect, &self.target.ledger);
+        let wrong =
+            |fault: Fault| fault.during(OPERATION).with("table", table).with("epoch", writes.version.epoch);
+        let number = |number: u64| match i64::try_from(number) {
+            Ok(number) => Ok(SqlValue::I64(number)),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Bug, OPERATION, "a version is larger than the ledger's columns"))
+            }
+        };
+        let (generation, epoch) = (number(writes.version.generation.0)?, number(writes.version.epoch.0)?);
+        let ledger = table.quoted(dialect);
+        let mut update = format!("UPDATE {ledger} SET generation = ");
+        for (at, next) in [
+            ", epoch = ",
+            " WHERE job = ",
+            " AND uid = ",
+            " AND (generation < ",
+            " OR generation = ",
+            " AND epoch < ",
+            ")",
+        ]
+        .iter()
+        .enumerate()
+        {
+            dialect.place(&mut update, at + 1);
+            update.push_str(next);
+        }
+        let mut values = vec![generation.clone(), epoch.clone()];
+        values.extend(names(&writes.job, &writes.uid));
+        values.extend([generation.clone(), generation, epoch]);
+        if client.execute(&update, values.clone()).await.map_err(wrong)? > 0 {
+            return Ok(true);
+        }
+        // There is no row, or it is not older. A row that is older than everything decides between the two, whoever made it.
+        let insert = dialect.insert_or_nothing(&ledger, "job, uid, generation, epoch", 4);
+        let mut first = names(&writes.job, &writes.uid);
+        first.extend([SqlValue::I64(0), SqlValue::I64(0)]);
+        client.execute(&insert, first).await.map_err(wrong)?;
+        Ok(client.execute(&update, values).await.map_err(wrong)? > 0)
+    }
+}
+
+fn names(job: &JobId, uid: &Uid) -> Vec<SqlValue> {
+    vec![SqlValue::Text(job.as_str().to_owned()), SqlValue::Text(uid.as_str().to_owned())]
+}
+
+/// The changes that are for the table itself. What did not fit when it was written is for the table of dead letters.
+fn for_table(shape: &Shape, changes: &[StoredChange]) -> impl Iterator<Item = Batch> {
+    batches(shape.dialect, &shape.key, changes)
+        .into_iter()
+        .filter(|batch| batch.operation != Operation::Letter)
+}
+
+async fn write_whole(client: &mut Client, shape: &Shape, changes: &[StoredChange]) -> Result<(), Fault> {
+    for batch in for_table(shape, changes) {
+        for part in parts(batch.changes) {
+            write_part(client, shape, &changes[part]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs one statement.
+async fn write_part(client: &mut Client, shape: &Shape, changes: &[StoredChange]) -> Result<(), Fault> {
+    let (sql, values) = statement::of(shape, changes);
+    let met = client.execute(&sql, values).await?;
+    if changes[0].operation == Operation::Update && met == 0 {
+        return Err(Fault::new(Class::Violation, "", "no row has the key of an update"));
+    }
+    Ok(())
+}
+
+/// As `write_whole`, and finds the rows that cannot be: what fails is taken back and tried in halves, in the order of the rows.
+async fn write_in_parts(
+    client: &mut Client,
+    shape: &Shape,
+    writes: &Writes<StoredChange>,
+    refused: &mut Refused<'_>,
+) -> Result<Result<(), Fault>> {
+    for batch in for_table(shape, &writes.records) {
+        let mut left = vec![batch.changes];
+        while let Some(range) = left.pop() {
+            let tried = try_part(client, shape, &writes.records[range.clone()]).await;
+            match tried {
+                Ok(None) => {}
+                Ok(Some(fault)) if range.len() == 1 => refused.set_aside(range.start, fault)?,
+                Ok(Some(_)) => {
+                    let middle = range.start + range.len() / 2;
+                    left.push(middle..range.end);
+                    left.push(range.start..middle);
+                }
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+    }
+    Ok(refused.write_letters(client).await)
+}
+
+/// Writes rows, or nothing of them and gives why they cannot be.
+async fn try_part(
+    client: &mut Client,
+    shape: &Shape,
+    changes: &[StoredChange],
+) -> Result<Option<Fault>, Fault> {
+    client.run("SAVEPOINT tidelock").await?;
+    let mut violation = None;
+    for part in parts(0..changes.len()) {
+        match write_part(client, shape, &changes[part]).await {
+            Ok(()) => {}
+            Err(fault) if fault.class == Class::Violation => {
+                violation = Some(fault);
+                client.run("ROLLBACK TO SAVEPOINT tidelock").await?;
+                break;
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    client.run("RELEASE SAVEPOINT tidelock").await?;
+    Ok(violation)
+}

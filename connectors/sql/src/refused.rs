@@ -1,0 +1,160 @@
+//! Rows of a durable epoch that the table cannot take, found out at commit.
+//!
+//! The epoch is in the log, so it must be applied or the job must halt: a restart would find the same rows again. What the policy
+//! says is done in the transaction of the other rows, so it is exactly once as they are:
+//!
+//! - *fail*: nothing of the epoch is visible, and the job halts naming table, constraint and key. When the table was mended, or
+//!   another policy chosen, the next run applies the epoch.
+//! - *skip*: the row is left out, told and counted when the others are committed.
+//! - *dead letter*: the row is written to that table beside them.
+
+use tidelock::write_ahead::Writes;
+use tidelock::{Error, ErrorKind, Result, Retry};
+
+use crate::batch::parts;
+use crate::change::{Fields, Operation, StoredChange};
+use crate::client::Client;
+use crate::config::RecordPolicy;
+use crate::error::Fault;
+use crate::row::json;
+use crate::shape::Shape;
+use crate::statement::insert;
+use crate::target::Target;
+use crate::value::SqlValue;
+
+/// How many letters one statement writes.
+const LETTERS_MAX: usize = 64;
+
+/// The columns of the table of dead letters.
+const COLUMNS: [&str; 8] = ["job", "uid", "generation", "epoch", "place", "operation", "reason", "record"];
+
+const REMEDY: &str = "mend the table or the row that is there, or choose another on_refused, and start the job again: the epoch is \
+     kept and will be applied; or give it up with `tidelock snapshots abandon`";
+
+/// What became of the rows that could not be.
+pub(crate) struct Refused<'a> {
+    target: &'a Target,
+    shape: &'a Shape,
+    writes: &'a Writes<StoredChange>,
+    /// Those that are left out: where they stand in the epoch, and why.
+    rows: Vec<(usize, Fault)>,
+}
+
+impl<'a> Refused<'a> {
+    pub(crate) fn new(target: &'a Target, shape: &'a Shape, writes: &'a Writes<StoredChange>) -> Self {
+        Self { target, shape, writes, rows: Vec::new() }
+    }
+
+    /// A row cannot be.
+    ///
+    /// # Errors
+    /// Where the policy is to fail: with table, constraint and key, and never with the row.
+    pub(crate) fn set_aside(&mut self, place: usize, fault: Fault) -> Result<()> {
+        if self.target.config.on_refused == RecordPolicy::Fail {
+            let change = &self.writes.records[place];
+            return Err(fault
+                .during("apply a row")
+                .with("table", &self.shape.name)
+                .with("operation", change.operation.name())
+                .with("key", self.shape.shown_key(&change.row))
+                .with("epoch", self.writes.version.epoch)
+                .with("remedy", REMEDY));
+        }
+        self.rows.push((place, fault));
+        Ok(())
+    }
+
+    /// The epoch violates a constraint, and no row of it alone does.
+    pub(crate) fn of_no_row(&self, fault: Fault) -> Error {
+        let why = format!(
+            "the epoch as a whole violates a constraint, so that no row can be set aside: {}",
+            fault.message
+        );
+        let error = Error::new(ErrorKind::Data, "apply an epoch", why)
+            .with_retry(Retry::Halt)
+            .with("code", fault.code);
+        let error = match fault.constraint {
+            Some(constraint) => error.with("constraint", constraint),
+            None => error,
+        };
+        error.with("table", &self.shape.name).with("epoch", self.writes.version.epoch).with("remedy", REMEDY)
+    }
+
+    /// Writes all letters of the epoch: of rows that cannot be, and of those that did not fit when they were written.
+    pub(crate) async fn write_letters(&self, client: &mut Client) -> Result<(), Fault> {
+        let changes = self.writes.records.iter().enumerate();
+        let misfits = changes.filter(|(_, change)| change.operation == Operation::Letter);
+        let mut letters: Vec<Vec<SqlValue>> = misfits
+            .map(|(place, change)| self.letter(place, change.row.0.iter().map(|(_, value)| value.clone())))
+            .collect();
+        letters.extend(self.rows.iter().map(|(place, fault)| {
+            let change = &self.writes.records[*place];
+            let reason = match &fault.constraint {
+                Some(constraint) => format!("{}: {constraint}", fault.message),
+                None => fault.message.clone(),
+            };
+            let record = row_text(&change.row).map_or(SqlValue::Null, SqlValue::Text);
+            let rest = [SqlValue::Text(change.operation.name().to_owned()), SqlValue::Text(reason), record];
+            self.letter(*place, rest.into_iter())
+        }));
+        let Some(table) = &self.target.letters else { return Ok(()) };
+        let table = table.quoted(self.target.dialect);
+        for chunk in letters.chunks(LETTERS_MAX) {
+            for part in parts(0..chunk.len()) {
+                let sql = insert(self.target.dialect, &table, COLUMNS.into_iter(), part.len());
+                client.execute(&sql, chunk[part].concat()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn letter(&self, place: usize, rest: impl Iterator<Item = SqlValue>) -> Vec<SqlValue> {
+        // They fit: the ledger's row has them already.
+        let number = |number: u64| SqlValue::from(number);
+        let mut values = vec![
+            SqlValue::Text(self.writes.job.as_str().to_owned()),
+            SqlValue::Text(self.writes.uid.as_str().to_owned()),
+            number(self.writes.version.generation.0),
+            number(self.writes.version.epoch.0),
+            number(place as u64),
+        ];
+        values.extend(rest);
+        values
+    }
+
+    /// The epoch is committed: tells what was left out of it.
+    pub(crate) fn told(&self) {
+        for (place, fault) in &self.rows {
+            let change = &self.writes.records[*place];
+            tell(
+                self.shape,
+                change.operation,
+                &self.shape.shown_key(&change.row),
+                &fault.message,
+                fault.constraint.as_deref(),
+            );
+        }
+    }
+}
+
+/// Tells and counts a row that is not written.
+pub(crate) fn tell(shape: &Shape, operation: Operation, key: &str, why: &str, constraint: Option<&str>) {
+    metrics::counter!("tidelock_sql_rows_refused_total", "table" => shape.name.to_string()).increment(1);
+    let operation = operation.name();
+    tracing::warn!(table = %shape.name, operation, key, why, constraint, "a row cannot be written: it is set aside");
+}
+
+/// A row as JSON, for the table of dead letters.
+fn row_text(row: &Fields) -> Option<String> {
+    let mut text = "{".to_owned();
+    for (at, (name, value)) in row.0.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        json::push_text(&mut text, name).ok()?;
+        text.push(':');
+        json::push(&mut text, value).ok()?;
+    }
+    text.push('}');
+    Some(text)
+}

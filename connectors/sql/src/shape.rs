@@ -1,0 +1,158 @@
+//! The tables of a sink, as they were found: which row a record becomes there.
+
+use serde::Serialize;
+use tidelock::{Error, ErrorKind, Result};
+
+use crate::change::{Fields, Operation};
+use crate::dialect::Dialect;
+use crate::fit::fit;
+use crate::names::TableName;
+use crate::row::to_row;
+use crate::table::Table;
+use crate::value::{Shown, SqlValue};
+
+/// The table that rows are written to, and by what they are told apart.
+pub(crate) struct Shape {
+    pub(crate) dialect: &'static Dialect,
+    pub(crate) name: TableName,
+    pub(crate) table: Table,
+    /// The columns of the key; none where the table has none.
+    pub(crate) key: Vec<String>,
+}
+
+impl Shape {
+    /// A table with the key that was asked for, or else its primary key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where rows can be equal by that key.
+    pub(crate) fn new(
+        dialect: &'static Dialect,
+        name: TableName,
+        table: Table,
+        key: &[String],
+    ) -> Result<Self> {
+        let key = match (key, table.primary_key()) {
+            ([], Some(primary)) => primary.columns.clone(),
+            ([], None) => Vec::new(),
+            (key, _) => {
+                if !table.keys.iter().any(|unique| unique.is_of(key)) {
+                    let why =
+                        "these columns are no unique key of the table, so several rows could have one key";
+                    return Err(Error::new(ErrorKind::Config, "look at a table", why)
+                        .with("setting", "key")
+                        .with("table", &name)
+                        .with("key", key.join(", ")));
+                }
+                key.to_vec()
+            }
+        };
+        Ok(Self { dialect, name, table, key })
+    }
+
+    /// The row that an operation on a record writes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] where a value does not fit its column, and [`ErrorKind::Config`] where the table has no such column
+    /// or the operation is not possible on it.
+    pub(crate) fn row<T: Serialize>(&self, operation: Operation, record: &T) -> Result<Fields> {
+        let refuse = |why: String| {
+            Error::new(ErrorKind::Data, "write a row", why)
+                .with("table", &self.name)
+                .with("operation", operation.name())
+        };
+        self.check_operation(operation)?;
+        let record = to_row(record).map_err(refuse)?;
+        let mut fields: Vec<(usize, SqlValue)> = Vec::with_capacity(record.fields.len());
+        for (name, value) in record.fields {
+            if operation == Operation::Delete && !self.key.iter().any(|part| *part == name) {
+                continue;
+            }
+            let Some(at) = self.table.columns.iter().position(|column| column.name == name) else {
+                return Err(self
+                    .wrong("the record has a field that is no column of the table")
+                    .with("field", name));
+            };
+            let column = &self.table.columns[at];
+            let kind = value.type_name();
+            let value = fit(self.dialect, column, value)
+                .map_err(|why| refuse(why).with("column", &column.name).with("value", kind))?;
+            fields.push((at, value));
+        }
+        fields.sort_by_key(|(at, _)| *at);
+        let fields =
+            fields.into_iter().map(|(at, value)| (self.table.columns[at].name.clone(), value)).collect();
+        let fields = Fields(fields);
+        self.check_complete(operation, &fields)
+            .map_err(|(why, column)| refuse(why).with("column", column))?;
+        Ok(fields)
+    }
+
+    fn wrong(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Config, "write a row", why).with("table", &self.name)
+    }
+
+    fn check_operation(&self, operation: Operation) -> Result<()> {
+        if operation == Operation::Insert {
+            return Ok(());
+        }
+        if self.key.is_empty() {
+            return Err(self
+                .wrong("the table has no primary key: name a unique key by the setting `key`")
+                .with("setting", "key"));
+        }
+        let is_other = |key: &&crate::table::Key| !key.is_of(&self.key);
+        if operation == Operation::Upsert
+            && self.dialect.upserts_by_any_key()
+            && let Some(other) = self.table.keys.iter().find(is_other)
+        {
+            let why = "MySQL upserts by every unique key of a table, so that another row than the key's could be changed: \
+                       drop the other key, or use updates and inserts";
+            return Err(self.wrong(why).with("other_key", other.columns.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// What the operation needs of a row is there.
+    fn check_complete(&self, operation: Operation, fields: &Fields) -> Result<(), (String, String)> {
+        if operation != Operation::Insert {
+            let missing =
+                self.key.iter().find(|part| fields.get(part).is_none_or(|value| *value == SqlValue::Null));
+            if let Some(part) = missing {
+                return Err(("a column of the key is missing".into(), part.clone()));
+            }
+        }
+        match operation {
+            Operation::Insert | Operation::Upsert => {
+                let needed = |column: &&crate::column::Column| !column.nullable && !column.fills;
+                let missing = self
+                    .table
+                    .columns
+                    .iter()
+                    .filter(needed)
+                    .find(|column| fields.get(&column.name).is_none());
+                match missing {
+                    Some(column) => {
+                        Err(("a column without a default is missing".into(), column.name.clone()))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Operation::Update if fields.0.len() == self.key.len() => {
+                Err(("an update of nothing but the key changes nothing".into(), self.key.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A row's key, for people.
+    pub(crate) fn shown_key(&self, row: &Fields) -> String {
+        let part = |column: &String| match row.get(column) {
+            Some(value) => format!("{column}={}", Shown(value)),
+            None => format!("{column}=?"),
+        };
+        match self.key.is_empty() {
+            true => "none".into(),
+            false => self.key.iter().map(part).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
