@@ -124,6 +124,12 @@ impl Job {
         self.told().checkpoints
     }
 
+    /// The epoch of the newest checkpoint that it told to be complete.
+    pub fn completed_epoch(&self) -> Option<u64> {
+        let told = self.told();
+        (told.checkpoints > 0).then_some(told.epoch)
+    }
+
     /// Waits until it says so.
     ///
     /// # Panics
