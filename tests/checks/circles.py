@@ -134,9 +134,11 @@ ONE_THING = {"tests/testkit"}
 
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
-    listing = subprocess.run(["git", "ls-files", "*.rs"], cwd=root, check=True, capture_output=True, text=True).stdout
+    # With files that nobody added yet: they are part of what is about to land.
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.rs"]
+    names = subprocess.run(listing, cwd=root, check=True, capture_output=True, text=True).stdout
     crates = {}
-    for name in listing.splitlines():
+    for name in sorted(set(names.splitlines())):
         crate, src, below = name.partition("/src/")
         if src and crate not in ONE_THING and (root / name).exists():
             crates.setdefault(crate, []).append((below, (root / name).read_text(encoding="utf-8")))

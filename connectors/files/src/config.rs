@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::Result;
 
 use crate::error::setting;
+use crate::words::choice;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -25,6 +26,7 @@ pub struct FilesSourceConfig {
     /// Where the files are: a local folder, or a URL such as `s3://bucket/folder`. Required.
     pub folder: String,
     /// How records stand in the files. Default: JSON Lines.
+    #[serde(deserialize_with = "choice")]
     pub format: SourceFormat,
     /// Which files are read, by their path below the folder: `*` matches within one folder level, `**`
     /// any levels. Files and folders whose names begin with `.` or `_`, and folders `lost+found`, are never
@@ -37,8 +39,10 @@ pub struct FilesSourceConfig {
     /// looked for as long as the job runs. Default true.
     pub bounded: bool,
     /// How the files are compressed. Default: by their first bytes and the end of the name.
+    #[serde(deserialize_with = "choice")]
     pub compression: Compression,
     /// What to do with a record that cannot be read. Default: fail.
+    #[serde(deserialize_with = "choice")]
     pub on_bad_record: OnBadRecord,
     /// Whether a bounded source without a single file is fine: if not, a mistyped glob is an error
     /// instead of a job that ends with nothing. Default false.
@@ -49,6 +53,7 @@ pub struct FilesSourceConfig {
     pub forget_removed: bool,
     /// What to do with a file that was read to its end, and is another one now: replaced under its name,
     /// rewritten, or appended to. Default: warn.
+    #[serde(deserialize_with = "choice")]
     pub on_changed_file: OnChangedFile,
     /// How many records a batch has at most. Default 1,024.
     pub batch_records_max: usize,
@@ -116,7 +121,8 @@ impl FilesSourceConfig {
     }
 }
 
-/// How records stand in files that are read.
+/// How records stand in files that are read. In a configuration, a format alone is its name, such as `"csv"`; one with
+/// settings is `{ csv = { delimiter = ";" } }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -141,6 +147,7 @@ pub struct CsvReading {
     /// `None` where the record has an `Option`. Default: none but the empty field.
     pub null_value: Option<String>,
     /// What is done with quotes that are not right. Default: strict.
+    #[serde(deserialize_with = "choice")]
     pub quotes: CsvQuotes,
     /// Columns that a file may lack although the record type reads them: the other names of a field with
     /// aliases, and fields that have a default. Any other that is missing is a fault of the file. Default: none.
@@ -229,6 +236,7 @@ pub struct FilesSinkConfig {
     /// Where the files are written: a local folder, or a URL such as `s3://bucket/folder`. Required.
     pub folder: String,
     /// How records stand in the files. Default: JSON Lines.
+    #[serde(deserialize_with = "choice")]
     pub format: SinkFormat,
     /// After how many bytes a file is closed before the epoch ends. Default 128 MiB.
     pub file_bytes_max: u64,
@@ -297,7 +305,8 @@ impl FilesSinkConfig {
     }
 }
 
-/// How records stand in files that are written.
+/// How records stand in files that are written. In a configuration, a format alone is its name, such as `"csv"`; one
+/// with settings is `{ csv = { delimiter = ";" } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -404,6 +413,63 @@ mod tests {
         config.validate().unwrap();
         assert!(serde_json::from_str::<FilesSourceConfig>(r#"{"folder": "in", "blog": "*"}"#).is_err());
         assert!(serde_json::from_str::<FilesSinkConfig>(r#"{"format": {"csv": {"delim": ";"}}}"#).is_err());
+    }
+
+    #[test]
+    fn a_format_alone_is_its_name_and_a_name_that_is_none_is_told_the_choices() {
+        let source = |json: &str| serde_json::from_str::<FilesSourceConfig>(json);
+        let sink = |json: &str| serde_json::from_str::<FilesSinkConfig>(json);
+        let csv = SourceFormat::Csv(CsvReading::default());
+        for form in [r#""csv""#, r#"{"csv": {}}"#] {
+            assert_eq!(source(&format!(r#"{{"format": {form}}}"#)).unwrap().format, csv, "{form}");
+            let written = sink(&format!(r#"{{"format": {form}}}"#)).unwrap().format;
+            assert_eq!(written, SinkFormat::Csv(CsvWriting::default()), "{form}");
+        }
+        assert_eq!(source(r#"{"format": "lines"}"#).unwrap().format, SourceFormat::Lines);
+        assert_eq!(source(r#"{"on_bad_record": "skip"}"#).unwrap().on_bad_record, OnBadRecord::Skip);
+        for config in [
+            FilesSourceConfig::new("in", csv),
+            FilesSourceConfig::new("in", SourceFormat::Lines),
+            FilesSourceConfig { on_bad_record: OnBadRecord::DeadLetter("x".into()), ..Default::default() },
+        ] {
+            assert_eq!(source(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+        }
+        let told = |error: serde_json::Error, choices: &[&str]| {
+            let error = error.to_string();
+            assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");
+        };
+        told(source(r#"{"format": "cvs"}"#).unwrap_err(), &["cvs", "csv", "json_lines", "lines"]);
+        told(sink(r#"{"format": "cvs"}"#).unwrap_err(), &["cvs", "csv", "json_lines"]);
+        told(source(r#"{"on_bad_record": "drop"}"#).unwrap_err(), &["drop", "fail", "skip", "dead_letter"]);
+        // A folder has no default: an error, and no panic in whatever reads the configuration.
+        assert!(source(r#"{"on_bad_record": "dead_letter"}"#).is_err());
+    }
+
+    /// The page on configuring is read with the library that it speaks of, which panics at what serde does not ask for.
+    #[test]
+    fn the_example_of_the_page_on_configuring_is_read() {
+        #[derive(Deserialize)]
+        struct Read {
+            flights: FilesSourceConfig,
+            rows: FilesSinkConfig,
+        }
+        let page = include_str!("../../../docs/configuring.md");
+        let begin = page.find("[flights]").expect("the example of the source");
+        let example = &page[begin..begin + page[begin..].find("```").expect("its end")];
+        let read = |text: &str| {
+            let text = config::File::from_str(text, config::FileFormat::Toml);
+            config::Config::builder().add_source(text).build().unwrap().try_deserialize::<Read>()
+        };
+        let Read { flights, rows } = read(example).unwrap();
+        assert_eq!(flights.format, SourceFormat::Csv(CsvReading::default()));
+        assert_eq!(flights.on_bad_record, OnBadRecord::DeadLetter("/var/lib/letters".into()));
+        assert_eq!(rows.format, SinkFormat::JsonLines);
+        let settings = example.replacen(r#"format = "csv""#, r#"format = { csv = { delimiter = ";" } }"#, 1);
+        assert!(
+            matches!(read(&settings).unwrap().flights.format, SourceFormat::Csv(csv) if csv.delimiter == ';')
+        );
+        let wrong = read(&example.replacen(r#""csv""#, r#""cvs""#, 1)).err().unwrap().to_string();
+        assert!(wrong.contains("`json_lines`"), "{wrong}");
     }
 
     #[test]

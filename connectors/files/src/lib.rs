@@ -19,6 +19,7 @@ mod source;
 mod split;
 mod target;
 mod told;
+mod words;
 mod writer;
 
 pub use committable::{FileCommittable, Staged};

@@ -100,12 +100,17 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
             }
         }
         metrics::counter!("tidelock_files_bad_records_total").increment(bad.len() as u64);
+        let letters = match &self.config.on_bad_record {
+            OnBadRecord::DeadLetter(folder) => Some(folder.as_str()),
+            OnBadRecord::Fail | OnBadRecord::Skip => None,
+        };
         tracing::warn!(
             file,
             offset = first.offset,
             line = first.line,
             reason = first.reason,
             count = bad.len(),
+            letters,
             "bad records left out"
         );
         Ok(())

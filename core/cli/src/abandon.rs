@@ -55,7 +55,7 @@ fn report(report: &Report, json: bool) -> Outcome {
         return print::json(report);
     }
     if report.committables.is_empty() {
-        println!("job {} has no such prepared data: nothing is abandoned", report.job);
+        print::say!("job {} has no such prepared data: nothing is abandoned", report.job);
         return Ok(());
     }
     let title = match report.position {

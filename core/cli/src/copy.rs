@@ -28,7 +28,7 @@ pub(crate) async fn run(from: &str, to: &str, json: bool) -> Outcome {
     if json {
         return print::json(&copied);
     }
-    println!(
+    print::say!(
         "copied {} (epoch {}, {}) to {}",
         copied.snapshot,
         copied.epoch,

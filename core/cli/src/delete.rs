@@ -92,7 +92,7 @@ fn print_report(report: &Report) {
     let verb = if report.deleted { "deleted" } else { "would delete" };
     for log in &report.logs {
         let positions: Vec<String> = log.positions.iter().map(ToString::to_string).collect();
-        println!(
+        print::say!(
             "{verb} {} of {}: {} ({} with it, {} shared and kept)",
             print::count(log.positions.len(), "entry", "entries"),
             log.log,
@@ -102,6 +102,6 @@ fn print_report(report: &Report) {
         );
     }
     for savepoint in &report.savepoints {
-        println!("{verb} the savepoint {savepoint}");
+        print::say!("{verb} the savepoint {savepoint}");
     }
 }

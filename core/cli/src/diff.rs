@@ -98,12 +98,15 @@ fn changes(old: &Facts, new: &Facts) -> Vec<Change> {
 }
 
 fn print_report(report: &Report) {
-    println!(
+    print::say!(
         "{} (epoch {}) -> {} (epoch {})",
-        report.before, report.epochs[0], report.after, report.epochs[1]
+        report.before,
+        report.epochs[0],
+        report.after,
+        report.epochs[1]
     );
     if report.changes.is_empty() {
-        println!("the state is the same");
+        print::say!("the state is the same");
         return;
     }
     let text = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());

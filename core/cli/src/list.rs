@@ -144,6 +144,7 @@ fn print_lines(lines: &[Line], uids: bool) {
         let mut notes = Vec::new();
         notes.extend(newest.then(|| "newest".to_owned()));
         notes.extend(fence.then(|| "fence".to_owned()));
+        notes.extend((*settled == Settled::NoState).then(|| "not restorable".to_owned()));
         notes.extend(
             summary
                 .origin

@@ -52,7 +52,9 @@ async fn run(args: Args) -> Outcome {
         Command::Snapshots(Snapshots::Abandon(request)) => abandon::run(request, json).await,
         Command::Restore(request) => restore::run(request, json).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "tidelock", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "tidelock", &mut script);
+            print::write(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }
     }

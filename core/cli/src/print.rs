@@ -1,17 +1,37 @@
 //! Tables for people, JSON for machines.
 
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
 
+/// Writes to standard output. Whoever reads it may have seen enough, as `head` has: then the command ends quietly.
+pub(crate) fn write(text: Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("tidelock: the answer could not be written: {error}");
+            std::process::exit(3)
+        }
+    }
+}
+
+/// The same with the end of a line, in the place of `println!`, which panics where nobody reads any more.
+macro_rules! say {
+    ($($line:tt)*) => { $crate::print::write(format_args!("{}\n", format_args!($($line)*))) };
+}
+pub(crate) use say;
+
 /// Prints one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::unknown(format!("the answer is not JSON: {error}")))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 
@@ -64,7 +84,7 @@ pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>) {
             }
         }
     }
-    println!("{}", table.trim_fmt());
+    say!("{}", table.trim_fmt());
     let left_out = (0..columns.len()).filter(|index| !kept.contains(index)).map(|index| columns[index].name);
     let left_out: Vec<&str> = left_out.collect();
     if !left_out.is_empty() {

@@ -84,9 +84,9 @@ impl Report {
 }
 
 fn print_report(report: &Report, state: &State) {
-    println!("{} (epoch {})", report.snapshot, report.epoch);
+    print::say!("{} (epoch {})", report.snapshot, report.epoch);
     if report.commits_first > 0 {
-        println!(
+        print::say!(
             "{} first",
             print::count(
                 report.commits_first,

@@ -49,12 +49,12 @@ fn print_head(detail: &Detail) {
         ("obeyed", if detail.obeyed.is_empty() { "-".to_owned() } else { detail.obeyed.join(", ") }),
     ];
     for (name, value) in rows {
-        println!("{name:<10}{value}");
+        print::say!("{name:<10}{value}");
     }
 }
 
 fn print_sources(detail: &Detail) {
-    println!("\nSources: where each split is read on");
+    print::say!("\nSources: where each split is read on");
     let mut rows = Vec::new();
     for (uid, splits) in &detail.sources {
         match splits {
@@ -87,7 +87,7 @@ fn print_operators(detail: &Detail) {
     if detail.operators.is_empty() {
         return;
     }
-    println!("\nOperators");
+    print::say!("\nOperators");
     let mut rows = Vec::new();
     for (uid, parts) in &detail.operators {
         for (name, part) in parts {

@@ -125,24 +125,24 @@ async fn read(log: &Log, chunks: Chunks, report: &mut Report) -> Outcome {
 fn print_report(report: &Report) {
     let entries = print::count(report.entries, "entry", "entries");
     let chunks = print::count(report.chunks, "chunk", "chunks");
-    println!("read {entries} and {chunks} of {} against their checksums", print::bytes(report.bytes));
+    print::say!("read {entries} and {chunks} of {} against their checksums", print::bytes(report.bytes));
     if report.chunks_gone_with_fences > 0 {
-        println!(
+        print::say!(
             "{} of entries that are kept only as fences are gone, as they should be: those entries cannot be restored",
             print::count(report.chunks_gone_with_fences, "chunk", "chunks")
         );
     }
     if report.chunks_unused > 0 {
-        println!(
+        print::say!(
             "{} that no entry refers to: the next start of the job deletes those of older attempts",
             print::count(report.chunks_unused, "chunk", "chunks")
         );
     }
     for damage in &report.damage {
-        println!("DAMAGED: {damage}");
+        print::say!("DAMAGED: {damage}");
     }
     match report.damage.len() {
-        0 => println!("nothing is damaged"),
-        damaged => println!("{} damaged", print::count(damaged, "file is", "files are")),
+        0 => print::say!("nothing is damaged"),
+        damaged => print::say!("{} damaged", print::count(damaged, "file is", "files are")),
     }
 }

@@ -186,7 +186,7 @@ impl Committable {
 
 /// Prints committables below a title.
 pub(crate) fn print_committables(title: &str, sinks: &BTreeMap<Uid, Vec<Committable>>) {
-    println!("\n{title}");
+    print::say!("\n{title}");
     let mut rows = Vec::new();
     for (uid, committables) in sinks {
         for one in committables {

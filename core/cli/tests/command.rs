@@ -15,7 +15,7 @@ fn list_shows_every_entry_and_what_is_settled() {
     assert!(lines[0].starts_with("POSITION"), "{ran}");
     assert_eq!(lines.len(), 1 + 6, "{ran}");
     for (line, parts) in [
-        (1, &["claim", "fence"][..]),
+        (1, &["claim", "fence", "not restorable"][..]),
         (3, &["checkpoint", "committed by 5"]),
         (4, &["checkpoint", "committed by 6"]),
         (6, &["checkpoint", "newest"]),
@@ -235,5 +235,25 @@ fn completions_know_every_command() {
     let script = World::new().ok(&["completions", "bash"]);
     for command in ["snapshots", "abandon", "restore", "--dry-run", "completions"] {
         assert!(script.contains(command), "{command}");
+    }
+}
+
+/// `head` has seen enough after a line, and closes the pipe.
+#[test]
+fn a_reader_that_has_seen_enough_ends_every_command_quietly() {
+    let world = World::new();
+    let commands: [&[&str]; 4] = [
+        &["completions", "bash"],
+        &["snapshots", "list", &world.log],
+        &["--json", "snapshots", "list", &world.log],
+        &["snapshots", "verify", &world.log],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidelock"));
+        let ended = command.args(arguments).stdout(writer).output().expect("it runs");
+        assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
     }
 }
