@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidelock::log::{Entry, EntryKind, Log, PendingState, State};
-use tidelock::restore::read_splits;
+use tidelock::restore::read_source;
 use tidelock::{Segment, SplitState, Uid};
 
 use crate::print::{self, Column};
@@ -115,8 +115,8 @@ impl Detail {
         let state = entry.state.clone().unwrap_or_default();
         let mut sources = BTreeMap::new();
         for (uid, segments) in &state.sources {
-            let splits = match read_splits(log, segments).await {
-                Ok(splits) => Splits::Splits(splits.into_values().collect()),
+            let splits = match read_source(log, segments).await {
+                Ok(source) => Splits::Splits(source.splits.into_values().collect()),
                 // The rest of the entry is worth showing all the same.
                 Err(error) => Splits::Unreadable(error.to_string()),
             };

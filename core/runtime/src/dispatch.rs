@@ -129,7 +129,10 @@ impl Dispatch {
             }
         }
         try_join_all(openings).await?;
-        self.tell_sources(|| SourceOrder::Open(opening.epoch));
+        for (uid, (inboxes, _)) in &self.sources {
+            let (epoch, reached) = (opening.epoch, opening.reached.get(uid).copied());
+            inboxes.iter().for_each(|inbox| inbox.push(SourceOrder::Open { epoch, reached }));
+        }
         Ok(())
     }
 

@@ -68,6 +68,9 @@ pub struct Opening {
     pub epoch: Epoch,
     /// The state of each operator: part by part, base first.
     pub operators: BTreeMap<Uid, BTreeMap<String, Vec<Segment>>>,
+    /// The greatest watermark that a split had which was read to its end, for each source, in milliseconds since 1970,
+    /// where the host keeps any. Such splits are not assigned again, and event time must not go back because of that.
+    pub reached: BTreeMap<Uid, i64>,
 }
 
 /// A split as a snapshot has it.

@@ -121,33 +121,46 @@ pub struct SplitChanges {
     /// Splits that are forgotten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forgotten: Vec<SplitId>,
+    /// The greatest watermark that a forgotten split had. Written since version 2 of the format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<i64>,
+}
+
+/// What a snapshot has of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// Its splits, those included that were read to their end.
+    pub splits: BTreeMap<SplitId, SplitState>,
+    /// The greatest watermark that a forgotten split had, in milliseconds since 1970.
+    pub reached: Option<i64>,
 }
 
 impl SplitChanges {
-    /// Applies the changes to the splits of the segments before. What is forgotten goes first: a split that
+    /// Applies the changes to what the segments before made. What is forgotten goes first: a split that
     /// was forgotten and found again within one segment is there, and older builds list it as both.
-    pub fn apply_to(self, splits: &mut BTreeMap<SplitId, SplitState>) {
+    pub fn apply_to(self, source: &mut SourceState) {
         for id in &self.forgotten {
-            splits.remove(id);
+            source.splits.remove(id);
         }
-        splits.extend(self.splits.into_iter().map(|split| (split.id.clone(), split)));
+        source.splits.extend(self.splits.into_iter().map(|split| (split.id.clone(), split)));
+        source.reached = source.reached.max(self.reached);
     }
 }
 
-/// The splits of a source, from the segments of its state.
+/// What a snapshot has of a source, from the segments of its state.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] for damaged segments, [`ErrorKind::Unavailable`] where they cannot be read.
-pub async fn read_splits(log: &Log, segments: &[Segment]) -> Result<BTreeMap<SplitId, SplitState>> {
-    let mut splits = BTreeMap::new();
+pub async fn read_source(log: &Log, segments: &[Segment]) -> Result<SourceState> {
+    let mut source = SourceState::default();
     for segment in segments {
         let bytes = log.read_segment(segment).await?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             Error::new(ErrorKind::Corrupt, "restore", "the state of a source is not text").because(error)
         })?;
-        from_json::<SplitChanges>(text)?.apply_to(&mut splits);
+        from_json::<SplitChanges>(text)?.apply_to(&mut source);
     }
-    Ok(splits)
+    Ok(source)
 }
 
 #[cfg(test)]
@@ -184,12 +197,13 @@ mod tests {
             watermark: None,
             finished,
         };
-        let mut splits = BTreeMap::new();
-        let base = SplitChanges { splits: vec![split("a", true), split("b", true)], forgotten: vec![] };
-        base.apply_to(&mut splits);
+        let mut source = SourceState::default();
+        let base = vec![split("a", true), split("b", true)];
+        SplitChanges { splits: base, ..SplitChanges::default() }.apply_to(&mut source);
         let forgotten = vec![SplitId::new("a"), SplitId::new("b")];
-        SplitChanges { splits: vec![split("a", false)], forgotten }.apply_to(&mut splits);
-        assert_eq!(splits.into_values().collect::<Vec<_>>(), [split("a", false)]);
+        let changes = SplitChanges { splits: vec![split("a", false)], forgotten, reached: None };
+        changes.apply_to(&mut source);
+        assert_eq!(source.splits.into_values().collect::<Vec<_>>(), [split("a", false)]);
     }
 
     fn graph(names: &[&str]) -> GraphUids {

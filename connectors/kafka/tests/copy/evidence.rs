@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tidelock::log::{Entry, EntryKind, Log, Snapshot, State};
-use tidelock::restore::read_splits;
+use tidelock::restore::read_source;
 use tidelock::{Position, Stored};
 use tidelock_kafka::{KafkaCommittable, KafkaSplit, Transactions, Verdict};
 
@@ -123,7 +123,7 @@ pub(crate) async fn positions_of(savepoint: &str) -> Vec<u64> {
 async fn positions_in(log: &Log, state: &State) -> Vec<u64> {
     let mut positions = BTreeMap::new();
     for segments in state.sources.values() {
-        for split in read_splits(log, segments).await.expect("splits").into_values() {
+        for split in read_source(log, segments).await.expect("a source").splits.into_values() {
             let split: KafkaSplit = split.split.decode().expect("a split of Kafka");
             positions.insert(split.partition, u64::try_from(split.offset).expect("an offset"));
         }

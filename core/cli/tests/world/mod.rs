@@ -121,8 +121,9 @@ fn state(offset: u64, chunks: Vec<Segment>, pending: &[u64]) -> State {
         watermark: None,
         finished: false,
     };
-    let first = SplitChanges { splits: vec![split("a-split", 0), split("b-split", 7)], forgotten: vec![] };
-    let moved = SplitChanges { splits: vec![split("a-split", offset)], forgotten: vec![] };
+    let splits = vec![split("a-split", 0), split("b-split", 7)];
+    let first = SplitChanges { splits, ..SplitChanges::default() };
+    let moved = SplitChanges { splits: vec![split("a-split", offset)], ..SplitChanges::default() };
     let committables = pending.iter().map(|epoch| PendingState {
         epoch: Epoch(*epoch),
         attempt: Position(1),

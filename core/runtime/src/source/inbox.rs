@@ -6,13 +6,18 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tidelock::Epoch;
 use tidelock::host::SplitState;
 
+use crate::batch::Millis;
 use crate::wake::Waker;
 
 /// An order to a source on one worker.
 #[derive(Debug)]
 pub(crate) enum SourceOrder {
     /// The attempt begins: this epoch is written first.
-    Open(Epoch),
+    Open {
+        epoch: Epoch,
+        /// How far the splits had come that ended before the snapshot, wherever they were read.
+        reached: Option<Millis>,
+    },
     /// Read this split.
     Assign(Box<SplitState>),
     /// Cut here.

@@ -96,8 +96,9 @@ impl<S: Source> SourceOperator<S> {
 
     fn obey(&mut self, order: SourceOrder, outputs: &mut Outputs<S::Record>) -> Result<()> {
         match order {
-            SourceOrder::Open(epoch) => {
+            SourceOrder::Open { epoch, reached } => {
                 self.phase = Phase::Open;
+                self.splits.restored(reached);
                 self.go_on_in(epoch);
             }
             SourceOrder::Assign(split) => {

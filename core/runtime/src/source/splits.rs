@@ -56,6 +56,10 @@ pub(crate) struct Splits<S> {
     finished: Vec<Finished>,
     /// The greatest watermark that a split had.
     reached: Option<Millis>,
+    /// The greatest watermark that any split of the source had which ended before the snapshot, on any worker: it is not
+    /// assigned again, and event time is where it left it. It holds only where nothing is read: what this worker
+    /// reads may be behind it.
+    restored: Option<Millis>,
     /// Finished, to be reported by the next cut.
     ended: Vec<SplitState>,
 }
@@ -69,8 +73,14 @@ impl<S: Split> Splits<S> {
             waiting: VecDeque::new(),
             finished: Vec::new(),
             reached: None,
+            restored: None,
             ended: Vec::new(),
         }
+    }
+
+    /// The source goes on from a snapshot in which splits that ended had come so far.
+    pub(crate) fn restored(&mut self, reached: Option<Millis>) {
+        self.restored = reached;
     }
 
     /// A split to be read when its turn comes.
@@ -175,10 +185,10 @@ impl<S: Split> Splits<S> {
         least.map_or(Mark::Idle, |watermark| Mark::At(watermark.unwrap_or(Millis::MIN)))
     }
 
-    /// The greatest watermark that a split of this worker had: where none of them holds event time back, that is
-    /// how far it is.
+    /// The greatest watermark that a split of this worker had, or any before the restore: where none of this worker's
+    /// holds event time back, that is how far it is.
     pub(crate) fn reached(&self) -> Option<Millis> {
-        self.reached
+        self.reached.max(self.restored)
     }
 
     fn is_idle(&self, open: &Open<S>, now: Instant) -> bool {

@@ -14,6 +14,7 @@ use tidelock::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::Snapshot;
 use crate::attempt::{self, Setup};
 use crate::counters::Counters;
 use crate::handle::Handle;
@@ -100,17 +101,14 @@ impl Fake {
 
     /// Opens the attempt, first epoch 1, with nothing restored.
     pub(crate) async fn open(&mut self) {
-        self.open_with(1, BTreeMap::new()).await;
+        self.open_with(1, &Snapshot::default()).await;
     }
 
-    pub(crate) async fn open_with(
-        &mut self,
-        epoch: u64,
-        operators: BTreeMap<Uid, BTreeMap<String, Vec<Segment>>>,
-    ) {
+    pub(crate) async fn open_with(&mut self, epoch: u64, snapshot: &Snapshot) {
         let job = JobId::new("test").unwrap();
         let attempt = Attempt { job, number: Position(3), generation: Generation(1) };
-        self.order(Order::Open(Opening { attempt, epoch: Epoch(epoch), operators })).await;
+        let Snapshot { operators, reached, .. } = snapshot.clone();
+        self.order(Order::Open(Opening { attempt, epoch: Epoch(epoch), operators, reached })).await;
         assert!(matches!(self.next().await, News::Opened));
     }
 

@@ -44,7 +44,7 @@ async fn start(workers: usize, apart: bool, epoch: u64, snapshot: &Snapshot) -> 
     })
     .await
     .unwrap();
-    fake.open_with(epoch, snapshot.operators.clone()).await;
+    fake.open_with(epoch, snapshot).await;
     Run { fake, source }
 }
 

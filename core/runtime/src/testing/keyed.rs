@@ -103,7 +103,7 @@ async fn state_goes_on_under_another_number_of_workers() {
         })
         .await
         .unwrap();
-        fake.open_with(epoch, snapshot.operators.clone()).await;
+        fake.open_with(epoch, &snapshot).await;
         let split = snapshot.splits.values().next().cloned();
         let begin = snapshot.positions().get("a").copied().unwrap_or(0);
         fake.assign("in", split.unwrap_or_else(|| MemorySource::split("a", 0))).await;
@@ -238,7 +238,7 @@ async fn timers_follow_the_slowest_split_and_survive_a_restore() {
         })
         .await
         .unwrap();
-        fake.open_with(epoch, snapshot.operators.clone()).await;
+        fake.open_with(epoch, &snapshot).await;
         for split in ["a", "b"] {
             let restored = snapshot.splits.get(&SplitId::new(split)).cloned();
             fake.assign("in", restored.unwrap_or_else(|| MemorySource::split(split, 0))).await;

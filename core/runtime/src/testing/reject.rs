@@ -49,7 +49,7 @@ async fn every_epoch_is_whole(workers: usize, sink: MemorySink<Event>, shape: Sh
     })
     .await
     .unwrap();
-    fake.open_with(41, BTreeMap::new()).await;
+    fake.open_with(41, &Snapshot::default()).await;
     for split in ["a", "b", "c"] {
         fake.assign("in", MemorySource::split(split, 0)).await;
     }

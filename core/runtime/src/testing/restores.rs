@@ -48,7 +48,7 @@ async fn run(seed: u64, idle_after: Option<Duration>) -> Outcome {
         })
         .await
         .unwrap();
-        fake.open_with(epoch + 1, snapshot.operators.clone()).await;
+        fake.open_with(epoch + 1, &snapshot).await;
         for (split, _) in SPLITS {
             let restored = snapshot.splits.get(&SplitId::new(split)).cloned();
             fake.assign("in", restored.unwrap_or_else(|| MemorySource::split(split, 0))).await;

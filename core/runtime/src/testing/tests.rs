@@ -78,7 +78,7 @@ async fn epochs_overlap_and_reports_come_in_order() {
         Fake::start(2, move |graph| graph.source("in", &job_source).stream().sink("out", &job_sink))
             .await
             .unwrap();
-    fake.open_with(41, BTreeMap::new()).await;
+    fake.open_with(41, &Snapshot::default()).await;
     fake.assign("in", MemorySource::split("a", 0)).await;
     source.release("a", 500, true);
     for epoch in 41..61 {

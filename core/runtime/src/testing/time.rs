@@ -45,7 +45,7 @@ impl Counting {
             late.sink("late", &MemorySink::new());
         };
         let mut fake = Fake::start(workers, build).await.unwrap();
-        fake.open_with(epoch + 1, snapshot.operators.clone()).await;
+        fake.open_with(epoch + 1, &snapshot).await;
         Self { fake, source, epoch, snapshot }
     }
 
@@ -122,6 +122,92 @@ async fn where_all_splits_have_ended_time_is_what_the_furthest_reached() {
             );
             counting.fake.finish().await.unwrap();
         }
+    }
+}
+
+fn in_order_where(in_order: bool) -> impl Set {
+    move |source| if in_order { source.in_order_of_names() } else { source }
+}
+
+/// The attempt dies when the ends of the splits are in the snapshot, and nothing yet of what is due because of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_due_when_all_splits_had_ended_comes_after_a_restore() {
+    for (before, after, in_order) in [(1, 1, false), (1, 2, false), (2, 1, false), (2, 3, true), (1, 1, true)]
+    {
+        let told = format!("{before} and then {after} workers, in order: {in_order}");
+        let set = in_order_where(in_order);
+        let mut first = Counting::start(before, set).await;
+        first.assign(&[("a", 101), ("b", 31)], true).await;
+        let (mut rows, late) = first.checkpoint().await;
+        assert_eq!(late, [], "{told}");
+        let Counting { fake, snapshot, .. } = first;
+        fake.finish().await.unwrap();
+
+        // No split is left to be assigned.
+        let mut again = Counting::restore(after, snapshot, 1, in_order_where(in_order)).await;
+        for _ in 0..2 {
+            rows.extend(again.checkpoint().await.0);
+        }
+        rows.sort();
+        let ended = [("b".to_owned(), 300, 1)];
+        assert_eq!(rows, [over("a", 1_000), over("b", 300), ended.to_vec()].concat(), "{told}");
+        again.assign(&[("earlier", 51)], false).await;
+        assert_eq!(again.checkpoint().await.1.len(), 51, "event time went back: {told}");
+        again.fake.finish().await.unwrap();
+    }
+}
+
+/// Two sources, of which the first ends far ahead and the second is still read, or has ended too.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_a_source_that_ended_holds_nothing_back_and_hurries_nothing() {
+    for (workers, both_ended) in [(1, false), (2, false), (1, true), (2, true)] {
+        let sources = [Arc::new(MemorySource::default()), Arc::new(MemorySource::default())];
+        let [ahead, behind] = sources.clone();
+        let build = move |graph: &Graph<'_>| {
+            let ahead = graph.source("ahead", &ahead).event_time(|event| event.time).stream();
+            let behind = graph.source("behind", &behind).event_time(|event| event.time).stream();
+            let (counts, late) = count(ahead.union(behind), "counts");
+            counts.sink("out", &MemorySink::new());
+            late.sink("late", &MemorySink::new());
+        };
+        let mut fake = Fake::start(workers, build.clone()).await.unwrap();
+        fake.open().await;
+        for (uid, source, split, count, ended) in
+            [("ahead", &sources[0], "a", 101, true), ("behind", &sources[1], "b", 31, both_ended)]
+        {
+            source.release(split, count, ended);
+            fake.assign(uid, MemorySource::split(split, 0)).await;
+            if ended {
+                assert!(matches!(fake.next().await, News::SplitFinished { .. }));
+            } else {
+                fake.read(uid, count).await;
+            }
+        }
+        let mut snapshot = Snapshot::default();
+        let reports = fake.checkpoint(1).await;
+        snapshot.apply(&reports);
+        let mut rows: Vec<Row> = committed(&reports, "out");
+        fake.finish().await.unwrap();
+
+        let mut again = Fake::start(workers, build).await.unwrap();
+        again.open_with(2, &snapshot).await;
+        if !both_ended {
+            again.assign("behind", snapshot.splits[&SplitId::new("b")].clone()).await;
+            sources[1].release("b", 51, false);
+            again.read("behind", 20).await;
+        }
+        for epoch in [2, 3] {
+            let reports = again.checkpoint(epoch).await;
+            rows.extend(committed::<Row>(&reports, "out"));
+            assert_eq!(committed::<Event>(&reports, "late"), []);
+        }
+        rows.sort();
+        let expected = match both_ended {
+            true => [over("a", 1_000), over("b", 300), vec![("b".to_owned(), 300, 1)]].concat(),
+            false => [over("a", 500), over("b", 500)].concat(),
+        };
+        assert_eq!(rows, expected, "{workers} workers");
+        again.finish().await.unwrap();
     }
 }
 

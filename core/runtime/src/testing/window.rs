@@ -31,7 +31,7 @@ async fn every_window_has_one_result_across_restores_and_the_end_of_input_closes
         })
         .await
         .unwrap();
-        fake.open_with(epoch, snapshot.operators.clone()).await;
+        fake.open_with(epoch, &snapshot).await;
         for (split, released) in [("a", a), ("b", b)] {
             let restored = snapshot.splits.get(&SplitId::new(split)).cloned();
             fake.assign("in", restored.unwrap_or_else(|| MemorySource::split(split, 0))).await;

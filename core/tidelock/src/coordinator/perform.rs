@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::run::Running;
+use super::splits::Splits;
 use super::waiting::Ready;
 use super::work;
 use crate::host::{Opening, Order};
@@ -12,7 +13,7 @@ use crate::log::{Entry, PendingState, SnapshotId, State};
 use crate::patience::later;
 use crate::protocol::{Action, Event, Lists, SinkIndex};
 use crate::retry::Patience;
-use crate::{Epoch, Error, ErrorKind, Position, Result};
+use crate::{Epoch, Error, ErrorKind, Position, Result, Uid};
 
 impl Running {
     pub(super) fn perform(&mut self, action: Action) -> Result<()> {
@@ -102,8 +103,10 @@ impl Running {
     fn open_host(&mut self, epoch: Epoch) -> Result<()> {
         let attempt = self.standing.claimed("open")?.clone();
         let operators = self.building.operators().clone();
+        let reached = |(uid, splits): (&Uid, &Splits)| Some((uid.clone(), splits.reached()?));
+        let reached = self.building.sources.iter().filter_map(reached).collect();
         let until = later(Instant::now(), self.deadlines.call_timeout());
-        self.link.open(Opening { attempt, epoch, operators }, until);
+        self.link.open(Opening { attempt, epoch, operators, reached }, until);
         Ok(())
     }
 

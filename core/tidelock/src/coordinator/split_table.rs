@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 use crate::log::INLINE_MAX;
+use crate::restore::SourceState;
 use crate::{Error, ErrorKind, Result, Segment, SplitId, SplitState};
 
 /// Up to this many splits are written whole with each entry: one small list is cheaper to write and to
@@ -44,6 +45,8 @@ pub(super) struct SplitTable {
     tail_open: bool,
     /// Splits that segments before the tail may still have, and that are gone.
     tail_forgotten: BTreeSet<SplitId>,
+    /// The greatest watermark that a split had which is gone: event time does not go back because of that.
+    forgotten_reached: Option<i64>,
     dirty: bool,
 }
 
@@ -54,9 +57,22 @@ struct Changes<'a> {
     splits: Vec<&'a SplitState>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     forgotten: &'a BTreeSet<SplitId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reached: Option<i64>,
 }
 
 impl SplitTable {
+    /// Continues from a snapshot.
+    pub(super) fn restored(SourceState { splits, reached }: SourceState) -> Self {
+        Self { forgotten_reached: reached, ..splits.into_values().collect() }
+    }
+
+    /// The greatest watermark that a split had which was read to its end, whether it is still there or not.
+    pub(super) fn reached(&self) -> Option<i64> {
+        let ended = self.values().filter(|split| split.finished).map(|split| split.watermark);
+        ended.fold(self.forgotten_reached, Option::max)
+    }
+
     pub(super) fn get(&self, id: &SplitId) -> Option<&SplitState> {
         self.index.get(id).map(|index| &self.slots[*index].state)
     }
@@ -100,7 +116,8 @@ impl SplitTable {
     pub(super) fn remove(&mut self, id: &SplitId) {
         if let Some(removed) = self.index.remove(id) {
             self.tail_forgotten.insert(id.clone());
-            self.slots.swap_remove(removed);
+            let gone = self.slots.swap_remove(removed);
+            self.forgotten_reached = self.forgotten_reached.max(gone.state.watermark);
             if let Some(slot) = self.slots.get(removed) {
                 self.index.insert(slot.state.id.clone(), removed);
             }
@@ -122,7 +139,7 @@ impl SplitTable {
     }
 
     fn store_base(&mut self) -> Result<()> {
-        let segment = segment(self.values().collect(), &BTreeSet::new())?;
+        let segment = segment(self.values().collect(), &BTreeSet::new(), self.forgotten_reached)?;
         self.base_bytes = segment.size();
         self.closed_bytes = 0;
         self.chain.clear();
@@ -133,7 +150,7 @@ impl SplitTable {
 
     fn store_tail(&mut self) -> Result<()> {
         let moved = self.slots.iter().filter(|slot| slot.moved == self.closed).map(|slot| &slot.state);
-        let tail = segment(moved.collect(), &self.tail_forgotten)?;
+        let tail = segment(moved.collect(), &self.tail_forgotten, self.forgotten_reached)?;
         if self.tail_open {
             self.chain.pop();
         }
@@ -172,8 +189,8 @@ impl FromIterator<SplitState> for SplitTable {
     }
 }
 
-fn segment(splits: Vec<&SplitState>, forgotten: &BTreeSet<SplitId>) -> Result<Segment> {
-    let json = to_raw_value(&Changes { splits, forgotten }).map_err(|error| {
+fn segment(splits: Vec<&SplitState>, forgotten: &BTreeSet<SplitId>, reached: Option<i64>) -> Result<Segment> {
+    let json = to_raw_value(&Changes { splits, forgotten, reached }).map_err(|error| {
         Error::new(ErrorKind::Bug, "store", "split states cannot be stored as JSON").because(error)
     })?;
     Ok(Segment::Json(json))
@@ -192,20 +209,21 @@ mod tests {
     fn split(number: usize, offset: u64) -> SplitState {
         let json = serde_json::value::RawValue::from_string(format!(r#"{{"offset":{offset}}}"#)).unwrap();
         let id = SplitId::new(format!("split-{number}"));
-        SplitState { id, split: Stored { version: 1, json }, watermark: None, finished: false }
+        let watermark = i64::try_from(offset).ok();
+        SplitState { id, split: Stored { version: 1, json }, watermark, finished: true }
     }
 
     /// What a restore reads.
-    fn read(segments: &[Segment]) -> BTreeMap<SplitId, SplitState> {
-        let mut splits = BTreeMap::new();
+    fn read(segments: &[Segment]) -> SourceState {
+        let mut source = SourceState::default();
         for segment in segments {
             let Segment::Json(json) = segment else { panic!("no chunk here") };
             let changes: SplitChanges = from_json(json.get()).unwrap();
             let both = |id: &SplitId| changes.splits.iter().any(|split| split.id == *id);
             assert!(!changes.forgotten.iter().any(both), "a split is there, or it is forgotten");
-            changes.apply_to(&mut splits);
+            changes.apply_to(&mut source);
         }
-        splits
+        source
     }
 
     #[derive(Debug, Clone)]
@@ -237,15 +255,18 @@ mod tests {
             let mut table: SplitTable = (0..start).map(|number| split(number, 0)).collect();
             let mut forgotten: Vec<usize> = Vec::new();
             let mut next = start;
+            let mut reached = (start > 0).then_some(0);
             for (offset, step) in (1..).zip(steps) {
                 match step {
                     Step::Insert => {
                         table.insert(split(next, 0));
+                        reached = reached.max(Some(0));
                         next += 1;
                     }
                     Step::Advance(number) => {
                         if table.get(&split(number, 0).id).is_some() {
                             table.advance(split(number, offset)).unwrap();
+                            reached = reached.max(i64::try_from(offset).ok());
                         }
                     }
                     Step::Forget(number) => {
@@ -258,12 +279,15 @@ mod tests {
                     Step::ComesBack(which) => {
                         if !forgotten.is_empty() {
                             table.insert(split(forgotten.swap_remove(which % forgotten.len()), offset));
+                            reached = reached.max(i64::try_from(offset).ok());
                         }
                     }
                     Step::Store => {
                         table.store().unwrap();
                         let there: BTreeMap<_, _> = table.values().map(|split| (split.id.clone(), split.clone())).collect();
-                        prop_assert_eq!(read(table.segments()), there);
+                        let stored = read(table.segments());
+                        prop_assert_eq!(&stored.splits, &there);
+                        prop_assert_eq!(SplitTable::restored(stored).reached(), reached, "a split that is gone counts");
                         prop_assert!(table.segments().len() <= CHAIN_MAX + 1);
                     }
                 }

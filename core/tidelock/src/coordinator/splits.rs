@@ -21,9 +21,10 @@
 //! 5. `forget` is obeyed when the end of the split is in the snapshot too: earlier, a restore would read it again.
 //! 6. `is_exhausted`: the source said that no more will come, every request is answered, and all is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::split_table::SplitTable;
+use crate::restore::SourceState;
 use crate::{
     Discovery, Epoch, Error, ErrorKind, Known, Result, Segment, SplitId, SplitState, Stored, StoredSplit,
 };
@@ -65,14 +66,20 @@ struct Asked {
 
 impl Splits {
     /// Continues from a snapshot.
-    pub(super) fn restored(splits: BTreeMap<SplitId, SplitState>) -> Self {
-        let finished = splits.values().filter(|split| split.finished).map(|split| split.id.clone()).collect();
-        Self { current: splits.into_values().collect(), finished, ..Self::default() }
+    pub(super) fn restored(source: SourceState) -> Self {
+        let finished = source.splits.values().filter(|split| split.finished);
+        let finished = finished.map(|split| split.id.clone()).collect();
+        Self { current: SplitTable::restored(source), finished, ..Self::default() }
     }
 
     /// Splits that are to be read, with their positions.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &SplitState> {
         self.current.values().filter(|split| !split.finished)
+    }
+
+    /// The greatest watermark that a split had which was read to its end, those included that are forgotten.
+    pub(super) fn reached(&self) -> Option<i64> {
+        self.current.reached()
     }
 
     /// Whether everything was read and no more will come.

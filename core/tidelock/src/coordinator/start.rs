@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::splits::Splits;
 use crate::job::Chosen;
 use crate::log::{Entry, Log, RequestId, SnapshotId, State};
-use crate::restore::read_splits;
+use crate::restore::read_source;
 use crate::retry::{Patience, retry};
 use crate::{Epoch, Generation, Position, Result, Segment, SourceControl, Uid};
 
@@ -81,7 +81,7 @@ async fn restored(
     for uid in inputs.sources.keys() {
         let mut source = match state.sources.get(uid) {
             Some(segments) => {
-                let read = || read_splits(&inputs.log, segments);
+                let read = || read_source(&inputs.log, segments);
                 Splits::restored(retry("restore", inputs.patience, read).await.result?)
             }
             None => discovered(inputs, uid).await?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::log::Log;
-use crate::restore::read_splits;
+use crate::restore::read_source;
 use crate::retry::in_time;
 use crate::{Known, Result, SourceControl, SplitId, Uid};
 
@@ -33,7 +33,7 @@ async fn came_since(log: &Log, uid: &Uid, source: &Arc<dyn SourceControl>) -> Re
     let state = log.newest().await?.and_then(|newest| newest.state).unwrap_or_default();
     let segments = state.sources.get(uid).map(Vec::as_slice).unwrap_or_default();
     let (finished, active): (Vec<_>, Vec<_>) =
-        read_splits(log, segments).await?.into_values().partition(|split| split.finished);
+        read_source(log, segments).await?.splits.into_values().partition(|split| split.finished);
     let known = Known {
         active: active.into_iter().map(|split| split.split).collect(),
         finished: finished.iter().map(|split| split.id.clone()).collect(),

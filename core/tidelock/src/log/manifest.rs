@@ -1,7 +1,7 @@
 //! The stored form of an entry: one line that checks the rest, then JSON that a person can read.
 //!
 //! ```text
-//!   tidelock-log-entry version=1 crc32c=0badcafe bytes=417
+//!   tidelock-log-entry version=2 crc32c=0badcafe bytes=417
 //!   {"job":"orders","position":7, ... }
 //! ```
 //!
@@ -13,8 +13,12 @@ use crate::{Error, ErrorKind, Result};
 
 use super::Entry;
 
-/// The version that this build writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The version that this build writes, and the newest that it reads. It reads all before.
+///
+/// 1. The first one.
+/// 2. The state of a source may say how far its forgotten splits had come; version 1 never does, and is read as it is.
+///    The checksum covers the version's digits and the body.
+const VERSION: u32 = 2;
 
 /// An entry's manifest is small: anything larger is not one, and is not read into memory. State that
 /// large belongs into chunks.
@@ -40,9 +44,14 @@ impl Form {
     }
 }
 
-fn header(form: Form, body: &[u8]) -> String {
-    let crc = crc32c::crc32c(body);
-    format!("{} version={VERSION} crc32c={crc:08x} bytes={}", form.magic(), body.len())
+fn header(form: Form, version: u32, body: &[u8]) -> String {
+    let before = match version {
+        1 => 0,
+        // Otherwise a damaged digit could turn one version into another.
+        _ => crc32c::crc32c(version.to_string().as_bytes()),
+    };
+    let crc = crc32c::crc32c_append(before, body);
+    format!("{} version={version} crc32c={crc:08x} bytes={}", form.magic(), body.len())
 }
 
 /// The bytes to store.
@@ -52,7 +61,7 @@ pub(super) fn encode(form: Form, entry: &Entry) -> Result<Vec<u8>> {
     })?;
     // A text file ends with a line feed; it is part of the body, so it is covered too.
     body.push(b'\n');
-    let mut bytes = header(form, &body).into_bytes();
+    let mut bytes = header(form, VERSION, &body).into_bytes();
     bytes.push(b'\n');
     bytes.append(&mut body);
     if bytes.len() as u64 > MANIFEST_BYTES_MAX {
@@ -74,8 +83,8 @@ pub(super) fn decode(form: Form, file: &str, bytes: &[u8]) -> Result<Entry> {
         Some(end) => (&bytes[..end], &bytes[end + 1..]),
         None => (&bytes[..bytes.len().min(HEADER_BYTES_MAX)], &[][..]),
     };
-    check_version(form, file, found)?;
-    let expected = header(form, body);
+    let version = check_version(form, file, found)?;
+    let expected = header(form, version, body);
     if found != expected.as_bytes() {
         return Err(damaged(file, "its bytes are not what its first line says")
             .with("first_line_expected", expected)
@@ -86,13 +95,14 @@ pub(super) fn decode(form: Form, file: &str, bytes: &[u8]) -> Result<Entry> {
 }
 
 /// Refuses what is no manifest of ours, and what a newer build wrote, before judging the rest.
-fn check_version(form: Form, file: &str, header: &[u8]) -> Result<()> {
+fn check_version(form: Form, file: &str, header: &[u8]) -> Result<u32> {
     let rest = header.strip_prefix(form.magic().as_bytes()).and_then(|rest| rest.strip_prefix(b" version="));
     let digits = rest.and_then(|rest| rest.split(|byte| *byte == b' ').next());
     let version = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
     match version {
+        Some(version @ 1..=VERSION) => Ok(version),
         // Version 0 was never written; the comparison of the whole line refuses it.
-        Some(version) if version <= VERSION => Ok(()),
+        Some(0) => Ok(VERSION),
         Some(version) => Err(Error::new(
             ErrorKind::Corrupt,
             "read",

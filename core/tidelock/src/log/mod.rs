@@ -8,7 +8,7 @@
 //!     log/00000000000000000004.json             a checkpoint          ── names ──┤
 //!     chunks/00000000000000000001-9f2c…         a chunk of attempt 1  <──────────┘
 //!
-//!   log/….json     tidelock-log-entry version=1 crc32c=0badcafe bytes=417
+//!   log/….json     tidelock-log-entry version=2 crc32c=0badcafe bytes=417
 //!                  {"job":"orders","position":3,"kind":"checkpoint","nonce":"…", … }
 //! ```
 //!

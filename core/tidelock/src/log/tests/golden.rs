@@ -1,17 +1,20 @@
-//! The first format, as it was released: these files are read for ever, and never change.
+//! Every format, as it was written: these files are read for ever, and never change.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::restore::read_splits;
+use crate::restore::read_source;
 
-fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(name)
+/// All formats, the one that this build writes last.
+const FORMATS: [&str; 2] = ["v1", "v2"];
+
+fn golden(format: &str, name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format).join(name)
 }
 
-async fn look(name: &str) -> Log {
-    Log::look(golden(name).to_str().unwrap()).await.unwrap()
+async fn look(format: &str, name: &str) -> Log {
+    Log::look(golden(format, name).to_str().unwrap()).await.unwrap()
 }
 
 /// What the files say.
@@ -40,49 +43,53 @@ fn expected() -> [Entry; 3] {
 const CHUNK: &[u8] = b"every byte of this chunk is checked\n";
 
 #[tokio::test]
-async fn a_log_of_the_first_format_is_read() {
-    let log = look("log").await;
-    let mut found = Vec::new();
-    for position in log.positions().await.unwrap() {
-        found.push(log.read(position).await.unwrap().unwrap());
-    }
-    assert_eq!(found, expected());
-    for entry in &found {
-        for segment in entry.state.iter().flat_map(State::segments) {
-            let bytes = log.read_segment(segment).await.unwrap();
-            if let Segment::Chunk(_) = segment {
-                assert_eq!(bytes, CHUNK);
+async fn a_log_of_every_format_is_read() {
+    for format in FORMATS {
+        let log = look(format, "log").await;
+        let mut found = Vec::new();
+        for position in log.positions().await.unwrap() {
+            found.push(log.read(position).await.unwrap().unwrap());
+        }
+        assert_eq!(found, expected());
+        for entry in &found {
+            for segment in entry.state.iter().flat_map(State::segments) {
+                let bytes = log.read_segment(segment).await.unwrap();
+                if let Segment::Chunk(_) = segment {
+                    assert_eq!(bytes, CHUNK);
+                }
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_savepoint_of_the_first_format_is_restored() {
-    let savepoint = golden("savepoint");
-    let snapshot = Snapshot::load(savepoint.to_str().unwrap()).await.unwrap();
-    let closed = &expected()[2];
-    assert_eq!(snapshot.id(), closed.snapshot_id());
-    assert_eq!(snapshot.entry().kind, EntryKind::Start);
-    let into = memory();
-    let state = snapshot.import(&into, Position(1)).await.unwrap();
-    assert_eq!(state.uids().cloned().collect::<Vec<_>>(), ["in", "count", "out"].map(uid));
-    let mut chunks = 0;
-    for segment in state.segments() {
-        let bytes = into.read_segment(segment).await.unwrap();
-        if let Segment::Chunk(_) = segment {
-            assert_eq!(bytes, CHUNK);
-            chunks += 1;
+async fn a_savepoint_of_every_format_is_restored() {
+    for format in FORMATS {
+        let savepoint = golden(format, "savepoint");
+        let snapshot = Snapshot::load(savepoint.to_str().unwrap()).await.unwrap();
+        let closed = &expected()[2];
+        assert_eq!(snapshot.id(), closed.snapshot_id());
+        assert_eq!(snapshot.entry().kind, EntryKind::Start);
+        let into = memory();
+        let state = snapshot.import(&into, Position(1)).await.unwrap();
+        assert_eq!(state.uids().cloned().collect::<Vec<_>>(), ["in", "count", "out"].map(uid));
+        let mut chunks = 0;
+        for segment in state.segments() {
+            let bytes = into.read_segment(segment).await.unwrap();
+            if let Segment::Chunk(_) = segment {
+                assert_eq!(bytes, CHUNK);
+                chunks += 1;
+            }
         }
+        assert_eq!(chunks, 1);
     }
-    assert_eq!(chunks, 1);
 }
 
-/// As long as this build writes version 1, it writes the very bytes that were released.
+/// As long as this build writes this version, it writes the very bytes that others wrote.
 #[test]
-fn this_build_writes_the_first_format() {
+fn this_build_writes_the_newest_format() {
     for entry in expected() {
-        let file = golden(&format!("log/log/{:020}.json", entry.position));
+        let file = golden(FORMATS[1], &format!("log/log/{:020}.json", entry.position));
         assert_eq!(
             String::from_utf8(manifest::encode(manifest::Form::LogEntry, &entry).unwrap()).unwrap(),
             fs::read_to_string(file).unwrap()
@@ -92,17 +99,23 @@ fn this_build_writes_the_first_format() {
 
 /// The state of a source as jobs write it: a base, then what moved and what was forgotten.
 #[tokio::test]
-async fn a_job_of_the_first_format_goes_on() {
-    let log = look("job").await;
-    let newest = log.newest().await.unwrap().unwrap();
-    let state = newest.state.as_ref().unwrap();
-    let splits = read_splits(&log, &state.sources[&uid("in")]).await.unwrap();
-    let splits: Vec<_> = splits.values().map(|split| (split.id.as_str(), split.split.json.get())).collect();
-    assert_eq!(splits, [("a", r#"{"offset":7}"#), ("c", r#"{"offset":3}"#)]);
-    let pending: Vec<_> = state.sinks[&uid("out")].iter().map(|one| (one.epoch.0, one.writer.0)).collect();
-    assert_eq!(pending, [(7, 0), (7, 1)]);
-    let error = Snapshot::load_from(log.clone(), Some(Position(3))).await.expect_err("it waits for commits");
-    assert_eq!(error.kind(), crate::ErrorKind::Conflict);
-    // The entry below is settled by it.
-    Snapshot::load_from(log, Some(Position(2))).await.unwrap().check_whole().await.unwrap();
+async fn a_job_of_every_format_goes_on() {
+    for (format, reached) in FORMATS.into_iter().zip([None, Some(1_790_000_000_007)]) {
+        let log = look(format, "job").await;
+        let newest = log.newest().await.unwrap().unwrap();
+        let state = newest.state.as_ref().unwrap();
+        let source = read_source(&log, &state.sources[&uid("in")]).await.unwrap();
+        assert_eq!(source.reached, reached, "{format}");
+        let splits: Vec<_> =
+            source.splits.values().map(|split| (split.id.as_str(), split.split.json.get())).collect();
+        assert_eq!(splits, [("a", r#"{"offset":7}"#), ("c", r#"{"offset":3}"#)]);
+        let pending: Vec<_> =
+            state.sinks[&uid("out")].iter().map(|one| (one.epoch.0, one.writer.0)).collect();
+        assert_eq!(pending, [(7, 0), (7, 1)]);
+        let error =
+            Snapshot::load_from(log.clone(), Some(Position(3))).await.expect_err("it waits for commits");
+        assert_eq!(error.kind(), crate::ErrorKind::Conflict);
+        // The entry below is settled by it.
+        Snapshot::load_from(log, Some(Position(2))).await.unwrap().check_whole().await.unwrap();
+    }
 }
