@@ -68,7 +68,8 @@ pub(crate) async fn obey(signals: impl Stream<Item = ()>, handle: &Handle) -> Er
     let mut signals = pin!(signals);
     signals.next().await;
     let first = Instant::now();
-    tracing::info!("a signal: stopping with a checkpoint; another one ends the job at once");
+    // A warning, because whoever pressed Ctrl-C must see that it was heard, and many see no more than warnings.
+    tracing::warn!("a signal: stopping with a checkpoint; another one ends the job at once");
     let stop = async {
         // It fails only where the job ends by itself.
         let _ = handle.stop(None).await;
@@ -85,6 +86,7 @@ pub(crate) async fn obey(signals: impl Stream<Item = ()>, handle: &Handle) -> Er
         () = again => {}
     }
     tracing::warn!(
+        within = ?CANCEL_MAX,
         "another signal: ending at once; what is not in a checkpoint is read again by the next start"
     );
     let cancel = async {
@@ -110,6 +112,7 @@ mod tests {
 
     use super::*;
     use crate::counters::Counters;
+    use crate::testing::Heard;
 
     /// A handle that obeys the signals that the sender stands for.
     fn obeying() -> (mpsc::Sender<()>, Handle) {
@@ -135,10 +138,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_signal_a_second_later_cancels() {
-        let (signal, handle) = obeying();
+        let (heard, (signal, handle)) = (Heard::here(), obeying());
         signal.send(()).await.unwrap();
         tokio::time::sleep(ONE_WISH).await;
         assert!(handle.is_stopping());
+        let told = heard.lines();
+        assert!(told.len() == 1 && told[0].contains("stopping with a checkpoint"), "{told:?}");
         signal.send(()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(!handle.is_stopping(), "nobody heard the second signal");
