@@ -1,4 +1,11 @@
 #![doc = include_str!("../README.md")]
+/// The pages of the project's documentation that contain code of this crate: compiled, so that they stay true.
+#[cfg(doctest)]
+pub mod documentation {
+    #[doc = include_str!("../../../docs/changing-state.md")]
+    pub mod changing_state {}
+}
+
 mod align;
 mod ask;
 mod attempt;

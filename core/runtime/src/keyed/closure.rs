@@ -47,7 +47,7 @@ where
 
 impl<'s, K: Key, R: 'static> KeyedStream<'s, K, R> {
     /// Works on each record with the state of its key: [`KeyedOperator`] without timers and with a state
-    /// whose type never changes.
+    /// whose type never changes: it has no version to raise, and becomes a [`KeyedOperator`] where it must.
     ///
     /// ```
     /// # fn count(stream: tidelock_runtime::KeyedStream<'_, u32, String>) {

@@ -62,7 +62,8 @@ pub struct Fold<K, R, S, O, A, F> {
     types: PhantomData<fn(K, R, S) -> O>,
 }
 
-/// An aggregate of two functions, with an accumulator whose type never changes.
+/// An aggregate of two functions, with an accumulator whose type never changes: it has no version to raise, and
+/// becomes an [`Aggregate`] where it must.
 ///
 /// ```
 /// use tidelock_runtime::{Tumbling, Window, fold};
