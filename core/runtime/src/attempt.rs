@@ -7,7 +7,7 @@ use tidelock::coordinator::{Ended, HostLink};
 use tidelock::job::{Graph as CoreGraph, Restored};
 use tidelock::log::Log;
 use tidelock::{Error, ErrorKind, JobId, Result, Retry, patiently};
-use timely::communication::WorkerGuards;
+use timely::communication::{Hooks, WorkerGuards};
 use tokio::sync::mpsc;
 
 use crate::budget::Budget;
@@ -63,8 +63,10 @@ impl Threads {
     ) -> Result<Self> {
         let (worker_shared, build) = (Arc::clone(shared), Arc::clone(&setup.build));
         let config = setup.workers.to_timely();
+        let hooks = shared.post.as_ref().map_or_else(Hooks::default, |post| post.watch_connections());
         let start = move || {
-            timely::execute(config, move |worker| {
+            let (builders, others) = config.communication.try_build_with(hooks)?;
+            timely::execute::execute_from(builders, others, config.worker, move |worker| {
                 worker::run(worker, &worker_shared, restored.clone(), &*build, &built);
             })
         };

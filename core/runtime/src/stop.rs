@@ -50,7 +50,8 @@ impl Stop {
         {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             if first.is_none() && !self.is_set() {
-                tracing::error!(uid = uid.as_ref().map(Uid::as_str), %error, "the attempt ends with an error");
+                // Whoever runs the job is told: by the warning of a restart, or by what `run` returns.
+                tracing::debug!(uid = uid.as_ref().map(Uid::as_str), %error, "the attempt ends with an error");
                 *first = Some(Failure { uid, error });
             }
         }
@@ -103,13 +104,15 @@ impl Stop {
     }
 }
 
+/// What a caught panic said.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+}
+
 /// The error of a caught panic.
 pub(crate) fn panic_error(operation: &'static str, panic: &(dyn Any + Send)) -> Error {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
+    let message = message_of(panic).unwrap_or("no message");
     Error::new(ErrorKind::Bug, operation, format!("a function panicked: {message}"))
 }
 

@@ -13,7 +13,7 @@ use crate::book::Book;
 use crate::dispatch::Built;
 use crate::graph::Graph;
 use crate::shared::Shared;
-use crate::stop::{Place, Stop, panic_error};
+use crate::stop::{Place, panic_error};
 use crate::time::Time;
 
 /// Builds a job's graph. Called once on every worker, again for every attempt.
@@ -35,24 +35,24 @@ pub(crate) fn run(
         post.install(worker);
     }
     let graph = worker.next_dataflow_index();
-    match guard(stop, "build graph", || build_graph(worker, shared, restored, build)) {
+    match guard(shared, "build graph", || build_graph(worker, shared, restored, build)) {
         // The channel has a place for every worker; it is closed only when the attempt has ended.
         Some(Ok(plan)) => drop(built.try_send(plan)),
         Some(Err(error)) => stop.fail(None, error),
         None => {}
     }
     while !stop.is_set() {
-        guard(stop, "run", || worker.step_or_park(None));
+        guard(shared, "run", || worker.step_or_park(None));
     }
     stop.worker_is_through();
-    guard(stop, "drop graph", || worker.drop_dataflow(graph));
+    guard(shared, "drop graph", || worker.drop_dataflow(graph));
     // The last words to the other processes must still get out.
     while shared.post.as_ref().is_some_and(|post| !post.is_closed()) {
-        if guard(stop, "say good-bye", || worker.step_or_park(Some(GOOD_BYE_STEP))).is_none() {
+        if guard(shared, "say good-bye", || worker.step_or_park(Some(GOOD_BYE_STEP))).is_none() {
             break;
         }
     }
-    guard(stop, "drop post", || {
+    guard(shared, "drop post", || {
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
@@ -78,15 +78,21 @@ fn build_graph(
     Ok(Built { worker: index, book, plan: plan? })
 }
 
-/// Calls what may run a user's function. A panic ends the attempt and names the place.
-fn guard<T>(stop: &Stop, operation: &'static str, logic: impl FnOnce() -> T) -> Option<T> {
+/// Calls what may run a user's function. A panic ends the attempt and names the place; or the process whose loss it
+/// follows from.
+fn guard<T>(shared: &Shared, operation: &'static str, logic: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(logic)) {
         Ok(result) => Some(result),
         Err(panic) => {
-            let error = panic_error(operation, &*panic);
-            match Place::of_panic() {
-                Some(Place { uid, operator }) => stop.fail(Some(uid), error.with("operator", operator)),
-                None => stop.fail(None, error),
+            let stop = &shared.stop;
+            let place = Place::of_panic();
+            let of_loss = shared.post.as_ref().and_then(|post| post.error_of_loss(operation, &*panic));
+            match (of_loss, place) {
+                (Some(error), _) => stop.fail(None, error),
+                (None, Some(Place { uid, operator })) => {
+                    stop.fail(Some(uid), panic_error(operation, &*panic).with("operator", operator));
+                }
+                (None, None) => stop.fail(None, panic_error(operation, &*panic)),
             }
             None
         }

@@ -12,6 +12,7 @@
 
 mod follow;
 mod lead;
+mod lost;
 mod post;
 mod questions;
 mod signs;

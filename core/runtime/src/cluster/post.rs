@@ -1,10 +1,12 @@
 //! The post between processes: a dataflow that carries bytes from worker to worker, and no progress.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tidelock::Result;
+use tidelock::{Error, Result};
+use timely::communication::Hooks;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::worker::Worker;
@@ -12,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Place;
+use super::lost::Lost;
 use super::wire::{Content, Mail, decode, encode};
 use crate::wake::Waker;
 
@@ -32,6 +35,7 @@ pub(crate) struct Post {
     incoming: Mutex<VecDeque<Vec<u8>>>,
     came: Notify,
     closed: AtomicBool,
+    lost: Lost,
 }
 
 impl Post {
@@ -45,7 +49,18 @@ impl Post {
             incoming: Mutex::default(),
             came: Notify::new(),
             closed: AtomicBool::new(false),
+            lost: Lost::default(),
         })
+    }
+
+    /// What timely needs, so that a process that is gone can be named.
+    pub(crate) fn watch_connections(&self) -> Hooks {
+        self.lost.watch()
+    }
+
+    /// The error of a worker's panic, where it follows from the loss of another process.
+    pub(crate) fn error_of_loss(&self, operation: &'static str, panic: &(dyn Any + Send)) -> Option<Error> {
+        self.lost.error_of(operation, panic, &self.addresses)
     }
 
     /// Whether this process has the coordinator.

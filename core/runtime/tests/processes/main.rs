@@ -50,7 +50,7 @@ async fn child() {
     match result {
         Ok(closed) => println!("ended: {closed}\npeak: {}", peak_bytes()),
         Err(error) => {
-            println!("failed: {error}");
+            println!("failed: {error:?}");
             std::process::exit(7);
         }
     }
@@ -80,6 +80,10 @@ fn when_one_is_killed_the_other_ends_and_a_restart_continues() {
         processes.signal(victim, "-KILL");
         let (well, said) = processes.wait(other, SOON);
         assert!(!well && said.contains("failed: "), "round {round}: {said}");
+        // A supervisor restarts what says that it may be restarted, and a person reads which process it was.
+        assert!(said.contains("(Unavailable, Restart)"), "round {round}: {said}");
+        assert!(said.contains(&format!("process={victim}")), "round {round}: {said}");
+        assert!(!said.contains("panicked"), "round {round}: {said}");
     }
     let mut processes = Processes::start(directory.path(), u64::MAX);
     for process in [0, 1] {
