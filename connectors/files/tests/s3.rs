@@ -300,6 +300,19 @@ async fn an_upload_that_is_gone_halts_before_anything_of_its_epoch_is_visible() 
 }
 
 #[tokio::test]
+async fn a_new_log_over_the_output_of_a_lost_one_halts_before_an_upload_is_begun() {
+    let Some(s3) = boot().await.unwrap() else { return };
+    let (sink, mut writer) = start(&s3).await;
+    let pending = common::prepare(&mut writer, 1, 1, vec![common::row(1)]).await.unwrap();
+    sink.commit(&common::permit(1), pending).await.unwrap();
+    writer.settled(Epoch(1), false).await.unwrap();
+    let (_new, mut writer) = start(&s3).await;
+    let error = common::prepare(&mut writer, 1, 1, vec![common::row(2)]).await.unwrap_err();
+    common::assert_names(&error, ErrorKind::Conflict, &["another log before", "remedy="]);
+    assert!(s3.objects("/.tidelock").await.is_empty(), "nothing was begun");
+}
+
+#[tokio::test]
 async fn an_object_that_is_not_ours_is_never_overwritten() {
     let Some(s3) = boot().await.unwrap() else { return };
     let (sink, mut writer) = start(&s3).await;

@@ -209,6 +209,9 @@ async fn a_visible_file_that_is_not_ours_is_never_overwritten() {
         sink.recover(&attempt(2), &pending).await.unwrap_err(),
     ] {
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt));
+        for told in ["somebody changed it", "another log of this job wrote here", "remedy="] {
+            assert!(error.to_string().contains(told), "{told} is missing in: {error}");
+        }
     }
     assert_eq!(fs::read(&path).unwrap(), b"somebody else's");
 }

@@ -7,7 +7,7 @@ use std::fs;
 
 use common::{Row, assert_names, attempt, hidden, in_progress, permit, prepare, row, start, visible};
 use tempfile::TempDir;
-use tidelock::{Epoch, ErrorKind, Sink, SinkWriter, WriterId};
+use tidelock::{Epoch, ErrorKind, JobId, Sink, SinkAttempt, SinkWriter, WriterId};
 use tidelock_files::{FilesSink, FilesSinkConfig, SinkFormat};
 
 fn sink(folder: &TempDir) -> FilesSink<Row> {
@@ -164,4 +164,54 @@ async fn a_folder_that_a_reader_removes_while_a_file_is_on_its_way_into_it_loses
     drop(stop);
     remover.join().unwrap();
     assert_eq!(taken, 2 * EPOCHS);
+}
+
+/// The attempts of a lost log had the numbers that those of a new one have, and so the names of their files.
+#[tokio::test]
+async fn a_new_log_over_the_output_of_a_lost_one_halts_before_anything_is_promised_and_does_with_each_remedy()
+{
+    let folder = TempDir::new().unwrap();
+    let old = sink(&folder);
+    let mut writer = start(&old, 1).await;
+    let pending = prepare(&mut writer, 1, 1, rows(0..10)).await.unwrap();
+    old.commit(&permit(1), pending).await.unwrap();
+    writer.settled(Epoch(1), false).await.unwrap();
+    drop(writer);
+    let before = visible(folder.path());
+
+    let new = sink(&folder);
+    let mut writer = start(&new, 1).await;
+    let error = prepare(&mut writer, 1, 1, rows(4..30)).await.unwrap_err();
+    let told =
+        ["another log before", "remedy=", "another id", "empty folder", "the log that it ran with before"];
+    assert_names(&error, ErrorKind::Conflict, &told);
+    assert!(visible(folder.path()) == before && in_progress(folder.path()).is_empty(), "nothing was touched");
+
+    // Another id.
+    let named = SinkAttempt { job: JobId::new("again").unwrap(), ..attempt(1) };
+    let sink_of_another = sink(&folder);
+    sink_of_another.recover(&named, &[]).await.unwrap();
+    let mut writer = sink_of_another.open(&named, WriterId(0)).await.unwrap();
+    let pending = prepare(&mut writer, 1, 1, rows(10..20)).await.unwrap();
+    sink_of_another.commit(&permit(1), pending).await.unwrap();
+    assert_eq!(sorted_ids(&folder), (0..20).collect::<Vec<_>>());
+    // The log that it ran with before.
+    let again = sink(&folder);
+    let mut writer = start(&again, 2).await;
+    let pending = prepare(&mut writer, 2, 2, rows(20..30)).await.unwrap();
+    again.commit(&permit(2), pending).await.unwrap();
+    assert_eq!(sorted_ids(&folder), (0..30).collect::<Vec<_>>());
+    // An empty folder.
+    let empty = TempDir::new().unwrap();
+    let elsewhere = sink(&empty);
+    let mut writer = start(&elsewhere, 1).await;
+    let pending = prepare(&mut writer, 1, 1, rows(0..10)).await.unwrap();
+    elsewhere.commit(&permit(1), pending).await.unwrap();
+    assert_eq!(sorted_ids(&empty), (0..10).collect::<Vec<_>>());
+}
+
+fn sorted_ids(folder: &TempDir) -> Vec<u64> {
+    let mut ids = common::visible_ids(folder.path());
+    ids.sort_unstable();
+    ids
 }

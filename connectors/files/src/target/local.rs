@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use tidelock::{Error, ErrorKind, Result, TargetName};
 
 use super::owner::{Owner, Whose};
-use super::{Fate, Finished, PendingFile, lost, not_ours, tell_taken};
+use super::{ANOTHER_LOG, Fate, Finished, PendingFile, lost, not_ours, tell_taken, written_before};
 use crate::blocking::blocking;
 use crate::committable::{FileCommittable, Staged};
 use crate::error;
@@ -129,6 +129,9 @@ impl LocalFile {
             // The folder is there since the writer was opened. Where it is not, a newer attempt swept
             // it, and to make it again would leave something behind the newer attempt's back.
             none => {
+                if fs::symlink_metadata(&self.visible).is_ok() {
+                    return Err(written_before(self.visible.display()));
+                }
                 let file = File::create_new(&self.path).map_err(failed)?;
                 check_file_system(&self.path, &self.visible)?;
                 none.insert(file)
@@ -307,10 +310,9 @@ fn look(root: &Path, pending: &PendingFile, depth: Depth) -> Result<Fate> {
         return if same {
             Ok(Fate::Visible)
         } else {
-            Err(not_ours(
-                pending,
-                "a visible file has the name of a prepared one and another content: it was changed",
-            ))
+            let why = "a visible file has the name of a prepared one and another content: somebody changed it, and \
+                       can put back what was there; or another log of this job wrote here";
+            Err(not_ours(pending, why).with("remedy", ANOTHER_LOG))
         };
     }
     match compare(&staged, &pending.committable, depth)? {

@@ -193,9 +193,25 @@ fn lost(pending: &PendingFile) -> Error {
     )
 }
 
+/// What a person can do about a file under one of our names that this log knows nothing of.
+const ANOTHER_LOG: &str = "start the job with the log that it ran with before. If that log is lost, give the job another id, or \
+                           an empty folder for its output; and in both cases an empty checkpoints folder";
+
 /// Content under one of our names that is not what we prepared.
 fn not_ours(pending: &PendingFile, message: &str) -> Error {
-    evidence(Error::new(ErrorKind::Conflict, "commit a file", message).with_retry(Retry::Halt), pending)
+    let error = Error::new(ErrorKind::Conflict, "commit a file", message).with_retry(Retry::Halt);
+    evidence(error, pending)
+}
+
+/// A name is used once for each attempt of a log, and attempts are numbered by the log: whoever finds the name of a file
+/// that he begins runs on another log than the one that wrote it. I7: that is found out before anything is promised.
+fn written_before(file: impl std::fmt::Display) -> Error {
+    let why = "a visible file has the name of one that is begun: the job ran on another log before, which is not the one \
+               that it runs on now";
+    Error::new(ErrorKind::Conflict, "write a file", why)
+        .with_retry(Retry::Halt)
+        .with("file", file)
+        .with("remedy", ANOTHER_LOG)
 }
 
 fn evidence(error: Error, pending: &PendingFile) -> Error {

@@ -30,7 +30,7 @@ use tidelock::{Error, ErrorKind, Result, TargetName};
 use tokio::time::Instant;
 
 use super::owner::{Owner, Whose};
-use super::{Fate, Finished, PendingFile, lost, not_ours, tell_taken};
+use super::{ANOTHER_LOG, Fate, Finished, PendingFile, lost, not_ours, tell_taken, written_before};
 use crate::committable::Staged;
 use crate::config::{FilesSinkConfig, UPLOAD_PARTS_MAX};
 use crate::error;
@@ -204,10 +204,11 @@ impl StoreTarget {
         let path = self.folder.path(&pending.committable.file)?;
         match self.folder.objects.head(&path).await {
             Ok(object) if object.size == pending.committable.bytes => Ok(Fate::Visible),
-            Ok(_) => Err(not_ours(
-                pending,
-                "an object has the name of a prepared file and another size: it was changed",
-            )),
+            Ok(_) => {
+                let why = "an object has the name of a prepared file and another size: somebody changed it, and can \
+                           put back what was there; or another log of this job wrote here";
+                Err(not_ours(pending, why).with("remedy", ANOTHER_LOG))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(Fate::Staged),
             Err(error) => Err(error::store("look at an object", path.as_ref(), error)),
         }
@@ -410,6 +411,11 @@ async fn begin(target: &StoreTarget, file: &str, journal: &str) -> Result<Begun>
     const OPERATION: &str = "begin an upload";
     let at = Instant::now();
     let path = target.folder.path(file)?;
+    match target.folder.objects.head(&path).await {
+        Ok(_) => return Err(written_before(path)),
+        Err(object_store::Error::NotFound { .. }) => {}
+        Err(error) => return Err(error::store(OPERATION, path.as_ref(), error)),
+    }
     let id = target.folder.uploads.create_multipart(&path).await;
     let id = id.map_err(|error| error::store(OPERATION, path.as_ref(), error))?;
     let journal = target.folder.path(journal)?;
