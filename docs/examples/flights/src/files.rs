@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tidelock::{DeadLetter, Result};
 use tidelock_files::{
-    CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
+    CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, OnBadRecord, SinkFormat,
+    SourceFormat,
 };
 
 use crate::ends::{Flights, Rows, timed};
@@ -16,17 +17,19 @@ use crate::pace::{Pace, Paced};
 /// The flights of a folder, as records of some type.
 fn read<T: DeserializeOwned + Send + 'static>(
     data: &str,
+    on_bad_record: OnBadRecord,
     pace: Arc<Pace>,
 ) -> Result<Arc<Paced<FilesSource<T>>>> {
     let mut reading = FilesSourceConfig::new(data, SourceFormat::Csv(CsvReading::with_null("NA")));
     reading.glob = "flights*.csv".into();
     reading.batch_records_max = pace.batch_records();
+    reading.on_bad_record = on_bad_record;
     Ok(Arc::new(Paced::new(FilesSource::new(reading)?, pace)))
 }
 
 /// The flights of a folder.
 pub(crate) fn source(data: &str, pace: Arc<Pace>) -> Result<Arc<Paced<FilesSource<Flight>>>> {
-    read(data, pace)
+    read(data, OnBadRecord::Fail, pace)
 }
 
 /// Reads the flights of a folder, one file after the other.
@@ -39,9 +42,11 @@ pub(crate) fn flights(options: &Options, pace: Arc<Pace>) -> Result<Flights> {
     Ok(Box::new(move |graph| timed(graph, &source, out_of_orderness).in_order_of_names().stream()))
 }
 
-/// The same, where a line may be damaged: it becomes a dead letter, in the checkpoint of the lines beside it.
+/// The same, where a line may be damaged. One with every column becomes a dead letter in the checkpoint of the lines
+/// beside it; one that is no record of CSV never gets into the graph, and the source itself writes its letter.
 fn flights_or_letters(options: &Options, folder: &str, pace: Arc<Pace>) -> Result<Flights> {
-    let source = read::<Line>(&options.data, pace)?;
+    let on_bad_record = OnBadRecord::DeadLetter(folder.to_owned());
+    let source = read::<Line>(&options.data, on_bad_record, pace)?;
     let writing = FilesSinkConfig::new(folder, SinkFormat::JsonLines);
     let letters: Arc<FilesSink<DeadLetter>> = Arc::new(FilesSink::new(writing)?);
     let out_of_orderness = options.out_of_orderness;

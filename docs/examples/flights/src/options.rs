@@ -56,8 +56,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<String>,
 
-    /// Set lines aside that are no flights, in this folder, and go on: one line of JSON for each, with what is
-    /// wrong and the line itself, exactly once. Without it such a line ends the job.
+    /// Set lines aside that are no flights, in this folder, and go on: a line of JSON for each, with what is
+    /// wrong and what was read, exactly once. A line that is no record of CSV has a file of its own there, with
+    /// its file, offset and text. Without this such a line ends the job.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["from_kafka", "load", "crash"])]
     pub(crate) dead_letters: Option<String>,
 

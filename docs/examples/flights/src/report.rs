@@ -117,8 +117,7 @@ impl Reporter {
                 say!("Rolled back to {from}.");
                 say!("Rows that became visible after it stay, and are written again.");
                 if places.to.is_none() {
-                    let out = &places.out;
-                    say!("Remove the files of later attempts from {out} where you want each row once.");
+                    tell_how_to_read_once(&places.out);
                 }
             }
             Beginning::Fork => {
@@ -272,8 +271,23 @@ fn tell_of_doubles(visible: RowsVisible, places: &Places) {
             "{different} rows are different ones; the other {} were there before a rollback, which",
             all - different
         );
-        say!("wrote them again. Remove the files of the attempts after its snapshot from {}.", places.out);
+        say!("wrote them again.");
+        tell_how_to_read_once(&places.out);
     }
+}
+
+/// The name of a file says which attempt wrote it, and that is not on which side of a snapshot its rows are: whoever
+/// removed files by it would lose rows.
+fn tell_how_to_read_once(out: &str) {
+    say!(
+        "Remove no file: its name does not say whether a row of it was written again. To read each row once:"
+    );
+    say!("  {}", each_once(out));
+}
+
+/// A command that prints each row of a folder once: a row that is written again is the same line.
+fn each_once(out: &str) -> String {
+    format!("cat '{}'/part-* | sort -u", out.replace('\'', r"'\''"))
 }
 
 fn ms(duration: Duration) -> f64 {
@@ -283,4 +297,24 @@ fn ms(duration: Duration) -> f64 {
 fn phases(progress: &Progress) -> String {
     let [prepare, append, commit] = [progress.prepare, progress.append, progress.commit].map(ms);
     format!("prepare {prepare:.1}, append {append:.1}, commit {commit:.1} ms")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_is_told_after_a_rollback_prints_each_row_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("it's rows");
+        std::fs::create_dir(&out).unwrap();
+        for (name, rows) in
+            [("part-1", "a\nb\n"), ("part-87", "c\nd\n"), ("part-216", "b\nc\nd\n"), (".x", "e\n")]
+        {
+            std::fs::write(out.join(name), rows).unwrap();
+        }
+        let command = each_once(out.to_str().unwrap());
+        let printed = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert_eq!(String::from_utf8(printed.stdout).unwrap(), "a\nb\nc\nd\n");
+    }
 }
