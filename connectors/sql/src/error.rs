@@ -157,7 +157,7 @@ pub(crate) fn sqlite_class(code: i32, message: &str) -> Class {
         5 | 6 | 9 => Class::Contended,     // BUSY, LOCKED, INTERRUPT
         10 | 13 | 22 => Class::Unwilling,  // IOERR, FULL, NOLFS
         3 | 8 | 14 | 23 => Class::Refused, // PERM, READONLY, CANTOPEN, AUTH
-        18 | 19 | 20 => Class::Violation,  // TOOBIG, CONSTRAINT, MISMATCH
+        18..=20 => Class::Violation,       // TOOBIG, CONSTRAINT, MISMATCH
         11 | 26 => Class::Corrupt,         // CORRUPT, NOTADB
         1 if message.starts_with("no such table")
             || message.contains("has no column")

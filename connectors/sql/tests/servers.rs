@@ -1,6 +1,6 @@
 //! The promises of the contract, tried on PostgreSQL, MariaDB and MySQL.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod common;
 

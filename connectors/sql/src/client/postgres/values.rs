@@ -17,15 +17,15 @@ const BEGINNING: Date = date(2000, 1, 1);
 
 /// Whether a value of this type goes as a text.
 fn is_text_form(value: &SqlValue, kind: &Type) -> bool {
-    match (value, kind) {
+    !matches!(
+        (value, kind),
         (SqlValue::Bool(_), &Type::BOOL)
-        | (SqlValue::I64(_), &(Type::INT2 | Type::INT4 | Type::INT8))
-        | (SqlValue::F64(_), &(Type::FLOAT4 | Type::FLOAT8))
-        | (SqlValue::Bytes(_), &Type::BYTEA)
-        | (SqlValue::Uuid(_), &Type::UUID)
-        | (SqlValue::Text(_), &(Type::TEXT | Type::VARCHAR | Type::BPCHAR)) => false,
-        _ => true,
-    }
+            | (SqlValue::I64(_), &(Type::INT2 | Type::INT4 | Type::INT8))
+            | (SqlValue::F64(_), &(Type::FLOAT4 | Type::FLOAT8))
+            | (SqlValue::Bytes(_), &Type::BYTEA)
+            | (SqlValue::Uuid(_), &Type::UUID)
+            | (SqlValue::Text(_), &(Type::TEXT | Type::VARCHAR | Type::BPCHAR))
+    )
 }
 
 impl ToSql for SqlValue {
