@@ -81,6 +81,33 @@ fn a_rollback_replays_once_however_often_it_is_asked_for() {
     assert!(twice.is_disjoint(&before), "a row from before the savepoint is written again");
 }
 
+/// What the docs say to do where each row has to be there once.
+#[test]
+fn a_rollback_into_the_folder_as_it_was_at_the_savepoint_has_each_row_once() {
+    let world = World::new();
+    let savepoint = path(&world, "savepoint");
+    let mut job = world.start(&["--savepoint", &savepoint]);
+    job.wait_for_flights(8_000);
+    job.signal(Signal::TERM);
+    job.ended().assert_success();
+    std::fs::create_dir(world.path("kept")).expect("a folder");
+    for file in answer::result_files(&world.out()).expect("the rows") {
+        std::fs::copy(&file, world.path("kept").join(file.file_name().expect("a name"))).expect("a copy");
+    }
+    world.start(&["--rate", "0"]).ended().assert_success();
+    world.assert_exact();
+
+    let options = ["--from-savepoint", &savepoint, "--rate", "0"];
+    let mut job = world.start_in("kept", "checkpoints", &options);
+    job.ended().assert_success();
+    assert!(job.restored_epoch().is_some());
+    let rows = answer::visible(&world.path("kept")).expect("the rows");
+    let difference = answer::compare(&world.expected(), &rows);
+    assert!(difference.missing.is_empty() && difference.wrong.is_empty(), "{difference:?}");
+    assert!(difference.double.is_empty(), "{difference:?}");
+    world.assert_exact();
+}
+
 #[test]
 fn a_fork_goes_on_by_itself_and_the_first_job_is_not_disturbed() {
     let world = World::new();
