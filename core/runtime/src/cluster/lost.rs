@@ -56,12 +56,11 @@ impl Lost {
             }));
         });
         let lost = self.clone();
-        let mut hooks = Hooks::default();
-        hooks.log_fn = Arc::new(move |setup| {
+        let log_fn = Arc::new(move |setup: timely::communication::logging::CommunicationSetup| {
             CONNECTION.set(setup.remote.map(|process| (lost.clone(), process)));
             None
         });
-        hooks
+        Hooks { log_fn, ..Hooks::default() }
     }
 
     /// The error of a panic that was caught on a worker, where it follows from a connection that broke. `addresses` are
@@ -89,7 +88,7 @@ impl Lost {
 
 /// Notes a connection that broke. `false` for every panic that has another reason.
 fn follows_from_a_loss(panic: &PanicHookInfo<'_>) -> bool {
-    let Some(message) = panic.payload_as_str() else { return false };
+    let Some(message) = message_of(panic.payload()) else { return false };
     if let Some(cause) = message.strip_prefix(BROKEN) {
         let noted = CONNECTION.try_with(|connection| {
             let connection = connection.try_borrow().ok()?;
