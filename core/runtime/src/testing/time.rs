@@ -332,8 +332,13 @@ async fn a_silent_source_holds_nothing_back_behind_an_operator_either() {
         .await;
         run.assign("a", 0).await;
         run.read(&splits, 10).await;
-        run.checkpoint().await;
-        run.checkpoint().await;
+        // What the last records are ahead of is told at a barrier, and counted by the next ones.
+        for _ in 0..100 {
+            run.checkpoint().await;
+            if run.counted == times(&[("a", 1_000)], 1) {
+                break;
+            }
+        }
         assert_eq!(run.counted, times(&[("a", 1_000)], 1), "{workers} workers");
         assert_eq!(run.end(&splits).await, times(&splits, 1));
     }
