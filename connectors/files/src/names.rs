@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   in progress   .tidelock/JOB.UID.ATTEMPT.WRITER/NUMBER
-//!   mark          .tidelock/JOB.UID.ATTEMPT.WRITER/NUMBER.committing
+//!   mark          .tidelock/JOB.UID.ATTEMPT.WRITER/NUMBER.visible
 //!   visible       [BUCKET/]part-ATTEMPT-NUMBER.JOB.UID.WRITER.EXTENSION
 //! ```
 //!
@@ -29,9 +29,9 @@ pub(crate) fn staged(target: &TargetName, number: u64) -> String {
 }
 
 /// What a mark's name ends with.
-pub(crate) const MARK: &str = ".committing";
+pub(crate) const MARK: &str = ".visible";
 
-/// The mark that lies beside a file in progress from the moment on in which it becomes visible.
+/// The mark that lies in the place of a file in progress as soon as that is visible.
 pub(crate) fn mark(staged: &str) -> String {
     format!("{staged}{MARK}")
 }

@@ -248,7 +248,7 @@ async fn a_file_of_several_parts_becomes_visible_whole() {
     let seen: Vec<common::Row> = common::json_lines(&s3.visible_files().await);
     assert!(seen.into_iter().map(|row| row.id).eq(0..count));
     let hidden = s3.objects("/.tidelock").await;
-    assert!(hidden.keys().all(|name| name.ends_with(".committing")), "a committed file leaves no journal");
+    assert!(hidden.keys().all(|name| name.ends_with(".visible")), "a committed file leaves no journal");
     writer.settled(Epoch(1), false).await.unwrap();
     assert!(s3.objects("/.tidelock").await.is_empty(), "a settled file leaves nothing");
 }

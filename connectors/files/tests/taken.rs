@@ -85,9 +85,34 @@ async fn a_file_that_never_became_visible_is_lost_also_in_an_epoch_of_which_othe
         self::sink(&folder).recover(&attempt(2), &pending).await.unwrap_err(),
         sink.commit(&permit(1), pending.clone()).await.unwrap_err(),
     ] {
-        assert_names(&error, ErrorKind::Expired, &["a prepared file is gone", "never became visible"]);
+        assert_names(
+            &error,
+            ErrorKind::Expired,
+            &["a prepared file is gone", "nothing shows that it became visible"],
+        );
     }
     assert!(visible(folder.path()).is_empty());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_commit_that_failed_proves_nothing_of_a_file_that_is_gone_afterwards() {
+    let folder = TempDir::new().unwrap();
+    let first = sink(&folder);
+    let mut writer = start(&first, 1).await;
+    let pending = prepare(&mut writer, 1, 1, vec![row(0), row(2)]).await.unwrap();
+    // The bucket is a link to a disk that is away.
+    std::os::unix::fs::symlink(folder.path().join("away/away"), folder.path().join("even")).unwrap();
+    first.commit(&permit(1), pending.clone()).await.unwrap_err();
+    fs::remove_file(folder.path().join("even")).unwrap();
+    in_progress(folder.path()).into_iter().for_each(|file| fs::remove_file(file).unwrap());
+    let next = sink(&folder);
+    for error in [
+        next.recover(&attempt(2), &pending).await.unwrap_err(),
+        next.commit(&permit(1), pending.clone()).await.unwrap_err(),
+    ] {
+        assert_names(&error, ErrorKind::Expired, &["a prepared file is gone"]);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! ```text
 //!   append    create ROOT/.tidelock/WRITER/N, write
 //!   finish    write, fsync the file, fsync its folder
-//!   commit    look at all; lay a mark beside each and rename it to its visible name; fsync every folder that got one
+//!   commit    look at all; rename each to its visible name and lay a mark in its place; fsync every folder that got one
 //!   settled   remove the marks
 //! ```
 //!
@@ -232,7 +232,10 @@ fn commit(root: &Path, pending: &[PendingFile]) -> Result<()> {
         let fate = if fate == Fate::Staged { publish(root, file)? } else { fate };
         match fate {
             Fate::Taken => tell_taken(file),
-            Fate::Staged | Fate::Visible => remove("commit a file", &staged)?,
+            Fate::Staged | Fate::Visible => {
+                lay(&mark_of(&staged))?;
+                remove("commit a file", &staged)?;
+            }
         }
         folders.extend(visible.parent().map(Path::to_owned));
     }
@@ -253,8 +256,6 @@ const FOLDERS_REMOVED_MAX: usize = 10;
 fn publish(root: &Path, file: &PendingFile) -> Result<Fate> {
     const OPERATION: &str = "commit a file";
     let (staged, visible) = paths(root, &file.committable)?;
-    let mark = mark_of(&staged);
-    let marked_before = lay(&mark)?;
     for _ in 0..FOLDERS_REMOVED_MAX {
         let folder = Path::new(&file.committable.file).parent().and_then(Path::to_str).unwrap_or_default();
         create_folders(root, folder)?;
@@ -263,10 +264,6 @@ fn publish(root: &Path, file: &PendingFile) -> Result<Fate> {
             // The same commit by somebody else came first; or the file was removed just now; or the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error::local(OPERATION, &visible, error)),
-        }
-        if !marked_before && !staged.exists() && !visible.exists() {
-            // I7: a mark that we laid ourselves proves nothing.
-            remove(OPERATION, &mark)?;
         }
         match look(root, file, Depth::Content)? {
             Fate::Staged => {}
@@ -284,13 +281,13 @@ fn mark_of(staged: &Path) -> PathBuf {
     mark.into()
 }
 
-/// Lays a mark. Says whether it lay there before.
-fn lay(mark: &Path) -> Result<bool> {
+/// Lays a mark. I7: only where the file is visible, because it is the proof of that.
+fn lay(mark: &Path) -> Result<()> {
     match File::create_new(mark) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
-        // The same commit by somebody else came first, and its marks are gone already.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        done => done.map(|_| false).map_err(|error| error::local("mark a file", mark, error)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // The same commit by somebody else came first, and what it left is gone already.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map(drop).map_err(|error| error::local("mark a file", mark, error)),
     }
 }
 

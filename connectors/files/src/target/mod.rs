@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Readers may take a file away as soon as they see it, and a crash may come before its commit is confirmed. So a
-//! *mark* is laid beside what is in progress before it becomes visible: where both are gone and the mark is there, the
-//! file was visible, and somebody took it. Without a mark it never was, and is lost (I7). Marks are removed when no
-//! entry can list their files any more.
+//! *mark* is laid beside what was in progress as soon as it is visible: where both are gone and the mark is there, the
+//! file was visible, and somebody took it. A mark that was laid before would prove an intent and hide a loss. Where a
+//! reader takes a file between the two steps and the process dies there, it counts as lost: the job halts, and a person
+//! decides (I7). Marks are removed when no entry can list their files any more.
 
 mod local;
 mod owner;
@@ -186,8 +187,8 @@ fn lost(pending: &PendingFile) -> Error {
         Error::new(
             ErrorKind::Expired,
             "commit a file",
-            "a prepared file is gone: it is not in progress any more, and it never became visible. Somebody removed it. \
-             Put it back, or abandon it by name",
+            "a prepared file is gone: it is not in progress any more, and nothing shows that it became visible. Somebody \
+             removed it, or a reader took it in the moment in which the job died. Put it back, or abandon it by name",
         ),
         pending,
     )

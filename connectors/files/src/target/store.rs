@@ -3,7 +3,7 @@
 //! ```text
 //!   append    begin the upload of PREFIX/visible name; put the journal object; put full parts
 //!   finish    put the last part
-//!   commit    look at all; lay a mark beside each journal and complete the upload; remove its journal
+//!   commit    look at all; complete each upload and lay a mark beside its journal; remove the journal
 //!   settled   remove the marks
 //!   recover   abort the uploads that journals of older attempts name and nothing pending needs
 //! ```
@@ -17,14 +17,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use futures::future::{join_all, try_join_all};
 use object_store::multipart::PartId;
 use object_store::path::Path as StorePath;
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Result, TargetName};
 use tokio::time::Instant;
@@ -98,15 +97,13 @@ impl StoreTarget {
 
     pub(crate) async fn commit(&self, pending: Vec<PendingFile>) -> Result<()> {
         // I7: everything is looked at before anything becomes visible.
-        let mut staged = Vec::new();
+        let mut looked = Vec::with_capacity(pending.len());
         for files in pending.chunks(REQUESTS_MAX) {
             let fates = try_join_all(files.iter().map(|file| self.look(file))).await?;
-            staged.extend(
-                files.iter().zip(fates).filter(|(_, fate)| *fate == Fate::Staged).map(|(file, _)| file),
-            );
+            looked.extend(files.iter().zip(fates));
         }
-        for files in staged.chunks(REQUESTS_MAX) {
-            try_join_all(files.iter().map(|file| self.complete(file))).await?;
+        for files in looked.chunks(REQUESTS_MAX) {
+            try_join_all(files.iter().map(|(file, fate)| self.publish(file, *fate))).await?;
         }
         for files in pending.chunks(REQUESTS_MAX) {
             join_all(files.iter().map(|file| self.forget(file))).await;
@@ -224,49 +221,33 @@ impl StoreTarget {
         let index = usize::try_from(UPLOAD_PARTS_MAX).expect("invariant: 9,999 fits");
         match self.folder.uploads.put_part(&path, &upload, index, PutPayload::from_static(b"?")).await {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let marked = is_gone(&error) && self.is_marked(pending).await?;
-                self.visible_after_all(pending, "look at an upload", error, marked).await.map(drop)
-            }
+            Err(error) => self.visible_after_all(pending, "look at an upload", error).await.map(drop),
         }
     }
 
-    async fn complete(&self, pending: &PendingFile) -> Result<()> {
-        let (path, upload, parts) = self.upload(pending)?;
-        let marked = self.lay_mark(pending).await?;
-        let fate = match self.folder.uploads.complete_multipart(&path, &upload, parts).await {
-            Ok(_) => return Ok(()),
-            Err(error) => self.visible_after_all(pending, "complete an upload", error, marked).await,
-        };
+    /// Makes a file visible, where it is not, and lays its mark.
+    async fn publish(&self, pending: &PendingFile, fate: Fate) -> Result<()> {
+        let fate = if fate == Fate::Staged { self.complete(pending).await? } else { fate };
         match fate {
-            Ok(Fate::Taken) => tell_taken(pending),
-            Ok(Fate::Staged | Fate::Visible) => {}
-            Err(error) => {
-                if !marked && error.kind() == ErrorKind::Expired {
-                    // I7: a mark that we laid ourselves proves nothing.
-                    self.remove("remove a mark", &mark_of(pending)?).await?;
-                }
-                return Err(error);
-            }
+            Fate::Taken => tell_taken(pending),
+            // I7: only now, because the mark is the proof that it was visible.
+            Fate::Staged | Fate::Visible => self.lay_mark(pending).await?,
         }
         Ok(())
     }
 
-    /// Lays a mark. Says whether it lay there before: where the store does not create conditionally, nobody knows.
-    async fn lay_mark(&self, pending: &PendingFile) -> Result<bool> {
-        let path = self.folder.path(&mark_of(pending)?)?;
-        let objects = &self.folder.objects;
-        let failed = |error| error::store("mark an upload", path.as_ref(), error);
-        // A request that the client sent twice may find its own first one.
-        let nonce = RandomState::new().build_hasher().finish().to_string().into_bytes();
-        match objects.put_opts(&path, nonce.clone().into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(false),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                let there = objects.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
-                Ok(there != nonce)
-            }
-            Err(_) => objects.put(&path, nonce.into()).await.map(|_| false).map_err(failed),
+    async fn complete(&self, pending: &PendingFile) -> Result<Fate> {
+        let (path, upload, parts) = self.upload(pending)?;
+        match self.folder.uploads.complete_multipart(&path, &upload, parts).await {
+            Ok(_) => Ok(Fate::Visible),
+            Err(error) => self.visible_after_all(pending, "complete an upload", error).await,
         }
+    }
+
+    async fn lay_mark(&self, pending: &PendingFile) -> Result<()> {
+        let path = self.folder.path(&mark_of(pending)?)?;
+        let laid = self.folder.objects.put(&path, PutPayload::new()).await;
+        laid.map(drop).map_err(|error| error::store("mark an upload", path.as_ref(), error))
     }
 
     async fn is_marked(&self, pending: &PendingFile) -> Result<bool> {
@@ -279,17 +260,16 @@ impl StoreTarget {
     }
 
     /// An upload could not be used. That is fine where its object is visible, or was; it is a loss where the
-    /// store says that there is no such upload and nobody began to complete it.
+    /// store says that there is no such upload and no mark says that it was completed.
     async fn visible_after_all(
         &self,
         pending: &PendingFile,
         operation: &'static str,
         error: object_store::Error,
-        marked: bool,
     ) -> Result<Fate> {
         match (self.look(pending).await?, is_gone(&error)) {
             (Fate::Visible | Fate::Taken, _) => Ok(Fate::Visible),
-            (Fate::Staged, true) if marked => Ok(Fate::Taken),
+            (Fate::Staged, true) if self.is_marked(pending).await? => Ok(Fate::Taken),
             (Fate::Staged, true) => Err(lost(pending).because(error)),
             (Fate::Staged, false) => Err(error::store(operation, &pending.committable.file, error)),
         }
@@ -426,3 +406,6 @@ async fn begin(target: &StoreTarget, file: &str, journal: &str) -> Result<Begun>
     put.map_err(|error| error::store(OPERATION, journal.as_ref(), error))?;
     Ok(Begun { path, id, parts: Vec::new(), at })
 }
+
+#[cfg(test)]
+mod tests;
