@@ -16,6 +16,7 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::Lookups;
+use super::patience::later;
 
 /// What is known of a key: its value, or that there is none.
 pub(super) type Answer<V> = Option<Arc<V>>;
@@ -122,12 +123,6 @@ where
         cache.insert(key.clone(), Kept { answer: kept.answer.clone(), lives, stale: Some(stale) });
         Some(kept.answer)
     }
-}
-
-/// Durations of users may be as long as they like.
-fn later(now: Instant, by: Duration) -> Instant {
-    const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-    now + by.min(AGES)
 }
 
 #[cfg(test)]

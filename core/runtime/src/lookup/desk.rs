@@ -15,7 +15,7 @@ use tracing::warn;
 use super::Lookups;
 use super::cache::{Answer, AnswerCache};
 use super::counts::Counts;
-use super::patience::Patience;
+use super::patience::{Patience, later};
 use crate::wake::Waker;
 
 /// Where the answers for one worker come in.
@@ -143,7 +143,7 @@ impl<L: Lookup> Desk<L> {
             }
             // Counted from the first answer that did not come: a store that is slow to say no is not given up sooner.
             let patience =
-                patience.get_or_insert_with(|| Patience::until(Instant::now() + self.how.retry_for));
+                patience.get_or_insert_with(|| Patience::until(later(Instant::now(), self.how.retry_for)));
             let Some(pause) = patience.pause() else { return Err(error) };
             warn!(uid = %self.uid, %error, keys = keys.len(), ?pause, "the store of a lookup fails: it is asked again");
             sleep(pause).await;

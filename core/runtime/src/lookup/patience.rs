@@ -31,9 +31,22 @@ impl Patience {
     }
 }
 
+/// Durations of users may be as long as they like.
+pub(super) fn later(now: Instant, by: Duration) -> Instant {
+    const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+    now + by.min(AGES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_may_have_no_end() {
+        let now = Instant::now();
+        assert!(later(now, Duration::MAX) > now + Duration::from_secs(3_600));
+        assert!(Patience::until(later(now, Duration::MAX)).pause().is_some());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_up_to_their_bound_and_end_with_the_patience() {

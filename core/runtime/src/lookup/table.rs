@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::counts::Counts;
-use super::patience::Patience;
+use super::patience::{Patience, later};
 use super::{LookupTables, RETRY_FOR};
 use crate::wake::Waker;
 
@@ -119,7 +119,8 @@ impl<T: LookupTable> Shelf<T> {
             let map = self.map_of(entries).await?;
             self.swap(map).await;
             sleep(self.how.refresh_every).await;
-            may_fail_until = loaded + self.how.refresh_every + self.how.stale_for.max(RETRY_FOR);
+            may_fail_until =
+                later(loaded, self.how.refresh_every.saturating_add(self.how.stale_for.max(RETRY_FOR)));
         }
     }
 
