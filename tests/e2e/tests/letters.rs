@@ -65,7 +65,8 @@ fn letters(folder: &Path) -> BTreeMap<String, usize> {
                 // The source's own: the whole line, and where it stood.
                 assert!(letter["file"].as_str().expect("a file").starts_with("flights"), "{letter}");
                 assert!(letter["offset"].is_u64() && letter["reason"].is_string(), "{letter}");
-                *seen.entry(letter["text"].as_str().expect("the line").trim_end().to_owned()).or_default() += 1;
+                *seen.entry(letter["text"].as_str().expect("the line").trim_end().to_owned()).or_default() +=
+                    1;
                 continue;
             };
             let record: Value = serde_json::from_str(record).expect("JSON");
