@@ -229,13 +229,17 @@ fn commit(root: &Path, pending: &[PendingFile]) -> Result<()> {
     let mut folders = BTreeSet::new();
     for (file, fate) in pending.iter().zip(fates) {
         let (staged, visible) = paths(root, &file.committable)?;
-        let fate = if fate == Fate::Staged { publish(root, file)? } else { fate };
+        let fate = match fate {
+            Fate::Staged => publish(root, file)?,
+            Fate::Visible => {
+                remove("commit a file", &staged)?;
+                Fate::Visible
+            }
+            Fate::Taken => Fate::Taken,
+        };
         match fate {
             Fate::Taken => tell_taken(file),
-            Fate::Staged | Fate::Visible => {
-                lay(&mark_of(&staged))?;
-                remove("commit a file", &staged)?;
-            }
+            Fate::Staged | Fate::Visible => lay(&mark_of(&staged))?,
         }
         folders.extend(visible.parent().map(Path::to_owned));
     }

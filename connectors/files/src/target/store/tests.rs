@@ -17,7 +17,7 @@ use tidelock::{Epoch, ErrorKind, Generation, JobId, Pending, Position, SinkAttem
 struct Flaky {
     inner: InMemory,
     complete_fails: AtomicBool,
-    create_fails: AtomicBool,
+    put_fails: AtomicBool,
     uploads_gone: AtomicBool,
 }
 impl std::fmt::Display for Flaky {
@@ -35,7 +35,7 @@ fn gone() -> Error {
 #[async_trait::async_trait]
 impl ObjectStore for Flaky {
     async fn put_opts(&self, at: &Path, what: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        if matches!(opts.mode, PutMode::Create) && self.create_fails.swap(false, Ordering::SeqCst) {
+        if self.put_fails.swap(false, Ordering::SeqCst) {
             return Err(busy());
         }
         self.inner.put_opts(at, what, opts).await
@@ -149,18 +149,21 @@ async fn an_upload_that_a_lifecycle_rule_aborted_after_a_failed_commit_is_lost_a
     assert!(!there);
 }
 
-/// Committed, taken by a reader, not confirmed. One answer "503" to a request of the next attempt.
+/// Committed, taken by a reader, not confirmed; and one answer "503" where the mark was to be laid, so that the commit
+/// was repeated.
 #[tokio::test]
 async fn one_answer_503_does_not_make_a_loss_of_a_taken_file() {
     let store = Arc::new(Flaky::default());
     let first = target(&store);
     let pending = prepared(&first).await;
+    store.put_fails.store(true, Ordering::SeqCst);
+    first.commit(pending.clone()).await.unwrap_err();
+    assert!(!store.put_fails.load(Ordering::SeqCst), "the mark met it");
     first.commit(pending.clone()).await.unwrap();
     store.inner.delete(&"out/a.jsonl".into()).await.unwrap();
     store.uploads_gone.store(true, Ordering::SeqCst);
     let next = target(&store);
     next.recover(&attempt(2), &pending).await.expect("the mark says that it was taken");
-    store.create_fails.store(true, Ordering::SeqCst);
     let committed = next.commit(pending.clone()).await;
     let again = target(&store).recover(&attempt(3), &pending).await;
     assert!(committed.is_ok() && again.is_ok(), "{committed:?} {again:?}");
