@@ -147,31 +147,50 @@ impl LocalFile {
 /// than the folder that it is in.
 #[cfg(unix)]
 fn check_file_system(staged: &Path, visible: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let nearest = |path: &Path| path.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned);
-    let (Some(ours), Some(theirs)) = (nearest(staged), nearest(visible)) else { return Ok(()) };
-    let failed = |error| error::local("write a file", &theirs, error);
-    let number = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).map_err(failed);
-    if number(&ours)? == number(&theirs)? && mount(&ours) == mount(&theirs) {
-        Ok(())
-    } else {
-        Err(failed(io::ErrorKind::CrossesDevices.into()))
+    match (nearest_folder(staged)?, nearest_folder(visible)?) {
+        (Some((_, ours)), Some((theirs, place))) if ours != place => {
+            Err(error::local("write a file", theirs, io::ErrorKind::CrossesDevices.into()))
+        }
+        _ => Ok(()),
     }
 }
 
-/// The mount that a folder is reached by, where the system tells: one file system may be mounted in two places, and
-/// nothing can be renamed from one to the other.
+/// The nearest folder above a path that is there, and where it is.
+#[cfg(unix)]
+fn nearest_folder(path: &Path) -> Result<Option<(&Path, Place)>> {
+    for folder in path.ancestors().skip(1) {
+        match place(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }) {
+            Ok(place) => return Ok(Some((folder, place))),
+            // It is made later; or a reader removed it just now.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error::local("write a file", folder, error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Two files with the same one can be renamed to each other's place. Asked for in one call, because a reader may remove a
+/// folder between two.
 #[cfg(target_os = "linux")]
-fn mount(folder: &Path) -> Option<u64> {
+type Place = (u32, u32, Option<u64>);
+
+#[cfg(all(unix, not(target_os = "linux")))]
+type Place = u64;
+
+/// The file system, and the mount that it is reached by, where the system tells: one file system may be mounted in two
+/// places, and nothing can be renamed from one to the other.
+#[cfg(target_os = "linux")]
+fn place(folder: &Path) -> io::Result<Place> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
-    StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID).then_some(told.stx_mnt_id)
+    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID)?;
+    let has_mount = StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID);
+    Ok((told.stx_dev_major, told.stx_dev_minor, has_mount.then_some(told.stx_mnt_id)))
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
-fn mount(_folder: &Path) -> Option<u64> {
-    None
+fn place(folder: &Path) -> io::Result<Place> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(folder).map(|metadata| metadata.dev())
 }
 
 /// Elsewhere the commit finds out.
@@ -243,14 +262,7 @@ fn commit(root: &Path, pending: &[PendingFile]) -> Result<()> {
         }
         folders.extend(visible.parent().map(Path::to_owned));
     }
-    for folder in &folders {
-        match sync_folder(folder) {
-            // A reader took the whole folder.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            done => done?,
-        }
-    }
-    Ok(())
+    sync_remaining(&folders)
 }
 
 /// How often a reader may remove the folder that a file is on its way into.
@@ -383,13 +395,31 @@ fn create_folders(root: &Path, below: &str) -> Result<()> {
     }
     // From the first ancestor that exists on, every folder gets an entry that must be durable.
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(&folder).map_err(|error| error::local("make a folder", &folder, error))?;
-    sync_folders(&missing.into_iter().filter_map(Path::parent).map(Path::to_owned).collect())
+    let gone =
+        || matches!(fs::symlink_metadata(&folder), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    match fs::create_dir_all(&folder) {
+        // A reader removed one of them at once. Who needs it finds it missing.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) && gone() =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error::local("make a folder", &folder, error)),
+        Ok(()) => sync_remaining(&missing.into_iter().filter_map(Path::parent).map(Path::to_owned).collect()),
+    }
 }
 
 /// Makes the entries of folders durable.
 fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<()> {
     folders.iter().try_for_each(|folder| sync_folder(folder))
+}
+
+/// The same, where a reader may have removed a folder with what was in it.
+fn sync_remaining(folders: &BTreeSet<PathBuf>) -> Result<()> {
+    folders.iter().try_for_each(|folder| match sync_folder(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    })
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
