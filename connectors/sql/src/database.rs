@@ -1,5 +1,6 @@
 //! How a database is reached: read from a URL or from fields.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,15 +111,6 @@ impl SqlConfig {
         Ok(())
     }
 
-    /// Where it is, for people: without user and password.
-    pub(crate) fn place(&self) -> String {
-        match (self.kind, self.port) {
-            (DatabaseKind::Sqlite, _) => self.name.clone(),
-            (_, Some(port)) => format!("{}:{port}/{}", self.host, self.name),
-            (_, None) => format!("{}/{}", self.host, self.name),
-        }
-    }
-
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
@@ -141,6 +133,17 @@ impl SqlConfig {
             Tls::Verify => true,
             Tls::Off => false,
             Tls::Auto => !is_local(&self.host),
+        }
+    }
+}
+
+/// Where it is, for people: without user and password.
+impl fmt::Display for SqlConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.port) {
+            (DatabaseKind::Sqlite, _) => f.write_str(&self.name),
+            (_, Some(port)) => write!(f, "{}:{port}/{}", self.host, self.name),
+            (_, None) => write!(f, "{}/{}", self.host, self.name),
         }
     }
 }

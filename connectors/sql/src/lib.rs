@@ -7,6 +7,7 @@ mod config;
 mod database;
 mod dialect;
 mod error;
+mod execute;
 mod fit;
 mod kind;
 mod ledger;

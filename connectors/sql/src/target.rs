@@ -62,7 +62,7 @@ impl Target {
                 "the table is not there, or we may not see it",
             )
             .with("table", &self.table)
-            .with("place", self.config.database.place()));
+            .with("place", &self.config.database));
         };
         let shape = Arc::new(Shape::new(self.dialect, self.table.clone(), table, &self.config.key)?);
         let ddl = self.dialect.ledger_ddl(&self.ledger.quoted(self.dialect));

@@ -154,6 +154,11 @@ impl Job {
         self.wait_for("it read flights", |job| job.flights() >= flights);
     }
 
+    /// Every note so far: of a process that has ended, all.
+    pub fn notes(&self) -> Vec<String> {
+        self.told().texts
+    }
+
     /// Waits for a note that has this text.
     #[track_caller]
     pub fn wait_for_note(&mut self, text: &str) {

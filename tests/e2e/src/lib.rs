@@ -6,6 +6,7 @@
 
 mod binary;
 mod job;
+mod kills;
 mod seed;
 mod sql;
 mod watcher;
@@ -13,6 +14,7 @@ mod world;
 
 pub use binary::flights;
 pub use job::{Ended, Job};
+pub use kills::killed_again_and_again;
 pub use seed::{seed, with_seeds};
 pub use sql::expected;
 pub use watcher::Watcher;

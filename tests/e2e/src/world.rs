@@ -87,8 +87,8 @@ impl World {
         Job::start(&folders, options)
     }
 
-    /// The same with a topic in the place of the folder for rows.
-    pub fn start_to_topic(&self, checkpoints: &str, options: &[&str]) -> Job {
+    /// The same with rows that go where the options say, and not to a folder.
+    pub fn start_elsewhere(&self, checkpoints: &str, options: &[&str]) -> Job {
         Job::start(&[("--data", self.data()), ("--checkpoints", self.path(checkpoints))], options)
     }
 

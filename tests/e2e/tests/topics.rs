@@ -5,56 +5,15 @@
 use std::time::Duration;
 
 use flights::answer::{self, Row};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tidelock_containers::Kafka;
-use tidelock_e2e::{World, seed};
+use tidelock_e2e::{World, killed_again_and_again, seed};
 
-/// Kills while flights are loaded, and while they are counted. On a machine so busy that January is over
-/// before, they are fewer.
-const KILLS: u64 = 4;
 const RATE: &str = "4500";
-/// How long an attempt may take to get there; then it is killed all the same.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Kills the program again and again at random moments, and then lets it end. Returns the epochs from which
-/// it was restored.
-fn killed_again_and_again(
-    world: &World,
-    random: &mut StdRng,
-    checkpoints: &str,
-    options: &[&str],
-) -> Vec<Option<u64>> {
-    let input: u64 = world.expected().iter().map(|row| row.flights.unsigned_abs()).sum();
-    let (mut read, mut epochs) = (0, Vec::new());
-    for kill in 0..KILLS {
-        let mut job = world.start_to_topic(checkpoints, options);
-        // A random share of what this attempt may read without leaving too little for the others.
-        let share = input.saturating_sub(read) / (KILLS - kill + 1);
-        let until = random.random_range(0..=share);
-        for _ in 0..PATIENCE.as_millis() {
-            if !job.is_running() || (job.checkpoints() > 0 && job.flights() >= until) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        std::thread::sleep(Duration::from_micros(random.random_range(0..20_000)));
-        if !job.is_running() {
-            break;
-        }
-        epochs.push(job.restored_epoch());
-        read += job.kill();
-    }
-    let mut last = world.start_to_topic(checkpoints, options);
-    let ended = last.ended();
-    ended.assert_success();
-    epochs.push(last.restored_epoch());
-    println!("{} flights of {input} read, restored epochs {epochs:?}", read + ended.flights);
-    epochs
-}
 
 /// Every value of a topic's only partition that a reader with `read_committed` sees now.
 fn committed(brokers: &str, topic: &str) -> Vec<Vec<u8>> {
@@ -96,17 +55,17 @@ async fn flights_between_two_topics_are_exact_however_often_loading_and_counting
     let brokers = Kafka::shared().await.expect("a broker").brokers();
     let tested = tokio::task::spawn_blocking(move || {
         let world = World::with_files(2);
+        let expected = world.expected();
         let mut random = StdRng::seed_from_u64(seed());
         let (flights, counted) = (format!("{brokers}/flights"), format!("{brokers}/rows"));
         let load = ["--load", &flights, "--rate", RATE];
-        let loaded = killed_again_and_again(&world, &mut random, "load", &load);
+        let loaded = killed_again_and_again(&world, &expected, &mut random, "load", &load);
         let count = ["--from-kafka", &flights, "--to-kafka", &counted, "--rate", RATE, "--workers", "2"];
-        let epochs = killed_again_and_again(&world, &mut random, "count", &count);
+        let epochs = killed_again_and_again(&world, &expected, &mut random, "count", &count);
         for epochs in [loaded, epochs] {
             assert!(epochs.len() > 1, "none was killed");
             assert!(epochs.is_sorted_by(|before, after| before < after), "an attempt went back: {epochs:?}");
         }
-        let expected = world.expected();
         let seen = rows(&brokers, "rows", expected.len());
         let difference = answer::compare(&expected, &seen);
         assert!(difference.is_none(), "{} rows: {difference:?}", seen.len());

@@ -62,7 +62,7 @@ pub(crate) struct Client {
 impl Client {
     /// Opens one connection: a wrong host, port, name or password is told as that, at once.
     pub(crate) async fn connect(config: &SqlConfig) -> Result<Self> {
-        let place = |error: Error| error.with("kind", config.kind).with("place", config.place());
+        let place = |error: Error| error.with("kind", config.kind).with("place", config);
         let connected = timeout(config.connect_timeout(), connect(config)).await.unwrap_or_else(|_| {
             let why = "nothing that speaks this database's language answered in time: is it the right host and port?";
             Err(Fault::gone(why).during("connect"))

@@ -32,9 +32,10 @@ async fn obey(options: Options) -> ExitCode {
     let on_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_ansi(on_terminal).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(log).init();
-    let done = match options.crash {
-        Some(kills) => crate::crash::run(&options, kills).await,
-        None => crate::job::run(&options).await,
+    let done = match (options.crash, &options.load_tables) {
+        (Some(kills), _) => crate::crash::run(&options, kills).await,
+        (None, Some(database)) => crate::sql::load(&options, database).await,
+        (None, None) => crate::job::run(&options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,8 @@
 //!   flights ──> plane by tail number ──> airline by carrier ──> by origin ──> hours ──> rows
 //! ```
 //!
-//! Both ends are in files, or in Kafka.
+//! Flights are in files or in Kafka, planes and airlines in files or in a database, and rows go to files, to Kafka or to a
+//! database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,13 @@ use crate::flight::{Enriched, Hour};
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::places::Places;
-use crate::{files, kafka, tables};
+use crate::tables::Table;
+use crate::{files, kafka, sql, tables};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3_600);
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -34,20 +38,29 @@ pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> R
         Some(topic) => kafka::flights(options, topic, pace).await?,
         None => files::flights(options, pace)?,
     };
-    let rows = match &options.to_kafka {
-        Some(topic) => kafka::rows(topic).await?,
-        None => files::rows(&places.out)?,
+    let rows = match (&options.to_kafka, &options.to_sql) {
+        (Some(topic), _) => kafka::rows(topic).await?,
+        (None, Some(database)) => sql::rows(database).await?,
+        (None, None) => files::rows(&places.out)?,
     };
-    count(&options.data, flights, rows)
+    // Tables of a few thousand rows: in memory as a whole, a flight costs one hash of its key. Files do not change.
+    let (planes, airlines, refreshed) = match &options.planes_from {
+        Some(database) => (sql::planes(database).await?, sql::airlines(database).await?, MINUTE),
+        None => (tables::planes(&options.data)?, tables::airlines(&options.data)?, DAY),
+    };
+    Ok(count(flights, planes, airlines, LookupTables::refreshed_every(refreshed), rows))
 }
 
-/// Reads the tables, and counts flights by airport and hour.
-fn count(data: &str, flights: Flights, rows: Rows) -> Result<Flow> {
-    let planes = Arc::new(tables::planes(data)?);
-    let airlines = Arc::new(tables::airlines(data)?);
-    // Tables of a few thousand rows: in memory as a whole, a flight costs one hash of its key. Files do not change.
-    let how = LookupTables::refreshed_every(DAY);
-    Ok(Box::new(move |graph| {
+/// Counts flights by airport and hour.
+fn count(
+    flights: Flights,
+    planes: Table<u64>,
+    airlines: Table<Arc<str>>,
+    how: LookupTables,
+    rows: Rows,
+) -> Flow {
+    let (planes, airlines) = (Arc::new(planes), Arc::new(airlines));
+    Box::new(move |graph| {
         let count = |hour: &mut Hour, flight: &Enriched| hour.add(flight);
         let row = |origin: &String, window: Window, hour: &Hour| hour.row(origin.clone(), start_of(window));
         let (hours, late) = flights(graph)
@@ -66,7 +79,7 @@ fn count(data: &str, flights: Flights, rows: Rows) -> Result<Flow> {
             .window("hours", Tumbling::of(HOUR), fold(count, row));
         rows(hours);
         late.try_map(refuse_late);
-    }))
+    })
 }
 
 fn start_of(window: Window) -> Timestamp {

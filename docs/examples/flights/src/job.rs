@@ -36,9 +36,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let restored = job.restored().cloned();
     let beginning = beginning(options, restored.as_ref()).await;
     reporter.begin(options, &places, restored.as_ref(), &beginning);
-    let to_files = places.to.is_none();
     if matches!(beginning, Beginning::New)
-        && to_files
+        && places.to_files()
         && !answer::result_files(places.out.as_ref())?.is_empty()
     {
         reporter.note(

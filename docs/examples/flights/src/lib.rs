@@ -14,6 +14,8 @@ mod options;
 mod pace;
 mod places;
 mod report;
+#[cfg_attr(not(feature = "sql"), path = "no_sql.rs")]
+mod sql;
 mod tables;
 
 pub use command::main;

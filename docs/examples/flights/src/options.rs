@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use tidelock::JobId;
 
 use crate::kafka::Topic;
+use crate::sql::Database;
 
 /// Fast enough to see something, slow enough for a person to watch: January takes three seconds.
 pub(crate) const RATE: u64 = 9_000;
@@ -27,6 +28,11 @@ Examples with Kafka, in a build with --features kafka:
   flights --load localhost:9092/flights                the flights from their files into a topic
   flights --from-kafka localhost:9092/flights          counted from there, rows in files
   flights --from-kafka localhost:9092/flights --to-kafka localhost:9092/rows    and rows in a topic
+
+Examples with databases, in a build with --features sql:
+  flights --load-tables sqlite:target/air.db     planes and airlines from their files into a database
+  flights --planes-from sqlite:target/air.db --to-sql sqlite:target/air.db   looked up there, and rows in a table
+  flights --to-sql postgres://me@localhost/air                               or on a server
 
 Signals:
   SIGINT, SIGTERM   stop with everything committed, so that the next start goes on from there
@@ -77,8 +83,25 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BROKERS/TOPIC", conflicts_with_all = ["from_kafka", "to_kafka", "workers"])]
     pub(crate) load: Option<Topic>,
 
+    /// Look planes and airlines up in the tables `planes` and `airlines` of this database, which --load-tables fills, instead
+    /// of files. They are looked at anew every minute. Needs a build with --features sql.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["load", "crash"])]
+    pub(crate) planes_from: Option<Database>,
+
+    /// Write the rows to the table `flights_by_hour` of this database instead of files. It is made where it is missing. The
+    /// rows of a checkpoint become visible together. Needs a build with --features sql.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["out", "to_kafka", "load", "crash"])]
+    pub(crate) to_sql: Option<Database>,
+
+    /// Do nothing but copy planes and airlines from their files to two tables of this database, which are made where they are
+    /// missing. Needs a build with --features sql.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["from_kafka", "to_kafka", "load", "planes_from", "to_sql", "crash",
+        "dead_letters", "out", "workers", "rate", "from_savepoint", "savepoint"])]
+    pub(crate) load_tables: Option<Database>,
+
     /// The folder of the checkpoints, one for each job. [default: target/flights/checkpoints, with
-    /// Kafka target/flights/kafka/checkpoints, with --load target/flights/load/TOPIC/checkpoints]
+    /// Kafka target/flights/kafka/checkpoints, with --load target/flights/load/TOPIC/checkpoints, with a
+    /// database that is written target/flights/sql/DATABASE/checkpoints]
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoints: Option<String>,
 
@@ -123,7 +146,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     pub(crate) savepoint: Option<String>,
 
-    /// The name of the job, for ever. [default: flights, with --load flights-load]
+    /// The name of the job, for ever. [default: flights, with --load flights-load, with --load-tables flights-tables]
     #[arg(long, value_name = "NAME")]
     job_id: Option<JobId>,
 
@@ -135,7 +158,11 @@ pub(crate) struct Options {
 impl Options {
     /// The name of the job.
     pub(crate) fn job_id(&self) -> JobId {
-        let name = if self.load.is_some() { "flights-load" } else { "flights" };
+        let name = match (&self.load, &self.load_tables) {
+            (Some(_), _) => "flights-load",
+            (None, Some(_)) => "flights-tables",
+            (None, None) => "flights",
+        };
         self.job_id.clone().unwrap_or_else(|| JobId::new(name).expect("invariant: a legal name"))
     }
 }

@@ -9,6 +9,7 @@ use tidelock::{Error, ErrorKind, Result};
 use crate::answer;
 use crate::kafka::Topic;
 use crate::options::Options;
+use crate::sql::Database;
 
 /// The places of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) struct Places {
     pub(crate) out: String,
     /// The topic that is written, where one is; then not to the folder.
     pub(crate) to: Option<Topic>,
+    /// The database that is written, where one is.
+    pub(crate) table: Option<Database>,
     pub(crate) checkpoints: String,
     /// What is written, in one word.
     pub(crate) writes: &'static str,
@@ -32,17 +35,23 @@ const BASE: &str = "target/flights";
 const CRASH_BASE: &str = "target/flights/crash";
 /// The same for runs that read or write a topic: their state is another.
 const KAFKA_BASE: &str = "target/flights/kafka";
+/// The same for runs that write to a database, with a folder for each.
+const SQL_BASE: &str = "target/flights/sql";
+/// The same for runs that load planes and airlines into one.
+const TABLES_BASE: &str = "target/flights/tables";
 /// The same for runs that load a topic, with a folder for each.
 const LOAD_BASE: &str = "target/flights/load";
 
 impl Places {
     pub(crate) fn of(options: &Options) -> Self {
-        let Options { data, load, from_kafka, to_kafka, .. } = options;
-        let base = match load {
-            Some(topic) => format!("{LOAD_BASE}/{}", topic.name()),
-            None if from_kafka.is_some() || to_kafka.is_some() => KAFKA_BASE.to_owned(),
-            None if options.crash.is_some() => CRASH_BASE.to_owned(),
-            None => BASE.to_owned(),
+        let Options { data, load, from_kafka, to_kafka, to_sql, load_tables, .. } = options;
+        let base = match (load, load_tables, to_sql) {
+            (Some(topic), ..) => format!("{LOAD_BASE}/{}", topic.name()),
+            (_, Some(database), _) => format!("{TABLES_BASE}/{}", database.folder()),
+            (_, _, Some(database)) => format!("{SQL_BASE}/{}", database.folder()),
+            _ if from_kafka.is_some() || to_kafka.is_some() => KAFKA_BASE.to_owned(),
+            _ if options.crash.is_some() => CRASH_BASE.to_owned(),
+            _ => BASE.to_owned(),
         };
         let or =
             |given: &Option<String>, name: &str| given.clone().unwrap_or_else(|| format!("{base}/{name}"));
@@ -50,6 +59,7 @@ impl Places {
             data: data.clone(),
             from: from_kafka.clone(),
             to: load.as_ref().or(to_kafka.as_ref()).cloned(),
+            table: to_sql.clone(),
             out: or(&options.out, "rows"),
             checkpoints: or(&options.checkpoints, "checkpoints"),
             writes: if load.is_some() { "flights" } else { "rows" },
@@ -63,20 +73,27 @@ impl Places {
 
     /// What is written goes here.
     pub(crate) fn output(&self) -> String {
-        self.to.as_ref().map_or_else(|| self.out.clone(), Topic::to_string)
+        match (&self.to, &self.table) {
+            (Some(topic), _) => topic.to_string(),
+            (None, Some(database)) => format!("a table of {database}"),
+            (None, None) => self.out.clone(),
+        }
     }
 
-    /// The rows that a reader of the folder sees. Those of a topic are not counted: that would be
+    /// Whether rows go to files.
+    pub(crate) fn to_files(&self) -> bool {
+        self.to.is_none() && self.table.is_none()
+    }
+
+    /// The rows that a reader of the folder sees. Those of a topic or a table are not counted: that would be
     /// another program.
     pub(crate) fn rows_visible(&self) -> Result<Option<RowsVisible>> {
-        match self.to {
-            Some(_) => Ok(None),
-            None => {
-                let rows = answer::visible(Path::new(&self.out))?;
-                let different = rows.iter().collect::<BTreeSet<_>>().len();
-                Ok(Some(RowsVisible { all: rows.len(), different }))
-            }
+        if !self.to_files() {
+            return Ok(None);
         }
+        let rows = answer::visible(Path::new(&self.out))?;
+        let different = rows.iter().collect::<BTreeSet<_>>().len();
+        Ok(Some(RowsVisible { all: rows.len(), different }))
     }
 }
 

@@ -116,7 +116,7 @@ impl Reporter {
             Beginning::Rollback => {
                 say!("Rolled back to {from}.");
                 say!("Rows that became visible after it stay, and are written again.");
-                if places.to.is_none() {
+                if places.to_files() {
                     tell_how_to_read_once(&places.out);
                 }
             }
@@ -184,7 +184,7 @@ impl Reporter {
             say!("To start over, remove both folders:  rm -r {checkpoints} {out}");
         } else {
             say!("There is nothing left to do: everything was read, and is in {}.", places.output());
-            say!("To start over, name another topic and other checkpoints than {checkpoints}.");
+            say!("To start over, name another topic or database and other checkpoints than {checkpoints}.");
         }
         if !ended.unread.is_empty() {
             say!("The job says: {ended}");
@@ -243,7 +243,7 @@ impl Reporter {
             tell_of_doubles(visible, places);
         }
         say!("Look at the snapshots:  tidelock snapshots list {}", places.checkpoints);
-        say!("  (from here: cargo run --release -p tidelock-cli -- snapshots list {})", places.checkpoints);
+        say!("  (from here: cargo run -p tidelock-cli -- snapshots list {})", places.checkpoints);
         Ok(())
     }
 

@@ -28,9 +28,27 @@ struct Airline {
     name: String,
 }
 
+/// A table, wherever it comes from.
+pub(crate) struct Table<V>(Box<dyn LookupTable<Key = String, Value = V>>);
+
+impl<V> Table<V> {
+    pub(crate) fn new(table: impl LookupTable<Key = String, Value = V>) -> Self {
+        Self(Box::new(table))
+    }
+}
+
+#[async_trait]
+impl<V: Send + Sync + 'static> LookupTable for Table<V> {
+    type Key = String;
+    type Value = V;
+
+    async fn load(&self) -> Result<Vec<(String, V)>> {
+        self.0.load().await
+    }
+}
+
 /// A table that was read from a file.
-#[derive(Debug)]
-pub(crate) struct Table<V>(HashMap<String, V>);
+struct Read<V>(HashMap<String, V>);
 
 /// Seats by tail number.
 pub(crate) fn planes(data: &str) -> Result<Table<u64>> {
@@ -42,7 +60,7 @@ pub(crate) fn airlines(data: &str) -> Result<Table<Arc<str>>> {
     read(data, "airlines.csv", |airline: Airline| Some((airline.carrier, airline.name.into())))
 }
 
-fn read<T: DeserializeOwned, V>(
+fn read<T: DeserializeOwned, V: Clone + Send + Sync + 'static>(
     data: &str,
     name: &str,
     entry: impl Fn(T) -> Option<(String, V)>,
@@ -66,11 +84,11 @@ fn read<T: DeserializeOwned, V>(
                 .with("key", key));
         }
     }
-    Ok(Table(table))
+    Ok(Table::new(Read(table)))
 }
 
 #[async_trait]
-impl<V: Clone + Send + Sync + 'static> LookupTable for Table<V> {
+impl<V: Clone + Send + Sync + 'static> LookupTable for Read<V> {
     type Key = String;
     type Value = V;
 
@@ -98,11 +116,11 @@ mod tests {
     fn a_missing_table_and_a_missing_column_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap();
-        let error = airlines(data).unwrap_err();
+        let error = airlines(data).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("airlines.csv"), "{error}");
         std::fs::write(folder.path().join("airlines.csv"), "carrier,title\nUA,United\n").unwrap();
-        let error = airlines(data).unwrap_err().to_string();
+        let error = airlines(data).err().unwrap().to_string();
         assert!(error.contains("airlines.csv") && error.contains("`name`"), "{error}");
     }
 }
