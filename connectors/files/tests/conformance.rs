@@ -135,4 +135,4 @@ impl Retention for LocalFolder {
 
 conformance::sink!(boot);
 conformance::rejecting!(boot);
-conformance::source!(boot);
+conformance::source!(boot, without [growth, latest]);

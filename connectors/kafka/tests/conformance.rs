@@ -212,5 +212,6 @@ impl Retention for Feed {
 
 conformance::source!(
     #[ignore = "needs a container"]
-    Feed::boot
+    Feed::boot,
+    without[endings]
 );

@@ -27,7 +27,7 @@ macro_rules! suites {
                     Ok(Some(Rows::log(place).await))
                 }
 
-                conformance::sink!(#[ignore = "needs a container"] boot);
+                conformance::sink!(#[ignore = "needs a container"] boot, without [expiry, leftovers]);
                 conformance::rejecting!(#[ignore = "needs a container"] boot);
             }
 
@@ -39,7 +39,7 @@ macro_rules! suites {
                     Ok(Some(Rows::table(place).await))
                 }
 
-                conformance::sink!(#[ignore = "needs a container"] boot);
+                conformance::sink!(#[ignore = "needs a container"] boot, without [expiry, leftovers]);
             }
 
             async fn boot() -> Result<Option<Values>> {

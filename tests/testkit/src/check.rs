@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Verdict {
     /// The promise was kept.
     Passed,
-    /// The harness lacks this facet, so nothing was checked.
+    /// The harness lacks the facet of this name, so nothing was checked.
     Skipped(&'static str),
 }
 
@@ -92,28 +92,70 @@ pub(crate) async fn crash_inside<T>(polls: usize, call: impl Future<Output = T>)
 
 /// Runs one check on a fresh harness: the body of each test that the conformance macros make.
 ///
-/// `boot` gives `None` where the system is not there on this machine; the check is then skipped and
-/// says so.
+/// `boot` gives `None` where the system is not there on this machine; nothing is checked then, and it says so.
 ///
 /// # Panics
-/// Where the promise is broken or the harness cannot boot: that is how a test fails.
-#[allow(clippy::panic)]
-pub fn run<H, B, F>(name: &str, boot: B, check: impl AsyncFnOnce(&H) -> Checked)
+/// Where the promise is broken, the harness cannot boot, or the check does not apply and was not left out: that is
+/// how a test fails.
+pub fn run<H, B, F>(suite: &str, name: &str, boot: B, check: impl AsyncFnOnce(&H) -> Checked)
 where
     B: FnOnce() -> F,
     F: Future<Output = tidelock::Result<Option<H>>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let answer = runtime.expect("a test can start threads").block_on(async {
-        match boot().await {
-            Err(error) => Err(CheckFailure::because("the harness does not boot", error)),
-            Ok(None) => Ok(Verdict::Skipped("the system is not there")),
-            Ok(Some(harness)) => check(&harness).await,
+    settle(name, async {
+        let Some(harness) = booted(boot()).await? else {
+            println!("{name}: nothing checked: the system is not there");
+            return Ok(());
+        };
+        match check(&harness).await? {
+            Verdict::Passed => Ok(()),
+            Verdict::Skipped(facet) => Err(CheckFailure::new(format!(
+                "the harness lacks the facet `{facet}`, so nothing was checked; give it the facet, or say that the \
+                 system has none: conformance::{suite}!(boot, without [{facet}])"
+            ))),
         }
     });
-    match answer {
-        Ok(Verdict::Passed) => {}
-        Ok(Verdict::Skipped(why)) => println!("{name}: skipped: {why}"),
-        Err(failure) => panic!("{name}: {failure}"),
+}
+
+/// Runs each check whose facet is left out, on a harness of its own: it must not apply, or a promise that the
+/// connector could keep would go unchecked. `facets` names what the suite's checks need.
+///
+/// # Panics
+/// Where a check applies, or the harness cannot boot.
+pub fn left_out<H, B, F>(
+    boot: B,
+    left_out: &[&str],
+    facets: &[(&str, &str)],
+    check: impl AsyncFn(&str, &H) -> Option<Checked>,
+) where
+    B: Fn() -> F,
+    F: Future<Output = tidelock::Result<Option<H>>>,
+{
+    settle("what is left out does not apply", async {
+        for (name, facet) in facets.iter().filter(|(_, facet)| left_out.contains(facet)) {
+            let Some(harness) = booted(boot()).await? else {
+                println!("nothing checked: the system is not there");
+                return Ok(());
+            };
+            let answer = check(name, &harness).await.expect("invariant: facets are of the suite's checks");
+            // A check that applies may fail as well: then it has all the more to say.
+            ensure(matches!(answer, Ok(Verdict::Skipped(lacking)) if lacking == *facet), || {
+                format!("`{name}` applies: the harness has the facet `{facet}`, so it cannot be left out")
+            })?;
+        }
+        Ok(())
+    });
+}
+
+async fn booted<H>(boot: impl Future<Output = tidelock::Result<Option<H>>>) -> Checked<Option<H>> {
+    boot.await.map_err(|error| CheckFailure::because("the harness does not boot", error))
+}
+
+/// Runs what a test does, and fails the test with what it found.
+#[allow(clippy::panic)]
+fn settle(name: &str, test: impl Future<Output = Checked<()>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    if let Err(failure) = runtime.expect("a test can start threads").block_on(test) {
+        panic!("{name}: {failure}");
     }
 }

@@ -3,8 +3,8 @@
 //! A harness stands for one fresh, isolated target or feed in the external system: a folder, a topic, a
 //! table with a random name. It makes sources and sinks *as a fresh process would*, so that nothing but
 //! the external system is shared between two of them, and it looks at the system as a stranger does.
-//! What only some systems can do is a facet; a check that needs a facet that is not there is skipped,
-//! and says so.
+//! What only some systems can do is a facet; a check that needs a facet that is not there is left out by name,
+//! see [`conformance`](crate::conformance).
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -20,7 +20,7 @@ async fn expect_swept(when: &str, leftovers: &dyn Leftovers) -> Checked<()> {
 /// **Passes when** nothing of the older one is left. Needs the facet *leftovers*.
 pub async fn leftovers_of_older_attempts_are_aborted<H: SinkHarness>(harness: &H) -> Checked {
     let Some(leftovers) = harness.facets().leftovers else {
-        return Ok(Verdict::Skipped("the harness has no facet leftovers"));
+        return Ok(Verdict::Skipped("leftovers"));
     };
     let mut older = Run::start(harness, OLDER, 6).await?;
     older.fill(1, &rows("prepared", 4)).await?;
@@ -37,7 +37,7 @@ pub async fn leftovers_of_older_attempts_are_aborted<H: SinkHarness>(harness: &H
 /// **Passes when** nothing of the older one is left. Needs the facet *leftovers*.
 pub async fn leftovers_that_come_late_are_aborted<H: SinkHarness>(harness: &H) -> Checked {
     let Some(leftovers) = harness.facets().leftovers else {
-        return Ok(Verdict::Skipped("the harness has no facet leftovers"));
+        return Ok(Verdict::Skipped("leftovers"));
     };
     let mut older = Run::boot(harness, OLDER).await?;
     older.recover(&[]).await?;
@@ -160,7 +160,7 @@ pub async fn an_older_attempt_that_commits_late_changes_nothing<H: SinkHarness>(
 /// **Passes when** recovery fails with kind `Expired` and retry `Halt`. Needs the facet *expiry*.
 pub async fn recovery_reports_data_that_is_gone<H: SinkHarness>(harness: &H) -> Checked {
     let Some(expiry) = harness.facets().expiry else {
-        return Ok(Verdict::Skipped("the harness has no facet expiry"));
+        return Ok(Verdict::Skipped("expiry"));
     };
     let mut older = Run::start(harness, OLDER, 1).await?;
     let pending = older.fill(1, &rows("a", 4)).await?;

@@ -173,7 +173,7 @@ pub async fn the_last_epoch_is_committed_after_its_writers_ended<H: SinkHarness>
 /// **Passes when** commit fails with kind `Expired` and retry `Halt`. Needs the facet *expiry*.
 pub async fn commit_reports_data_that_is_gone<H: SinkHarness>(harness: &H) -> Checked {
     let Some(expiry) = harness.facets().expiry else {
-        return Ok(Verdict::Skipped("the harness has no facet expiry"));
+        return Ok(Verdict::Skipped("expiry"));
     };
     let mut run = Run::start(harness, NEWER, 1).await?;
     let pending = run.fill(1, &rows("a", 4)).await?;
@@ -190,7 +190,7 @@ pub async fn commit_reports_data_that_is_gone<H: SinkHarness>(harness: &H) -> Ch
 /// first rows and a reader sees all. Needs the facet *expiry*.
 pub async fn an_epoch_that_lost_its_beginning_is_not_committed<H: SinkHarness>(harness: &H) -> Checked {
     let Some(expiry) = harness.facets().expiry else {
-        return Ok(Verdict::Skipped("the harness has no facet expiry"));
+        return Ok(Verdict::Skipped("expiry"));
     };
     let mut run = Run::start(harness, NEWER, 1).await?;
     let mut written = rows("a", 4);

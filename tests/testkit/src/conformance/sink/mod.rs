@@ -14,7 +14,6 @@ pub use commit::*;
 pub use crash::*;
 pub use write::*;
 
-use crate::check::Checked;
 use crate::harness::SinkHarness;
 
 /// Hands the name of every sink check to another macro: the one list from which tests and tables are
@@ -29,7 +28,7 @@ macro_rules! __sink_checks {
             prepared_data_is_invisible
             an_empty_epoch_needs_nothing
             prepared_data_lasts_as_long_as_the_sink_says
-            a_writer_keeps_its_order
+            a_writer_keeps_its_order(order)
             several_writers_work_side_by_side
             epochs_follow_each_other
             a_writer_without_a_free_place_gives_back
@@ -43,8 +42,8 @@ macro_rules! __sink_checks {
             commit_makes_only_its_epoch_visible
             a_late_commit_changes_nothing
             the_last_epoch_is_committed_after_its_writers_ended
-            commit_reports_data_that_is_gone
-            an_epoch_that_lost_its_beginning_is_not_committed
+            commit_reports_data_that_is_gone(expiry)
+            an_epoch_that_lost_its_beginning_is_not_committed(expiry)
             a_crash_before_prepare_leaves_nothing
             a_crash_inside_write_leaves_nothing
             a_crash_after_prepare_leaves_nothing
@@ -52,30 +51,16 @@ macro_rules! __sink_checks {
             a_crash_inside_commit_is_completed
             a_crash_after_commit_doubles_nothing
             fewer_writers_can_recover
-            leftovers_of_older_attempts_are_aborted
-            leftovers_that_come_late_are_aborted
+            leftovers_of_older_attempts_are_aborted(leftovers)
+            leftovers_that_come_late_are_aborted(leftovers)
             other_jobs_and_sinks_are_left_alone
             recovery_changes_nothing_that_is_pending
             recovery_again_leaves_own_data_alone
             an_older_attempt_that_starts_late_harms_nothing
             an_older_attempt_that_commits_late_changes_nothing
-            recovery_reports_data_that_is_gone
+            recovery_reports_data_that_is_gone(expiry)
         }
     };
 }
 
-macro_rules! by_name {
-    (; $($check:ident)*) => {
-        /// The names of all checks.
-        pub const CHECKS: &[&str] = &[$(stringify!($check)),*];
-
-        /// Runs one check by its name; `None` where there is no such check.
-        pub async fn check<H: SinkHarness>(name: &str, harness: &H) -> Option<Checked> {
-            match name {
-                $(stringify!($check) => Some($check(harness).await),)*
-                _ => None,
-            }
-        }
-    };
-}
-__sink_checks!(by_name,);
+__sink_checks!(by_name, SinkHarness);

@@ -148,18 +148,4 @@ macro_rules! __rejecting_checks {
     };
 }
 
-macro_rules! by_name {
-    (; $($check:ident)*) => {
-        /// The names of all checks.
-        pub const CHECKS: &[&str] = &[$(stringify!($check)),*];
-
-        /// Runs one check by its name; `None` where there is no such check.
-        pub async fn check<H: RejectingHarness>(name: &str, harness: &H) -> Option<Checked> {
-            match name {
-                $(stringify!($check) => Some($check(harness).await),)*
-                _ => None,
-            }
-        }
-    };
-}
-__rejecting_checks!(by_name,);
+__rejecting_checks!(by_name, RejectingHarness);

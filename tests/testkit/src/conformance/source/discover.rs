@@ -75,7 +75,7 @@ pub async fn a_split_that_appears_later_is_read_from_its_beginning<H: SourceHarn
 /// **Passes when** the split ends, and no answer returns it.
 pub async fn a_finished_split_is_not_read_again<H: SourceHarness>(harness: &H) -> Checked {
     let Some(endings) = harness.facets().endings else {
-        return Ok(Verdict::Skipped("the harness has no facet endings"));
+        return Ok(Verdict::Skipped("endings"));
     };
     fill(harness, 2, 10).await?;
     must("ending a split", endings.end("0")).await?;
@@ -116,7 +116,7 @@ pub async fn a_finished_split_is_not_read_again<H: SourceHarness>(harness: &H) -
 /// **Passes when** nothing of the old split's records is read, and all of the new one's.
 pub async fn the_start_position_applies_to_the_first_run_only<H: SourceHarness>(harness: &H) -> Checked {
     let Some(latest) = harness.facets().latest else {
-        return Ok(Verdict::Skipped("the harness has no facet latest"));
+        return Ok(Verdict::Skipped("latest"));
     };
     fill(harness, 1, 10).await?;
     let source = must("making a source", latest.source_at_latest()).await?;
@@ -140,7 +140,7 @@ pub async fn the_start_position_applies_to_the_first_run_only<H: SourceHarness>(
 /// **Passes when** the records that were appended between are read.
 pub async fn latest_is_decided_by_discovery<H: SourceHarness>(harness: &H) -> Checked {
     let Some(latest) = harness.facets().latest else {
-        return Ok(Verdict::Skipped("the harness has no facet latest"));
+        return Ok(Verdict::Skipped("latest"));
     };
     fill(harness, 1, 10).await?;
     let first = must("making a source", latest.source_at_latest()).await?;

@@ -8,7 +8,6 @@ mod read;
 pub use discover::*;
 pub use read::*;
 
-use crate::check::Checked;
 use crate::harness::SourceHarness;
 
 /// Hands the name of every source check to another macro: the one list from which tests and tables are
@@ -26,31 +25,17 @@ macro_rules! __source_checks {
             reading_changes_nothing_outside
             batches_are_bounded
             splits_move_between_readers
-            a_reader_waits_for_what_comes_later
-            a_position_that_is_gone_is_an_error
+            a_reader_waits_for_what_comes_later(growth)
+            a_position_that_is_gone_is_an_error(retention)
             discovery_remembers_nothing
             active_splits_are_not_found_again
             a_split_that_appears_later_is_read_from_its_beginning
-            a_finished_split_is_not_read_again
-            the_start_position_applies_to_the_first_run_only
-            latest_is_decided_by_discovery
+            a_finished_split_is_not_read_again(endings)
+            the_start_position_applies_to_the_first_run_only(latest)
+            latest_is_decided_by_discovery(latest)
             acknowledging_moves_no_position
         }
     };
 }
 
-macro_rules! by_name {
-    (; $($check:ident)*) => {
-        /// The names of all checks.
-        pub const CHECKS: &[&str] = &[$(stringify!($check)),*];
-
-        /// Runs one check by its name; `None` where there is no such check.
-        pub async fn check<H: SourceHarness>(name: &str, harness: &H) -> Option<Checked> {
-            match name {
-                $(stringify!($check) => Some($check(harness).await),)*
-                _ => None,
-            }
-        }
-    };
-}
-__source_checks!(by_name,);
+__source_checks!(by_name, SourceHarness);

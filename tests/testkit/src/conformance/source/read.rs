@@ -149,11 +149,11 @@ pub async fn splits_move_between_readers<H: SourceHarness>(harness: &H) -> Check
 
 /// **Promise**: a reader waits where there is nothing yet, and goes on when something comes.
 /// **How**: a split is read to its last record; the reader is asked again, and records are appended
-/// meanwhile. Needs a source whose splits grow.
+/// meanwhile. Needs the facet *growth*.
 /// **Passes when** the reader returns them, and does not say that the split has ended.
 pub async fn a_reader_waits_for_what_comes_later<H: SourceHarness>(harness: &H) -> Checked {
     if !harness.facets().grows {
-        return Ok(Verdict::Skipped("splits of this source do not grow"));
+        return Ok(Verdict::Skipped("growth"));
     }
     fill(harness, 1, 10).await?;
     let source = fresh(harness).await?;
@@ -178,7 +178,7 @@ pub async fn a_reader_waits_for_what_comes_later<H: SourceHarness>(harness: &H) 
 /// **Passes when** open or the first `next` fails, with kind `Expired` or `NotFound`.
 pub async fn a_position_that_is_gone_is_an_error<H: SourceHarness>(harness: &H) -> Checked {
     let Some(retention) = harness.facets().retention else {
-        return Ok(Verdict::Skipped("the harness has no facet retention"));
+        return Ok(Verdict::Skipped("retention"));
     };
     fill(harness, 1, 50).await?;
     let split = discover_all::<H>(&fresh(harness).await?, 1).await?.remove(0);
