@@ -286,6 +286,8 @@ pub struct SourceFacets<'h, S> {
     /// Records can be appended to a split that is being read. Where not, a split ends after what was
     /// appended to it.
     pub grows: bool,
+    /// Splits may appear while the source is read. Where not, the first discovery finds all.
+    pub newcomers: bool,
     /// Splits end, or can be made to.
     pub endings: Option<&'h dyn Endings>,
     /// The source can be told to start at the latest record.
@@ -297,13 +299,20 @@ pub struct SourceFacets<'h, S> {
 impl<'h, S> SourceFacets<'h, S> {
     /// A source whose splits grow and never end, without any other facet.
     pub fn new(batch_records_max: usize) -> Self {
-        Self { batch_records_max, grows: true, endings: None, latest: None, retention: None }
+        Self { batch_records_max, grows: true, newcomers: true, endings: None, latest: None, retention: None }
     }
 
     /// Says that a split ends after what was appended to it.
     #[must_use]
     pub fn without_growth(mut self) -> Self {
         self.grows = false;
+        self
+    }
+
+    /// Says that the first discovery finds every split.
+    #[must_use]
+    pub fn without_newcomers(mut self) -> Self {
+        self.newcomers = false;
         self
     }
 
@@ -334,6 +343,7 @@ impl<S> std::fmt::Debug for SourceFacets<'_, S> {
         f.debug_struct("SourceFacets")
             .field("batch_records_max", &self.batch_records_max)
             .field("grows", &self.grows)
+            .field("newcomers", &self.newcomers)
             .field("endings", &self.endings.is_some())
             .field("latest", &self.latest.is_some())
             .field("retention", &self.retention.is_some())

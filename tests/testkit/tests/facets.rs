@@ -57,7 +57,7 @@ impl SourceHarness for Bare<MemorySourceHarness> {
     }
 
     fn facets(&self) -> SourceFacets<'_, MemorySource> {
-        SourceFacets::new(BATCH_RECORDS_MAX).without_growth()
+        SourceFacets::new(BATCH_RECORDS_MAX).without_growth().without_newcomers()
     }
 }
 
@@ -127,7 +127,7 @@ async fn whole_sink() -> Result<Option<MemorySinkHarness>> {
 }
 
 conformance::sink!(bare_sink, without [order, expiry, leftovers]);
-conformance::source!(bare_source, without [growth, endings, latest, retention]);
+conformance::source!(bare_source, without [growth, newcomers, endings, latest, retention]);
 conformance::idempotent!(bare_table, without[delete]);
 conformance::values!(bare_values, without [floats, integers, bytes, missing_values, timestamps]);
 

@@ -30,7 +30,7 @@
 //! | suite | facets |
 //! |---|---|
 //! | `sink` | `order`, `expiry`, `leftovers` |
-//! | `source` | `growth`, `endings`, `latest`, `retention` |
+//! | `source` | `growth`, `newcomers`, `endings`, `latest`, `retention` |
 //! | `idempotent` | `delete` |
 //! | `rejecting` | none |
 //! | `values` | `floats`, `integers`, `texts`, `bytes`, `missing_values`, `timestamps` |
@@ -174,11 +174,12 @@ macro_rules! __facet {
         $crate::__facet!("sink" knows "order, expiry, leftovers", and not $other);
     };
     (source growth) => {};
+    (source newcomers) => {};
     (source endings) => {};
     (source latest) => {};
     (source retention) => {};
     (source $other:ident) => {
-        $crate::__facet!("source" knows "growth, endings, latest, retention", and not $other);
+        $crate::__facet!("source" knows "growth, newcomers, endings, latest, retention", and not $other);
     };
     (idempotent delete) => {};
     (idempotent $other:ident) => {

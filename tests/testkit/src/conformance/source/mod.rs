@@ -29,7 +29,7 @@ macro_rules! __source_checks {
             a_position_that_is_gone_is_an_error(retention)
             discovery_remembers_nothing
             active_splits_are_not_found_again
-            a_split_that_appears_later_is_read_from_its_beginning
+            a_split_that_appears_later_is_read_from_its_beginning(newcomers)
             a_finished_split_is_not_read_again(endings)
             the_start_position_applies_to_the_first_run_only(latest)
             latest_is_decided_by_discovery(latest)
