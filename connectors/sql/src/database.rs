@@ -34,7 +34,7 @@ pub struct SqlConfig {
     pub host: String,
     /// Its port. Default 5432 or 3306.
     pub port: Option<u16>,
-    /// The database; of SQLite the path of its file, which is made where it is not there. Required.
+    /// The database; of SQLite the path of its file, which a sink makes where it is not there. Required.
     pub name: String,
     /// Who we are there. Default: nobody, which is an error where the server wants to know.
     pub user: String,
@@ -45,7 +45,7 @@ pub struct SqlConfig {
     pub tls: Tls,
     /// Certificates, in PEM, of those whom we trust to sign the server's. Default: those of the operating system.
     pub tls_ca_file: Option<PathBuf>,
-    /// How many connections there are at once at most, of one sink or lookup in one process. Default 4.
+    /// How many connections there are at once at most, of one sink, source or lookup in one process. Default 4.
     pub connections_max: u32,
     /// How long a connection may take until it can be used, in milliseconds. Default 10,000.
     pub connect_timeout_ms: u64,

@@ -21,6 +21,8 @@ pub(crate) struct Dialect {
     upsert: Upsert,
     /// Follows an insert that is to do nothing where the row is there.
     or_nothing: &'static str,
+    /// Whether an index finds the rows that are greater than several values as one row. Elsewhere it finds them by each in turn.
+    pub(crate) orders_rows: bool,
     /// A list of rows that a list of columns is compared with.
     row_list: (&'static str, &'static str),
     /// Whether a float may be NaN, infinite, and less than nothing by its sign alone.
@@ -37,6 +39,8 @@ pub(crate) struct Dialect {
     types: fn(&TypeName) -> ColumnType,
     /// Columns of a table: name, type, whether it is nullable, whether the database fills it, its character set.
     pub(crate) columns_query: &'static str,
+    /// By which order the texts of a table's columns are compared: name, order.
+    pub(crate) orders_query: &'static str,
     /// Unique keys of a table: name, column, whether it is the primary key; in the order of the columns in each.
     pub(crate) keys_query: &'static str,
     /// What kind of table it is: a text that is empty where rows in it are as durable as their transaction says.
@@ -125,6 +129,23 @@ impl Dialect {
                     sql.push(')');
                 }
             }
+        }
+    }
+
+    /// The moment so long ago by the server's clock, as columns of moments are compared with it, or of times without a zone, which
+    /// are taken for UTC. It is that of the statement's beginning, before which nothing was read. `None` where there is one writer
+    /// at a time, for whom nobody needs to wait.
+    pub(crate) fn so_long_ago(&self, millis: u64, is_moment: bool) -> Option<String> {
+        match self.kind {
+            DatabaseKind::Postgres => {
+                let now = if is_moment { "" } else { " AT TIME ZONE 'UTC'" };
+                Some(format!("((statement_timestamp() - interval '{millis} milliseconds'){now})"))
+            }
+            DatabaseKind::MySql => {
+                let micros = millis.saturating_mul(1_000);
+                Some(format!("(UTC_TIMESTAMP(6) - INTERVAL {micros} MICROSECOND)"))
+            }
+            DatabaseKind::Sqlite => None,
         }
     }
 
@@ -226,6 +247,7 @@ static POSTGRES: Dialect = Dialect {
     begin: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     upsert: Upsert::OnConflict,
     or_nothing: " ON CONFLICT DO NOTHING",
+    orders_rows: true,
     row_list: ("", ""),
     nan: true,
     infinity: true,
@@ -242,6 +264,8 @@ static POSTGRES: Dialect = Dialect {
          a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, NULL::text \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          WHERE a.attrelid = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+    orders_query: "SELECT a.attname::text, c.collname::text FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation \
+         WHERE a.attrelid = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) AND a.attnum > 0 AND NOT a.attisdropped",
     keys_query: "SELECT i.indexrelid::int8::text, a.attname::text, i.indisprimary \
          FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
@@ -262,6 +286,7 @@ static MYSQL: Dialect = Dialect {
     begin: "START TRANSACTION READ WRITE",
     upsert: Upsert::OnDuplicateKey,
     or_nothing: " ON DUPLICATE KEY UPDATE job=job",
+    orders_rows: false,
     row_list: ("", ""),
     nan: false,
     infinity: false,
@@ -275,6 +300,8 @@ static MYSQL: Dialect = Dialect {
          COLUMN_DEFAULT IS NOT NULL OR EXTRA LIKE '%auto_increment%' OR EXTRA LIKE '%GENERATED%', CHARACTER_SET_NAME \
          FROM information_schema.COLUMNS \
          WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+    orders_query: "SELECT COLUMN_NAME, COLLATION_NAME FROM information_schema.COLUMNS \
+         WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND COLLATION_NAME IS NOT NULL",
     keys_query: "SELECT INDEX_NAME, COLUMN_NAME, INDEX_NAME = 'PRIMARY' FROM information_schema.STATISTICS \
          WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND NON_UNIQUE = 0 \
          ORDER BY INDEX_NAME, SEQ_IN_INDEX",
@@ -292,6 +319,7 @@ static SQLITE: Dialect = Dialect {
     begin: "BEGIN IMMEDIATE",
     upsert: Upsert::OnConflict,
     or_nothing: " ON CONFLICT DO NOTHING",
+    orders_rows: true,
     row_list: ("VALUES ", ""),
     nan: false,
     infinity: true,
@@ -304,6 +332,8 @@ static SQLITE: Dialect = Dialect {
     columns_query: "SELECT name, type, \"notnull\" = 0 AND pk = 0, dflt_value IS NOT NULL OR hidden <> 0 OR \
          (pk = 1 AND upper(type) = 'INTEGER'), NULL \
          FROM pragma_table_xinfo(?2, coalesce(?1, 'main')) ORDER BY cid",
+    // It tells the order of an index, and not that of a column.
+    orders_query: "SELECT name, '' FROM pragma_table_xinfo(?2, coalesce(?1, 'main'))",
     keys_query: "SELECT '', name, 1 FROM (SELECT name, pk FROM pragma_table_info(?2, coalesce(?1, 'main')) \
          WHERE pk > 0 ORDER BY pk) \
          UNION ALL SELECT * FROM (SELECT l.name, i.name, 0 FROM pragma_index_list(?2, coalesce(?1, 'main')) l \

@@ -2,7 +2,7 @@
 
 use tidelock::Result;
 
-use crate::client::Client;
+use crate::client::{Access, Client};
 use crate::database::SqlConfig;
 
 impl SqlConfig {
@@ -12,7 +12,7 @@ impl SqlConfig {
     /// # Errors
     /// Where the database cannot be reached, or refuses the statement.
     pub async fn execute(&self, statement: &str) -> Result<()> {
-        let mut client = Client::connect(self).await?;
+        let mut client = Client::connect(self, Access::Write).await?;
         client.run(statement).await.map_err(|fault| fault.during("run a statement").with("place", self))
     }
 }

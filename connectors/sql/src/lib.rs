@@ -17,6 +17,7 @@ mod refused;
 mod row;
 mod shape;
 mod sink;
+mod source;
 mod statement;
 mod table;
 mod target;
@@ -29,4 +30,8 @@ pub use database::SqlConfig;
 pub use kind::{DatabaseKind, Secret, Tls};
 pub use lookup::{SqlLookup, SqlLookupConfig};
 pub use sink::SqlSink;
+pub use source::{
+    IncrementalReader, ScanReader, SqlIncremental, SqlIncrementalConfig, SqlRelation, SqlScan, SqlScanConfig,
+    SqlSplit, SqlStart,
+};
 pub use writer::SqlWriter;

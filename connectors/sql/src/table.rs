@@ -51,12 +51,7 @@ impl Table {
         let read = || Some(Self { columns: read_columns(dialect, columns)?, keys: read_keys(keys)? });
         match read() {
             Some(table) => Ok(Some(table)),
-            None => Err(Error::new(
-                ErrorKind::Bug,
-                "look at a table",
-                "the database describes it in an unknown way",
-            )
-            .with("table", name)),
+            None => Err(unknown_way(name)),
         }
     }
 
@@ -68,10 +63,34 @@ impl Table {
     ) -> Result<Vec<Column>> {
         let wrong = |fault: Fault| fault.during("look at a table").with("table", name);
         let columns = client.query(dialect.columns_query, name.values()).await.map_err(wrong)?;
-        read_columns(dialect, columns).ok_or_else(|| {
-            let why = "the database describes it in an unknown way";
-            Error::new(ErrorKind::Bug, "look at a table", why).with("table", name)
-        })
+        read_columns(dialect, columns).ok_or_else(|| unknown_way(name))
+    }
+
+    /// The unique keys of a table; a view has none.
+    pub(crate) async fn keys_of(
+        client: &mut Client,
+        dialect: &Dialect,
+        name: &TableName,
+    ) -> Result<Vec<Key>> {
+        let wrong = |fault: Fault| fault.during("look at a table").with("table", name);
+        let keys = client.query(dialect.keys_query, name.values()).await.map_err(wrong)?;
+        read_keys(keys).ok_or_else(|| unknown_way(name))
+    }
+
+    /// By which order the texts of a table's columns are compared, where the database tells it: column and order.
+    pub(crate) async fn orders_of(
+        client: &mut Client,
+        dialect: &Dialect,
+        name: &TableName,
+    ) -> Result<Vec<(String, String)>> {
+        let wrong = |fault: Fault| fault.during("look at a table").with("table", name);
+        let orders = client.query(dialect.orders_query, name.values()).await.map_err(wrong)?;
+        let read = |row: Vec<SqlValue>| match <[_; 2]>::try_from(row) {
+            Ok([SqlValue::Text(column), SqlValue::Text(order)]) => Some((column, order)),
+            _ => None,
+        };
+        let read: Option<Vec<_>> = orders.rows.into_iter().map(read).collect();
+        read.ok_or_else(|| unknown_way(name))
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
@@ -81,6 +100,11 @@ impl Table {
     pub(crate) fn primary_key(&self) -> Option<&Key> {
         self.keys.iter().find(|key| key.is_primary)
     }
+}
+
+fn unknown_way(name: &TableName) -> Error {
+    let why = "the database describes it in an unknown way";
+    Error::new(ErrorKind::Bug, "look at a table", why).with("table", name)
 }
 
 fn first_text(rows: Rows) -> Option<String> {

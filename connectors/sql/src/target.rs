@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidelock::{Error, ErrorKind, Result, Retry};
 
-use crate::client::{Client, Pool};
+use crate::client::{Access, Client, Pool};
 use crate::column::ColumnType;
 use crate::config::{RecordPolicy, SqlSinkConfig};
 use crate::dialect::Dialect;
@@ -36,7 +36,7 @@ impl Target {
             table: TableName::parse("table", &config.table)?,
             ledger: TableName::parse("ledger_table", &config.ledger_table)?,
             letters,
-            pool: Pool::new(config.database.clone()),
+            pool: Pool::new(config.database.clone(), Access::Write),
             shape: Mutex::default(),
             config,
         })

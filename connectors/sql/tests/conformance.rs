@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::sources::{Followed, Scanned};
 use common::{Place, Rows, Values};
 use tidelock::Result;
 use tidelock_testkit::conformance;
@@ -27,6 +28,28 @@ mod upserts {
     }
 
     conformance::sink!(boot, without [expiry, leftovers]);
+}
+
+/// Rows that are there.
+mod scans {
+    use super::*;
+
+    async fn boot() -> Result<Option<Scanned>> {
+        Ok(Some(Scanned::new(Place::sqlite()).await))
+    }
+
+    conformance::source!(boot, without [growth, newcomers, latest, retention]);
+}
+
+/// Rows that come.
+mod incremental {
+    use super::*;
+
+    async fn boot() -> Result<Option<Followed>> {
+        Ok(Some(Followed::new(Place::sqlite())))
+    }
+
+    conformance::source!(boot, without [endings, retention]);
 }
 
 async fn boot() -> Result<Option<Values>> {

@@ -264,6 +264,16 @@ async fn what_is_missing_is_told_when_the_lookup_is_opened(place: Place) {
     assert!(error.to_string().contains("rows_max=2"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_there_is_told_and_not_made() {
+    let place = Place::file();
+    let config = SqlLookupConfig::new(place.config(), "planes", ["tailnum"]);
+    let error = SqlLookup::<String, Plane>::open(config).await.map(drop).expect_err("no file");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Halt), "{error}");
+    assert!(error.to_string().contains("planes.db"), "{error}");
+    assert!(!std::path::Path::new(&place.config().name).exists());
+}
+
 async fn a_view_is_as_good_as_a_table_and_a_changed_row_is_seen(place: Place) {
     place.run(PLANES).await;
     place.run("CREATE VIEW large AS SELECT tailnum, model, seats FROM planes WHERE seats > 100").await;

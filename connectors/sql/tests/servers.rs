@@ -6,6 +6,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::sources::{Followed, Scanned};
 use common::{Place, Rows, Values, scenes};
 use tidelock::{Result, Retry, Sink as _};
 use tidelock_containers::{Database, SqlOptions, SqlServer};
@@ -40,6 +41,28 @@ macro_rules! suites {
                 }
 
                 conformance::sink!(#[ignore = "needs a container"] boot, without [expiry, leftovers]);
+            }
+
+            mod scans {
+                use super::*;
+
+                async fn boot() -> Result<Option<Scanned>> {
+                    let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
+                    Ok(Some(Scanned::new(place).await))
+                }
+
+                conformance::source!(#[ignore = "needs a container"] boot, without [growth, newcomers, latest, retention]);
+            }
+
+            mod incremental {
+                use super::*;
+
+                async fn boot() -> Result<Option<Followed>> {
+                    let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
+                    Ok(Some(Followed::new(place)))
+                }
+
+                conformance::source!(#[ignore = "needs a container"] boot, without [endings, latest, retention]);
             }
 
             async fn boot() -> Result<Option<Values>> {

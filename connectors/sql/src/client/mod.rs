@@ -26,10 +26,47 @@ use crate::value::SqlValue;
 /// How much longer we wait than the server was told to: it knows better what it could not do.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To read: a file that is not there is not made, and nothing is written to one that is.
+    Read,
+    Write,
+}
+
 /// What a query found.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
+    /// The names of the columns.
+    pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<SqlValue>>,
+    /// These took as many bytes as were allowed, and what may follow was left out.
+    pub(crate) cut: bool,
+}
+
+/// Rows that are taken until they have so many bytes: one at least.
+pub(crate) struct Intake {
+    rows: Rows,
+    bytes_left: usize,
+}
+
+impl Intake {
+    fn new(columns: Vec<String>, bytes_max: usize) -> Self {
+        Self { rows: Rows { columns, ..Rows::default() }, bytes_left: bytes_max }
+    }
+
+    /// Takes a row. `false`: no more of them.
+    fn take(&mut self, row: Vec<SqlValue>) -> bool {
+        let weight = row.iter().map(SqlValue::weight).sum();
+        self.bytes_left = self.bytes_left.saturating_sub(weight);
+        self.rows.rows.push(row);
+        self.rows.cut = self.bytes_left == 0;
+        !self.rows.cut
+    }
+
+    fn rows(self) -> Rows {
+        self.rows
+    }
 }
 
 /// A connection to a database.
@@ -46,8 +83,8 @@ pub(crate) trait Connection: Send {
     /// Runs a statement with values, and says how many rows it met. What it was prepared as is kept.
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault>;
 
-    /// Runs a query with values. What it was prepared as is kept.
-    async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault>;
+    /// Runs a query with values, and takes rows until they have `bytes_max`: at least one. What it was prepared as is kept.
+    async fn query(&mut self, query: &str, values: Vec<SqlValue>, bytes_max: usize) -> Result<Rows, Fault>;
 }
 
 /// How many prepared statements a connection keeps: each number of rows in a statement is one, and there are few.
@@ -61,9 +98,9 @@ pub(crate) struct Client {
 
 impl Client {
     /// Opens one connection: a wrong host, port, name or password is told as that, at once.
-    pub(crate) async fn connect(config: &SqlConfig) -> Result<Self> {
+    pub(crate) async fn connect(config: &SqlConfig, access: Access) -> Result<Self> {
         let place = |error: Error| error.with("kind", config.kind).with("place", config);
-        let connected = timeout(config.connect_timeout(), connect(config)).await.unwrap_or_else(|_| {
+        let connected = timeout(config.connect_timeout(), connect(config, access)).await.unwrap_or_else(|_| {
             let why = "nothing that speaks this database's language answered in time: is it the right host and port?";
             Err(Fault::gone(why).during("connect"))
         });
@@ -81,7 +118,17 @@ impl Client {
     }
 
     pub(crate) async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
-        let call = self.connection.query(query, values);
+        self.query_within(query, values, usize::MAX).await
+    }
+
+    /// A query whose rows are left out from where they have so many bytes: one is there at least.
+    pub(crate) async fn query_within(
+        &mut self,
+        query: &str,
+        values: Vec<SqlValue>,
+        bytes_max: usize,
+    ) -> Result<Rows, Fault> {
+        let call = self.connection.query(query, values, bytes_max);
         timeout(self.patience, call).await.unwrap_or_else(|_| Err(no_answer()))
     }
 }
@@ -90,14 +137,15 @@ fn no_answer() -> Fault {
     Fault::gone("no answer in time: the connection is given up")
 }
 
-async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
+#[cfg_attr(not(feature = "sqlite"), allow(unused_variables, reason = "a server says itself who may write"))]
+async fn connect(config: &SqlConfig, access: Access) -> Result<Box<dyn Connection>> {
     match config.kind {
         #[cfg(feature = "postgres")]
         DatabaseKind::Postgres => postgres::connect(config).await,
         #[cfg(feature = "mysql")]
         DatabaseKind::MySql => mysql::connect(config).await,
         #[cfg(feature = "sqlite")]
-        DatabaseKind::Sqlite => sqlite::connect(config).await,
+        DatabaseKind::Sqlite => sqlite::connect(config, access).await,
         #[allow(unreachable_patterns, reason = "with every feature each kind is there")]
         kind => Err(setting(
             "kind",

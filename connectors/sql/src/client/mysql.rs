@@ -7,11 +7,11 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Column, Conn, DriverError, IoError, OptsBuilder, Params, Row, SslOpts, Value};
+use mysql_async::{Column, Conn, DriverError, IoError, OptsBuilder, Params, SslOpts, Value};
 use tidelock::{Error, ErrorKind, Result};
 use tokio::task::spawn_blocking;
 
-use super::{Connection, Rows, STATEMENTS_KEPT};
+use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
 use crate::error::{Class, Fault, mysql_class};
 use crate::value::{SqlValue, plain_text};
@@ -115,12 +115,11 @@ impl Connection for MySql {
         Ok(self.connection.affected_rows())
     }
 
-    async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
+    async fn query(&mut self, query: &str, values: Vec<SqlValue>, bytes_max: usize) -> Result<Rows, Fault> {
         let mut result = self.connection.exec_iter(query, parameters(values)).await.map_err(fault)?;
-        let found: Vec<Row> = result.collect().await.map_err(fault)?;
-        result.drop_result().await.map_err(fault)?;
-        let mut rows = Vec::with_capacity(found.len());
-        for row in found {
+        let names = result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
+        let mut rows = Intake::new(names, bytes_max);
+        while let Some(row) = result.next().await.map_err(fault)? {
             let described = row.columns();
             let read = |(column, value)| {
                 read(column, value).ok_or_else(|| {
@@ -132,9 +131,14 @@ impl Connection for MySql {
                     Fault::new(Class::Violation, "", why)
                 })
             };
-            rows.push(described.iter().zip(row.unwrap()).map(read).collect::<Result<_, _>>()?);
+            let row = described.iter().zip(row.unwrap()).map(read).collect::<Result<_, _>>()?;
+            if !rows.take(row) {
+                break;
+            }
         }
-        Ok(Rows { rows })
+        // What follows on the wire is passed over.
+        result.drop_result().await.map_err(fault)?;
+        Ok(rows.rows())
     }
 }
 

@@ -10,12 +10,13 @@ use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::Client;
+use super::{Access, Client};
 use crate::database::SqlConfig;
 
 /// Connections to one database.
 pub(crate) struct Pool {
     config: SqlConfig,
+    access: Access,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<(Client, Instant)>>>,
 }
@@ -28,10 +29,11 @@ pub(crate) struct Borrowed {
 }
 
 impl Pool {
-    pub(crate) fn new(config: SqlConfig) -> Self {
+    pub(crate) fn new(config: SqlConfig, access: Access) -> Self {
         let places = usize::try_from(config.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             config,
+            access,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             idle: Arc::default(),
         }
@@ -51,7 +53,7 @@ impl Pool {
         };
         let client = match self.take_idle() {
             Some(client) => client,
-            None => Client::connect(&self.config).await?,
+            None => Client::connect(&self.config, self.access).await?,
         };
         Ok(Borrowed { client, idle: Arc::clone(&self.idle), _place: place })
     }
@@ -102,7 +104,7 @@ mod tests {
             statement_timeout_ms: 50,
             ..SqlConfig::new(DatabaseKind::Sqlite, name)
         };
-        Pool::new(config)
+        Pool::new(config, Access::Write)
     }
 
     fn idle(pool: &Pool) -> usize {

@@ -1,12 +1,15 @@
 //! SQLite. Its calls block, so each runs on a thread for such calls, and takes the connection with it.
 
+use std::path::Path;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{InterruptHandle, OpenFlags, ToSql, params_from_iter};
 use tidelock::Result;
 use tokio::task::spawn_blocking;
 
-use super::{Connection, Rows, STATEMENTS_KEPT};
+use super::{Access, Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
 use crate::error::{Class, Fault, sqlite_class};
 use crate::value::{SqlValue, plain_text};
@@ -23,21 +26,35 @@ struct Sqlite {
 /// rows, after the job's log has forgotten them.
 const SETTINGS: &str = "PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON;";
 
-pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
+pub(super) async fn connect(config: &SqlConfig, access: Access) -> Result<Box<dyn Connection>> {
     let (path, patience) = (config.name.clone(), config.statement_timeout());
-    let opened = spawn_blocking(move || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = spawn_blocking(move || open(&path, access, patience)).await;
+    let connection = opened.unwrap_or_else(|_| Err(Fault::gone("the thread of a call is gone")));
+    let connection = connection.map_err(|fault| fault.during("connect"))?;
+    let interrupt = connection.get_interrupt_handle();
+    Ok(Box::new(Sqlite { connection: Some(connection), interrupt }))
+}
+
+fn open(path: &str, access: Access, patience: Duration) -> Result<rusqlite::Connection, Fault> {
+    // Who reads may write all the same, where the operating system lets it: what a writer left in its middle when it died is
+    // rolled back by whoever comes first. It never makes a file, and `query_only` refuses every statement that writes.
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if access == Access::Write {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    } else if matches!(Path::new(path).try_exists(), Ok(false)) {
+        return Err(Fault::new(Class::Missing, "", "there is no such file"));
+    }
+    let opened = || {
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(patience)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         connection.execute_batch(SETTINGS)?;
+        if access == Access::Read {
+            connection.execute_batch("PRAGMA query_only = ON")?;
+        }
         Ok(connection)
-    });
-    let connection = flat(opened.await).map_err(|fault| fault.during("connect"))?;
-    let interrupt = connection.get_interrupt_handle();
-    Ok(Box::new(Sqlite { connection: Some(connection), interrupt }))
+    };
+    opened().map_err(fault)
 }
 
 fn flat<T>(joined: Result<rusqlite::Result<T>, tokio::task::JoinError>) -> Result<T, Fault> {
@@ -87,17 +104,21 @@ impl Connection for Sqlite {
         .await
     }
 
-    async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
+    async fn query(&mut self, query: &str, values: Vec<SqlValue>, bytes_max: usize) -> Result<Rows, Fault> {
         let query = query.to_owned();
         self.call(move |connection| {
             let mut statement = connection.prepare_cached(&query)?;
-            let count = statement.column_count();
+            let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+            let count = names.len();
+            let mut rows = Intake::new(names, bytes_max);
             let mut found = statement.query(params_from_iter(values))?;
-            let mut rows = Vec::new();
             while let Some(row) = found.next()? {
-                rows.push((0..count).map(|at| Ok(read(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?);
+                let row = (0..count).map(|at| Ok(read(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
+                if !rows.take(row) {
+                    break;
+                }
             }
-            Ok(Rows { rows })
+            Ok(rows.rows())
         })
         .await
     }

@@ -32,7 +32,7 @@ pub use config::SqlLookupConfig;
 use key::{Form, Shape, Wanted, form_of};
 use plan::Plan;
 
-use crate::client::{Pool, Rows};
+use crate::client::{Access, Pool, Rows};
 use crate::error::Fault;
 use crate::row::{fields_of, from_row, from_values};
 use crate::value::{Shown, SqlValue};
@@ -76,7 +76,7 @@ impl<K, V: DeserializeOwned> SqlLookup<K, V> {
     /// Where a setting cannot work, the database cannot be reached, or table or columns are not there.
     pub async fn open(config: SqlLookupConfig) -> Result<Self> {
         config.validate()?;
-        let pool = Pool::new(config.database.clone());
+        let pool = Pool::new(config.database.clone(), Access::Read);
         let mut client = pool.get().await?;
         let fields = fields_of::<V>();
         let plan = Plan::make(&mut client, config.database.kind, &config.table, &config.key, fields).await?;

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod scenes;
+pub(crate) mod sources;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Socket, Statement};
 
 use super::tls::Rustls;
-use super::{Connection, Rows, STATEMENTS_KEPT};
+use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
 use crate::error::{Class, Fault, postgres_class};
 use crate::value::SqlValue;
@@ -132,13 +132,14 @@ impl Connection for Postgres {
         self.client.execute_raw(&statement, parameters(&values)).await.map_err(|error| fault(&error))
     }
 
-    async fn query(&mut self, query: &str, values: Vec<SqlValue>) -> Result<Rows, Fault> {
+    async fn query(&mut self, query: &str, values: Vec<SqlValue>, bytes_max: usize) -> Result<Rows, Fault> {
         let statement = self.prepared(query).await?;
-        let count = statement.columns().len();
+        let names: Vec<String> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
+        let count = names.len();
         let found =
             self.client.query_raw(&statement, parameters(&values)).await.map_err(|error| fault(&error))?;
         pin_mut!(found);
-        let mut rows = Vec::new();
+        let mut rows = Intake::new(names, bytes_max);
         while let Some(row) = found.try_next().await.map_err(|error| fault(&error))? {
             let read = |at: usize| {
                 row.try_get::<_, SqlValue>(at).map_err(|_| {
@@ -148,9 +149,12 @@ impl Connection for Postgres {
                     Fault::new(Class::Violation, "", why)
                 })
             };
-            rows.push((0..count).map(read).collect::<Result<_, _>>()?);
+            // What follows on the wire is passed over before the next answer.
+            if !rows.take((0..count).map(read).collect::<Result<_, _>>()?) {
+                break;
+            }
         }
-        Ok(Rows { rows })
+        Ok(rows.rows())
     }
 }
 
