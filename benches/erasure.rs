@@ -14,8 +14,8 @@ use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use tidelock::{
     Batch, CommitPermit, Committed, Discovery, DynReader, DynWriter, Epoch, Generation, JobId, Known,
-    Pending, Position, Prepared, Result, Sink, SinkAttempt, SinkData, SinkWriter, Source, SourceData, Split,
-    SplitId, SplitReader, Stored, Uid, Versioned, WriterId, unknown_version,
+    Pending, Position, Prepared, Result, Sink, SinkAttempt, SinkData, SinkWriter, Source, SourceData,
+    SourceName, Split, SplitId, SplitReader, Stored, Uid, Versioned, WriterId, unknown_version,
 };
 
 /// Records in a batch: alone, a small batch, and as many as a fast source gives.
@@ -141,12 +141,17 @@ fn source(criterion: &mut Criterion) {
             bencher.iter(|| black_box(ready(typed.next())));
         });
         let stored = Stored::encode(&start).expect("invariant: a split has a stored form");
-        let mut erased: Box<dyn DynReader<u64>> = ready(SourceData::open(&source, stored));
+        let mut erased: Box<dyn DynReader<u64>> = ready(SourceData::open(&source, &name(), stored));
         group.bench_function(BenchmarkId::new("erased", size), |bencher| {
             bencher.iter(|| black_box(ready(erased.next())));
         });
     }
     group.finish();
+}
+
+fn name() -> SourceName {
+    let job = JobId::new("erasure").expect("invariant: a legal name");
+    SourceName { job, uid: Uid::new("numbers").expect("invariant: a legal name") }
 }
 
 fn sink(criterion: &mut Criterion) {
@@ -178,7 +183,7 @@ fn sink(criterion: &mut Criterion) {
 
 fn barrier(criterion: &mut Criterion) {
     let start = Stored::encode(&Numbers { partition: 0, next: 0 }).expect("invariant: it has a stored form");
-    let reader: Box<dyn DynReader<u64>> = ready(SourceData::open(&Counting { batch: 1 }, start));
+    let reader: Box<dyn DynReader<u64>> = ready(SourceData::open(&Counting { batch: 1 }, &name(), start));
     criterion.bench_function("barrier/stored", |bencher| {
         bencher.iter(|| black_box(reader.resume()));
     });

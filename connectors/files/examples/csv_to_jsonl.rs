@@ -17,7 +17,7 @@ use tidelock::host::{News, Order, PreparedState, Report};
 use tidelock::job::{Graph, Job, JobConfig};
 use tidelock::{
     DynReader, DynWriter, Epoch, Position, Prepared, Result, SinkControl, SinkData, SourceControl,
-    SourceData, SplitState, Uid, WriterId,
+    SourceData, SourceName, SplitState, Uid, WriterId,
 };
 use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
@@ -46,7 +46,8 @@ async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.into());
     let (input, output, checkpoints) = (argument("data"), argument("out"), argument("checkpoints"));
-    let (source_uid, sink_uid): (Uid, Uid) = ("flights".parse()?, "rows".parse()?);
+    let source_name = SourceName { job: "csv-to-jsonl".parse()?, uid: "flights".parse()? };
+    let sink_uid: Uid = "rows".parse()?;
 
     let mut reading = FilesSourceConfig::new(input, SourceFormat::Csv(CsvReading::with_null("NA")));
     reading.glob = "flights*.csv".into();
@@ -54,13 +55,13 @@ async fn main() -> Result<()> {
     let writing = FilesSinkConfig::new(output, SinkFormat::JsonLines);
     let sink = Arc::new(FilesSink::<Flight>::new(writing)?);
 
-    let mut config = JobConfig::new("csv-to-jsonl".parse()?, checkpoints);
+    let mut config = JobConfig::new(source_name.job.clone(), checkpoints);
     config.settings.interval = Duration::from_millis(10);
     let job = Job::open(config).await?;
     println!("restored: {:?}", job.restored().map(|restored| &restored.id));
 
     let graph = Graph {
-        sources: BTreeMap::from([(source_uid.clone(), Arc::clone(&source) as Arc<dyn SourceControl>)]),
+        sources: BTreeMap::from([(source_name.uid.clone(), Arc::clone(&source) as Arc<dyn SourceControl>)]),
         sinks: BTreeMap::from([(sink_uid.clone(), Arc::clone(&sink) as Arc<dyn SinkControl>)]),
         tasks: 1,
         ..Graph::default()
@@ -69,7 +70,7 @@ async fn main() -> Result<()> {
     let HostLink { orders, news } = link;
     let host = Host {
         source: &*source,
-        source_uid,
+        source_name,
         sink: &*sink,
         sink_uid,
         news,
@@ -95,7 +96,7 @@ struct Reading {
 /// One task with one reader at a time and one writer.
 struct Host<'a> {
     source: &'a dyn SourceData<Flight>,
-    source_uid: Uid,
+    source_name: SourceName,
     sink: &'a dyn SinkData<Flight>,
     sink_uid: Uid,
     news: Sender<News>,
@@ -161,7 +162,7 @@ impl Host<'_> {
         Ok(Report {
             epoch,
             attempt: self.attempt,
-            sources: BTreeMap::from([(self.source_uid.clone(), splits)]),
+            sources: BTreeMap::from([(self.source_name.uid.clone(), splits)]),
             sinks: BTreeMap::from([(self.sink_uid.clone(), prepared)]),
             ..Report::default()
         })
@@ -174,7 +175,7 @@ impl Host<'_> {
         };
         let reader = match &mut reading.reader {
             Some(reader) => reader,
-            none => none.insert(self.source.open(reading.state.split.clone()).await?),
+            none => none.insert(self.source.open(&self.source_name, reading.state.split.clone()).await?),
         };
         let batch = reader.next().await?;
         reading.state.split = reader.resume()?;

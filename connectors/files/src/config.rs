@@ -205,8 +205,8 @@ pub enum OnBadRecord {
     /// It is left out, counted and logged.
     Skip,
     /// It is left out, and written to this folder (a local path or a URL) with its provenance: one file
-    /// for each record, named by file, byte offset and the source's folder, so that a replay writes the same file again
-    /// and no other source does.
+    /// for each record, named by job, uid, file and byte offset, so that a replay writes the same file again and no
+    /// other job or source does.
     DeadLetter(String),
 }
 

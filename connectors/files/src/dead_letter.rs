@@ -1,13 +1,12 @@
 //! Records that cannot be read, written down with their provenance.
 //!
-//! Each is a file of its own, named by file, byte offset and two digests, of the folder that the file is in and of what
-//! the letter says, and durable before the position moves over the record. A replay finds the same record at the same
-//! offset and writes the same file again, so that there is one for each bad record however often the job was killed. It
-//! is there at once, not only when the checkpoint is complete.
+//! Each is a file of its own: `job/uid/file-offset.digests.json`, durable before the position moves over the record. A
+//! replay finds the same record at the same offset and writes the same file again, so that there is one for each bad
+//! record however often the job was killed. It is there at once, not only when the checkpoint is complete.
 //!
-//! Sources and jobs need no names here: what one of them writes replaces what another one wrote only where both say the
-//! same of the same bytes in the same folder. Two that read one folder as records of different types may find different
-//! things wrong with a record, and each has its letter.
+//! Job and uid are folders: a person sees whose a letter is, and a long name of a file stays a legal one. The two digests,
+//! of the folder that the file is in and of what the letter says, keep letters apart where a source was told to read
+//! another folder or records of another type.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +16,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use object_store::ObjectStoreExt;
 use serde::Serialize;
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, ErrorKind, Result, SourceName};
 
 use crate::blocking::blocking;
 use crate::error;
@@ -29,6 +28,10 @@ const OPERATION: &str = "write a dead letter";
 /// What a dead letter says. Text where the record is UTF-8, else base64.
 #[derive(Serialize)]
 struct DeadLetter<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
     folder: &'a str,
     file: &'a str,
     offset: u64,
@@ -41,13 +44,27 @@ struct DeadLetter<'a> {
     base64: Option<String>,
 }
 
-/// Writes the bad records of `file` in the folder `source` down, durable when this returns.
-pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[BadRecord]) -> Result<()> {
+/// Where bad records come from.
+pub(crate) struct Origin<'a> {
+    /// The source, where the host said which.
+    pub(crate) name: Option<&'a SourceName>,
+    /// The folder that it reads.
+    pub(crate) folder: &'a str,
+    /// The file there.
+    pub(crate) file: &'a str,
+}
+
+/// Writes bad records down, durable when this returns.
+pub(crate) async fn write(folder: &Folder, origin: Origin<'_>, records: &[BadRecord]) -> Result<()> {
+    let Origin { name, folder: source, file } = origin;
     let folder_digest = digest_of(source);
+    let owner = name.map(|name| format!("{}/{}/", name.job, name.uid)).unwrap_or_default();
     let mut letters = Vec::with_capacity(records.len());
     for record in records {
         let text = std::str::from_utf8(&record.bytes).ok();
         let letter = DeadLetter {
+            job: name.map(|name| name.job.as_str()),
+            source: name.map(|name| name.uid.as_str()),
             folder: source,
             file,
             offset: record.offset,
@@ -61,7 +78,8 @@ pub(crate) async fn write(folder: &Folder, source: &str, file: &str, records: &[
         })?;
         // Not of the line, which is missing where reading went on from an older snapshot.
         let digest = crc32c::crc32c_append(crc32c::crc32c(record.reason.as_bytes()), &record.bytes);
-        letters.push((format!("{file}-{:020}.{folder_digest:08x}{digest:08x}.json", record.offset), letter));
+        let offset = record.offset;
+        letters.push((format!("{owner}{file}-{offset:020}.{folder_digest:08x}{digest:08x}.json"), letter));
     }
     match folder {
         Folder::Local(root) => {

@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use tidelock::{Batch, Error, ErrorKind, Result, SplitReader};
+use tidelock::{Batch, Error, ErrorKind, Result, SourceName, SplitReader};
 use tokio::runtime::Handle;
 
 use crate::blocking::blocking;
 use crate::config::{FilesSourceConfig, OnBadRecord};
-use crate::dead_letter;
+use crate::dead_letter::{self, Origin};
 use crate::folder::Folder;
 use crate::format::columns;
 use crate::format::next::{BadRecord, Next};
@@ -36,6 +36,8 @@ pub struct FileReader<T> {
     split: FileSplit,
     config: Arc<FilesSourceConfig>,
     dead_letters: Option<Folder>,
+    /// Whose letters they are, where the host said it.
+    name: Option<SourceName>,
     /// Bytes that the last batch was read from.
     batch_bytes: u64,
     record: PhantomData<fn() -> T>,
@@ -76,7 +78,8 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
             let parser = Parser::open(&input, opened.place(), &with, columns::fields_of::<T>())?;
             Ok(Box::new(Work { input, parser, config: with }))
         });
-        Ok(Self { work: Some(work.await?), split, config, dead_letters, batch_bytes: 0, record: PhantomData })
+        let work = Some(work.await?);
+        Ok(Self { work, split, config, dead_letters, name: None, batch_bytes: 0, record: PhantomData })
     }
 
     /// Obeys the policy for records that cannot be read.
@@ -96,7 +99,8 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
             OnBadRecord::Skip => {}
             OnBadRecord::DeadLetter(_) => {
                 let folder = self.dead_letters.as_ref().expect("invariant: the source opened the folder");
-                dead_letter::write(folder, &self.config.folder, file, &bad).await?;
+                let origin = Origin { name: self.name.as_ref(), folder: &self.config.folder, file };
+                dead_letter::write(folder, origin, &bad).await?;
             }
         }
         metrics::counter!("tidelock_files_bad_records_total").increment(bad.len() as u64);
@@ -184,5 +188,9 @@ impl<T: DeserializeOwned + Send + 'static> SplitReader for FileReader<T> {
     /// As many as their text.
     fn heap_bytes(&self) -> u64 {
         self.batch_bytes
+    }
+
+    fn belongs_to(&mut self, source: &SourceName) {
+        self.name = Some(source.clone());
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidelock::{Batch, Discovery, Known, Result, Source, SplitReader};
+use tidelock::{Batch, Discovery, Known, Result, Source, SourceName, SplitReader};
 
 use crate::config::RecordPolicy;
 use crate::letters::{Letters, set_aside};
@@ -108,5 +108,9 @@ impl<T: Send + 'static> SplitReader for DecodedReader<T> {
     /// What a record is decoded to is taken to need as much as what it was decoded from.
     fn heap_bytes(&self) -> u64 {
         self.reader.heap_bytes()
+    }
+
+    fn belongs_to(&mut self, source: &SourceName) {
+        self.reader.belongs_to(source);
     }
 }

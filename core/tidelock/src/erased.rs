@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::{
     CommitPermit, Committed, Discovery, Epoch, Known, Pending, Prepared, Result, Sink, SinkAttempt,
-    SinkWriter, Source, Split, SplitId, SplitReader, Stored, WriterId,
+    SinkWriter, Source, SourceName, Split, SplitId, SplitReader, Stored, WriterId,
 };
 
 /// A split as stored state, with its name.
@@ -97,15 +97,16 @@ impl<S: Sink> SinkControl for S {
 /// Opens the readers of a source without naming its type.
 #[async_trait]
 pub trait SourceData<R>: SourceControl {
-    /// See [`Source::open`].
-    async fn open(&self, split: Stored) -> Result<Box<dyn DynReader<R>>>;
+    /// See [`Source::open`]. The reader is told whose it is: [`SplitReader::belongs_to`].
+    async fn open(&self, name: &SourceName, split: Stored) -> Result<Box<dyn DynReader<R>>>;
 }
 
 #[async_trait]
 impl<S: Source> SourceData<S::Record> for S {
-    async fn open(&self, split: Stored) -> Result<Box<dyn DynReader<S::Record>>> {
+    async fn open(&self, name: &SourceName, split: Stored) -> Result<Box<dyn DynReader<S::Record>>> {
         let split: S::Split = split.decode()?;
-        let reader = Source::open(self, split.clone()).await?;
+        let mut reader = Source::open(self, split.clone()).await?;
+        reader.belongs_to(name);
         Ok(Box::new(Reader { reader, resume: split }))
     }
 }

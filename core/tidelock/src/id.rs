@@ -164,6 +164,21 @@ impl Attempt {
         let Self { job, number, generation } = self;
         SinkAttempt { job: job.clone(), uid: uid.clone(), number: *number, generation: *generation }
     }
+
+    /// One source of the graph.
+    pub fn of_source(&self, uid: &Uid) -> SourceName {
+        SourceName { job: self.job.clone(), uid: uid.clone() }
+    }
+}
+
+/// One source of one job, in every attempt: for what a source writes beside its records and a person looks at. It is
+/// no key to a position (I2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SourceName {
+    /// The job.
+    pub job: JobId,
+    /// The source within the job.
+    pub uid: Uid,
 }
 
 /// One sink in one attempt: whoever makes names in a target. The graph says the uid, and it reaches the

@@ -84,7 +84,8 @@ pub use erased::{DynReader, DynWriter, SinkControl, SinkData, SourceControl, Sou
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use host::SplitState;
 pub use id::{
-    Attempt, DELIMITER, Epoch, Generation, JobId, Position, SinkAttempt, TargetName, Uid, WriterId,
+    Attempt, DELIMITER, Epoch, Generation, JobId, Position, SinkAttempt, SourceName, TargetName, Uid,
+    WriterId,
 };
 pub use log::{CommitPermit, Segment};
 pub use lookup::{Lookup, LookupTable};

@@ -14,7 +14,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Versioned};
+use crate::{Result, SourceName, Versioned};
 
 /// The name of a split within its source, stable for ever: a partition, a shard, a file.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,4 +184,14 @@ pub trait SplitReader: Send + 'static {
     fn heap_bytes(&self) -> u64 {
         0
     }
+
+    /// Tells whose the split is, once and before the first `next`: for the names of what is written beside the records,
+    /// such as dead letters. A reader that wraps another one passes it on.
+    ///
+    /// # Contract
+    /// - MUST change nothing of what is read, and do no I/O.
+    ///
+    /// # Crash
+    /// Nothing depends on it.
+    fn belongs_to(&mut self, _source: &SourceName) {}
 }

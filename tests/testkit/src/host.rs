@@ -234,7 +234,9 @@ impl<I: Send + 'static, O: Clone + Send + 'static> Task<I, O> {
         match order {
             Order::Assign { uid, split } => {
                 let Some(source) = self.pipeline.sources.get(&uid) else { return Ok(()) };
-                let reader = source.open(split.split).await.map_err(|error| (Some(uid.clone()), error))?;
+                let name = self.attempt.of_source(&uid);
+                let reader =
+                    source.open(&name, split.split).await.map_err(|error| (Some(uid.clone()), error))?;
                 self.readings.push(ask(uid, split.id, reader));
             }
             Order::Barrier { epoch, last } => self.barriers.push_back((epoch, last)),

@@ -4,10 +4,10 @@ use std::fs;
 
 use serde::Deserialize;
 use tempfile::TempDir;
-use tidelock::ErrorKind;
+use tidelock::{ErrorKind, JobId, Source, SourceName, SplitReader, Uid};
 use tidelock_files::{OnBadRecord, SourceFormat};
 
-use super::common::{self, Row, assert_names, read_all};
+use super::common::{self, Row, assert_names, first_run, read_all};
 use super::{config, csv, source};
 
 #[tokio::test]
@@ -64,6 +64,31 @@ async fn files_of_one_name_in_two_folders_have_letters_of_their_own() {
     for name in ["monday", "tuesday"] {
         let says = |letter: &Vec<u8>| String::from_utf8_lossy(letter).contains(&format!("no {name}"));
         assert_eq!(written.values().filter(|letter| says(letter)).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn letters_of_two_jobs_and_of_two_sources_that_read_the_same_are_apart_and_say_whose_they_are() {
+    let folder = TempDir::new().unwrap();
+    let (input, letters) = (folder.path().join("in"), folder.path().join("letters"));
+    fs::create_dir(&input).unwrap();
+    fs::write(input.join("a.jsonl"), "no\n").unwrap();
+    let mut config = config(&input, SourceFormat::JsonLines);
+    config.on_bad_record = OnBadRecord::DeadLetter(letters.to_str().unwrap().into());
+    let owners = [("one", "flights"), ("one", "weather"), ("two", "flights")];
+    for (job, uid) in owners.into_iter().chain(owners) {
+        let source = source::<Row>(config.clone());
+        let split = source.discover(&first_run()).await.unwrap().new.remove(0);
+        let mut reader = source.open(split).await.unwrap();
+        reader.belongs_to(&SourceName { job: JobId::new(job).unwrap(), uid: Uid::new(uid).unwrap() });
+        while reader.next().await.unwrap().is_some() {}
+    }
+    let written = common::visible(&letters);
+    let names: Vec<_> = written.keys().map(|name| name.split_once("-0").unwrap().0).collect();
+    assert_eq!(names, ["one/flights/a.jsonl", "one/weather/a.jsonl", "two/flights/a.jsonl"]);
+    for ((job, uid), letter) in owners.iter().zip(written.values()) {
+        let letter: serde_json::Value = serde_json::from_slice(letter).unwrap();
+        assert_eq!((letter["job"].as_str(), letter["source"].as_str()), (Some(*job), Some(*uid)));
     }
 }
 

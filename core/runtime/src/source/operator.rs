@@ -85,8 +85,9 @@ impl<S: Source> SourceOperator<S> {
         if self.phase == Phase::Open {
             self.hand_over(outputs)?;
             while let Some((slot, split)) = self.splits.open_next(Instant::now())? {
-                let task =
-                    read(Arc::clone(&self.source), slot, split, self.to_worker.clone(), self.waker.clone());
+                let start = self.book.start().expect("invariant: the attempt began before the source opened");
+                let (name, source) = (start.attempt.of_source(&self.uid), Arc::clone(&self.source));
+                let task = read(source, name, slot, split, self.to_worker.clone(), self.waker.clone());
                 self.shared.tasks.spawn(Some(self.uid.clone()), "read", task);
             }
             self.tell_time(outputs);

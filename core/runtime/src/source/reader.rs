@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidelock::{Batch, Result, Source, SplitReader};
+use tidelock::{Batch, Result, Source, SourceName, SplitReader};
 use tokio::sync::mpsc;
 
 use crate::wake::Waker;
@@ -18,15 +18,17 @@ pub(crate) struct Read<S: Source> {
     pub(crate) heap_bytes: u64,
 }
 
-/// Reads a split to its end. Waits while the worker is behind: that is the backpressure.
+/// Reads a split of the source of this name to its end. Waits while the worker is behind: that is the backpressure.
 pub(crate) async fn read<S: Source>(
     source: Arc<S>,
+    name: SourceName,
     slot: u32,
     split: S::Split,
     worker: mpsc::Sender<Read<S>>,
     waker: Waker,
 ) -> Result<()> {
     let mut reader = source.open(split).await?;
+    reader.belongs_to(&name);
     loop {
         let batch = reader.next().await?;
         let (ended, heap_bytes) = (batch.is_none(), reader.heap_bytes());

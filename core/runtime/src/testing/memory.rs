@@ -29,6 +29,8 @@ pub(crate) struct MemorySource {
     pub(crate) heap_bytes: u64,
     /// The splits in the order in which they were opened.
     pub(crate) opened: Mutex<Vec<String>>,
+    /// Whose its readers are, by what they were told.
+    pub(crate) named: Arc<Mutex<Vec<SourceName>>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ impl MemorySource {
 }
 
 pub(crate) struct MemoryReader {
+    /// Whose readers these are said to be.
+    named: Arc<Mutex<Vec<SourceName>>>,
     split: MemorySplit,
     gate: watch::Receiver<(u64, bool)>,
     fail_at: Option<u64>,
@@ -101,7 +105,8 @@ impl Source for MemorySource {
         self.opened.lock().unwrap().push(split.id.clone());
         let gate = self.gate(&split.id).subscribe();
         let Self { fail_at, panic_at, heap_bytes, .. } = *self;
-        Ok(MemoryReader { split, gate, fail_at, panic_at, heap_bytes, handed_over: 0 })
+        let named = Arc::clone(&self.named);
+        Ok(MemoryReader { named, split, gate, fail_at, panic_at, heap_bytes, handed_over: 0 })
     }
 }
 
@@ -135,6 +140,10 @@ impl SplitReader for MemoryReader {
 
     fn heap_bytes(&self) -> u64 {
         self.heap_bytes * self.handed_over
+    }
+
+    fn belongs_to(&mut self, source: &SourceName) {
+        self.named.lock().unwrap().push(source.clone());
     }
 }
 

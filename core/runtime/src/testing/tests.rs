@@ -217,6 +217,24 @@ fn assert_names(error: &Error, parts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_is_told_once_whose_it_is_before_it_reads() {
+    let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Event>::new());
+    let job_source = Arc::clone(&source);
+    let mut fake = Fake::start(1, move |graph| {
+        graph.source("in", &job_source).stream().sink("out", &sink);
+    })
+    .await
+    .unwrap();
+    fake.open().await;
+    source.release("a", 100, false);
+    fake.assign("in", MemorySource::split("a", 0)).await;
+    fake.read("in", 100).await;
+    let name = SourceName { job: JobId::new("test").unwrap(), uid: Uid::new("in").unwrap() };
+    assert_eq!(*source.named.lock().unwrap(), [name]);
+    fake.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_fails_ends_the_attempt_with_uid_and_cause() {
     for workers in [1, 2] {
         let source = MemorySource { fail_at: Some(100), ..MemorySource::default() };

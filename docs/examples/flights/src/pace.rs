@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidelock::{Batch, Discovery, Known, Result, Source, SplitReader};
+use tidelock::{Batch, Discovery, Known, Result, Source, SourceName, SplitReader};
 use tokio::time::Instant;
 
 /// A pause may have been longer than asked for; no more than this is made up for afterwards, so that
@@ -117,6 +117,10 @@ impl<R: SplitReader> SplitReader for PacedReader<R> {
 
     fn heap_bytes(&self) -> u64 {
         self.reader.heap_bytes()
+    }
+
+    fn belongs_to(&mut self, source: &SourceName) {
+        self.reader.belongs_to(source);
     }
 }
 
