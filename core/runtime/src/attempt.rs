@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) slicing: Slicing,
     /// [`END_TIMEOUT`], but in tests.
     pub(crate) end_timeout: Duration,
+    /// How long a store may take to answer one call.
+    pub(crate) call_timeout: Duration,
     pub(crate) handle: Handle,
     pub(crate) job: JobId,
     pub(crate) log: Log,
@@ -130,6 +132,7 @@ pub(crate) async fn run(
         tasks: Tasks::new(tokio::runtime::Handle::current(), Arc::clone(&stop)),
         budget: Budget::new(setup.bytes_in_flight_max, transit),
         slicing: setup.slicing,
+        call_timeout: setup.call_timeout,
         outbox: Outbox::new(Arc::clone(&stop)),
         counters: setup.handle.shared_counters(),
         handle: setup.handle.clone(),

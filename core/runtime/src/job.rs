@@ -187,6 +187,7 @@ impl Job {
             bytes_in_flight_max: self.bytes_in_flight_max,
             slicing: Slicing::default(),
             end_timeout: attempt::END_TIMEOUT,
+            call_timeout: self.core.config().call_timeout,
             handle: self.handle.0.clone(),
             job: self.core.config().job.clone(),
             log: self.core.log().clone(),

@@ -1,6 +1,7 @@
 //! What every worker and task of one attempt in one process shares.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelock::Epoch;
 use tidelock::log::Log;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slicing: Slicing,
+    /// How long a store may take to answer one call.
+    pub(crate) call_timeout: Duration,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counters: Arc<Counters>,
     /// The user's hand on the job.

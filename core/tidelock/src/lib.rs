@@ -91,6 +91,7 @@ pub use log::{CommitPermit, Segment};
 pub use lookup::{Lookup, LookupTable};
 pub use patience::patiently;
 pub use reject::{DeadLetter, Rejected, Rejecting, Rejects};
+pub use retry::in_time;
 pub use sink::{Committable, Committed, Pending, Prepared, Sink, SinkWriter};
 pub use source::{Batch, Discovery, Known, Source, Split, SplitId, SplitReader};
 pub use state::{Stored, Versioned, from_json, unknown_version};

@@ -83,7 +83,10 @@ where
 
 /// The answer to a call, or an error where there is none in time: what hangs is found out, named and restarted,
 /// and does not hold the job up for ever.
-pub(crate) async fn in_time<T>(
+///
+/// # Errors
+/// That of the call, or [`ErrorKind::Unavailable`] where it did not answer within `call_timeout`.
+pub async fn in_time<T>(
     what: &'static str,
     call_timeout: Duration,
     call: impl Future<Output = Result<T>>,

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tidelock::{Error, ErrorKind, Lookup, Result, Retry, Uid};
+use tidelock::{Error, ErrorKind, Lookup, Result, Retry, Uid, in_time};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -47,6 +48,8 @@ pub(super) struct Desk<L: Lookup> {
     uid: Uid,
     lookup: Arc<L>,
     how: Lookups,
+    /// A request without an answer for so long ends the attempt.
+    call_timeout: Duration,
     cache: AnswerCache<L::Key, L::Value>,
     pub(super) counts: Counts,
     book: Mutex<DeskBook<L::Key, L::Value>>,
@@ -61,12 +64,13 @@ struct DeskBook<K, V> {
 }
 
 impl<L: Lookup> Desk<L> {
-    pub(super) fn new(uid: Uid, lookup: Arc<L>, how: Lookups) -> Self {
+    pub(super) fn new(uid: Uid, lookup: Arc<L>, how: Lookups, call_timeout: Duration) -> Self {
         Self {
             counts: Counts::new(&uid),
             uid,
             lookup,
             how,
+            call_timeout,
             cache: AnswerCache::new(how),
             book: Mutex::new(DeskBook { queue: VecDeque::new(), waiting: HashMap::default() }),
             asked: Notify::new(),
@@ -126,7 +130,7 @@ impl<L: Lookup> Desk<L> {
         let mut patience: Option<Patience> = None;
         loop {
             let asked = Instant::now();
-            let error = match self.lookup.lookup(&keys).await {
+            let error = match in_time("look up", self.call_timeout, self.lookup.lookup(&keys)).await {
                 Ok(values) => {
                     self.counts.answered(asked.elapsed());
                     return self.answer_all(keys, values);

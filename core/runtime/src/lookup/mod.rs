@@ -178,7 +178,7 @@ impl<'s, R: 'static> Stream<'s, R> {
         // All workers of the process ask at one desk.
         let shared = Arc::clone(&self.graph.inner.shared);
         let desk = shared.desks.get(&uid, || {
-            let desk = Arc::new(Desk::<L>::new(uid.clone(), Arc::clone(lookup), how));
+            let desk = Arc::new(Desk::<L>::new(uid.clone(), Arc::clone(lookup), how, shared.call_timeout));
             shared.tasks.spawn(Some(uid.clone()), "look up", Arc::clone(&desk).run());
             desk
         });
@@ -215,7 +215,7 @@ impl<'s, R: 'static> Stream<'s, R> {
         // All workers of the process share one table.
         let shared = Arc::clone(&self.graph.inner.shared);
         let shelf = shared.desks.get(&uid, || {
-            let shelf = Arc::new(Shelf::<T>::new(uid.clone(), Arc::clone(table), how));
+            let shelf = Arc::new(Shelf::<T>::new(uid.clone(), Arc::clone(table), how, shared.call_timeout));
             shared.tasks.spawn(Some(uid.clone()), "load a table", Arc::clone(&shelf).run());
             shelf
         });

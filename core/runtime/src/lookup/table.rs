@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use tidelock::{Error, ErrorKind, LookupTable, Result, Retry, Uid};
+use tidelock::{Error, ErrorKind, LookupTable, Result, Retry, Uid, in_time};
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -82,6 +82,8 @@ pub(super) struct Shelf<T: LookupTable> {
     uid: Uid,
     table: Arc<T>,
     how: LookupTables,
+    /// A load that takes longer ends the attempt.
+    call_timeout: Duration,
     pub(super) counts: Counts,
     now: Mutex<Now<T::Key, T::Value>>,
 }
@@ -94,9 +96,9 @@ struct Now<K, V> {
 }
 
 impl<T: LookupTable> Shelf<T> {
-    pub(super) fn new(uid: Uid, table: Arc<T>, how: LookupTables) -> Self {
+    pub(super) fn new(uid: Uid, table: Arc<T>, how: LookupTables, call_timeout: Duration) -> Self {
         let now = Mutex::new(Now { map: None, waiting: Vec::new() });
-        Self { counts: Counts::new(&uid), uid, table, how, now }
+        Self { counts: Counts::new(&uid), uid, table, how, call_timeout, now }
     }
 
     /// Wakes an operator when the table is there for the first time.
@@ -128,7 +130,7 @@ impl<T: LookupTable> Shelf<T> {
         let mut patience = Patience::until(may_fail_until);
         loop {
             let asked = Instant::now();
-            let error = match self.table.load().await {
+            let error = match in_time("load a table", self.call_timeout, self.table.load()).await {
                 Ok(entries) => {
                     self.counts.answered(asked.elapsed());
                     return Ok(entries);

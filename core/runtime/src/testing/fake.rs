@@ -38,6 +38,7 @@ pub(crate) struct Twist {
     pub(crate) bytes_in_flight_max: u64,
     pub(crate) slicing: Slicing,
     pub(crate) end_timeout: Duration,
+    pub(crate) call_timeout: Duration,
     /// The double that takes records as they arrive.
     pub(crate) apply_on_arrival: bool,
     pub(crate) log: Log,
@@ -46,8 +47,14 @@ pub(crate) struct Twist {
 impl Default for Twist {
     fn default() -> Self {
         let log = Log::on(Arc::new(InMemory::new()), "log".into());
-        let (slicing, end_timeout) = (Slicing::default(), attempt::END_TIMEOUT);
-        Self { bytes_in_flight_max: 1 << 20, slicing, end_timeout, apply_on_arrival: false, log }
+        Self {
+            bytes_in_flight_max: 1 << 20,
+            slicing: Slicing::default(),
+            end_timeout: attempt::END_TIMEOUT,
+            call_timeout: HANG,
+            apply_on_arrival: false,
+            log,
+        }
     }
 }
 
@@ -75,6 +82,7 @@ impl Fake {
             bytes_in_flight_max: twist.bytes_in_flight_max,
             slicing: twist.slicing,
             end_timeout: twist.end_timeout,
+            call_timeout: twist.call_timeout,
             apply_on_arrival: twist.apply_on_arrival,
             handle: Handle::new(Arc::clone(&counters)),
             job: JobId::new("test").unwrap(),

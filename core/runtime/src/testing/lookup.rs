@@ -11,7 +11,7 @@ use tidelock::*;
 use tokio::sync::Semaphore;
 
 use super::figures::Figures;
-use super::{Event, Fake, MemorySink, MemorySource, Snapshot, committed};
+use super::{Event, Fake, MemorySink, MemorySource, Snapshot, Twist, committed};
 use crate::{LookupTables, Lookups};
 
 /// Knows the double of every even number. Notes what it is asked.
@@ -228,6 +228,64 @@ async fn while_the_store_fails_records_go_on_with_stale_answers_where_that_was_c
     twice.sort_unstable();
     assert_eq!(rows, twice);
     fake.finish().await.unwrap();
+}
+
+/// A store that takes every question and answers none.
+struct Silent;
+
+#[async_trait]
+impl Lookup for Silent {
+    type Key = u64;
+    type Value = u64;
+
+    async fn lookup(&self, _keys: &[u64]) -> Result<Vec<Option<u64>>> {
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl LookupTable for Silent {
+    type Key = u64;
+    type Value = u64;
+
+    async fn load(&self) -> Result<Vec<(u64, u64)>> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_never_answers_ends_the_attempt_with_an_error_that_names_the_lookup() {
+    for whole in [false, true] {
+        let (source, sink) = (Arc::new(MemorySource::default()), MemorySink::<Row>::new());
+        source.release("a", 6, false);
+        let twist = Twist { call_timeout: Duration::from_millis(50), ..Twist::default() };
+        let mut fake = Fake::start_with(1, twist, move |graph| {
+            let (events, silent) = (graph.source("in", &source).stream(), Arc::new(Silent));
+            let joined = if whole {
+                let hourly = LookupTables::refreshed_every(Duration::from_secs(3_600));
+                events.lookup_table("silent", &silent, hourly, |event: Event, table| {
+                    (event.number, table.get(&event.number).copied())
+                })
+            } else {
+                let key = |event: &Event| Some(event.number);
+                let join = |event: Event, found: Option<&u64>| (event.number, found.copied());
+                events.lookup("silent", &silent, Lookups::ordered(), key, join)
+            };
+            joined.sink("out", &sink);
+        })
+        .await
+        .unwrap();
+        // The load begins with the attempt.
+        if !whole {
+            fake.open().await;
+            fake.assign("in", MemorySource::split("a", 0)).await;
+        }
+        assert!(matches!(fake.next().await, News::Failed { .. }));
+        let error = fake.finish().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart));
+        let error = format!("{error:?}");
+        assert!(error.contains("no answer in time") && error.contains("uid=silent"), "{error}");
+    }
 }
 
 /// A table of the doubles of even numbers, which knows how often it was loaded.
