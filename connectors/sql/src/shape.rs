@@ -75,7 +75,7 @@ impl Shape {
             let column = &self.table.columns[at];
             let kind = value.type_name();
             let value = fit(self.dialect, column, value)
-                .map_err(|why| refuse(why).with("column", &column.name).with("value", kind))?;
+                .map_err(|why| refuse(why.to_string()).with("column", &column.name).with("value", kind))?;
             fields.push((at, value));
         }
         fields.sort_by_key(|(at, _)| *at);

@@ -238,6 +238,10 @@ async fn several_rows_of_one_key_are_an_error_that_names_the_key_and_nothing_els
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
     let text = error.to_string();
     assert!(text.contains("id=7") && text.contains("table=t") && !text.contains("s3cret"), "{text}");
+    let error = planes.load().await.expect_err("two rows");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
+    let text = error.to_string();
+    assert!(text.contains("id=7") && text.contains("table=t") && !text.contains("s3cret"), "{text}");
 
     let bad =
         SqlLookup::<i64, BTreeMap<String, i64>>::open(SqlLookupConfig::new(place.config(), "t", ["id"]));
@@ -308,6 +312,38 @@ async fn a_table_that_is_altered_or_put_in_place_of_the_old_one_is_looked_up_in_
          ALTER TABLE planes RENAME TO old; ALTER TABLE fresh RENAME TO planes";
     place.run(swap).await;
     assert_eq!(answered_at_last(&planes).await, [None, plane("new", Some(9))], "{}", place.name());
+}
+
+/// As a job does that publishes a new state of its table: it writes a file, and renames it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_put_in_place_of_the_old_one_is_looked_up_in() {
+    let (place, fresh) = (Place::file(), Place::file());
+    place.run(PLANES).await;
+    let planes = place.planes::<String>("planes", &["tailnum"]).await;
+    let keys = owned(&["N1", "N9"]);
+    assert_eq!(planes.lookup(&keys).await.expect("answers"), [plane("A320", Some(180)), None]);
+    fresh.run(PLANES).await;
+    fresh.run("DELETE FROM planes; INSERT INTO planes (tailnum, model, seats) VALUES ('N9', 'new', 9)").await;
+    std::fs::rename(fresh.config().name, place.config().name).expect("renamed");
+    assert_eq!(planes.lookup(&keys).await.expect("answers"), [None, plane("new", Some(9))]);
+    assert_eq!(planes.load().await.expect("the table").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn what_no_record_has_a_form_for_is_told_by_its_name() {
+    let servers = Place::servers().await;
+    let postgres = servers.iter().find(|place| place.config().kind == DatabaseKind::Postgres);
+    let postgres = postgres.expect("PostgreSQL is everywhere");
+    let times = "CREATE TABLE times (id INT PRIMARY KEY, at TIMESTAMP, share NUMERIC); \
+         INSERT INTO times VALUES (1, 'infinity', 1), (2, '2024-02-29', 'NaN')";
+    postgres.run(times).await;
+    let config = SqlLookupConfig::new(postgres.config(), "times", ["id"]);
+    let times = SqlLookup::<i64, BTreeMap<String, Option<String>>>::open(config).await.expect("a table");
+    for (key, named) in [(1, "column at: it holds infinity"), (2, "column share: it holds NaN")] {
+        let error = times.lookup(&[key]).await.expect_err("no form");
+        assert!(error.to_string().contains(named), "{error}");
+    }
 }
 
 /// <https://github.com/launchbadge/sqlx/issues/4337>: with another client each request left a statement at the server.

@@ -1,5 +1,6 @@
 //! Connections to databases: one small trait, and a client for each kind behind it.
 
+mod file;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod pool;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use tidelock::{Error, Result};
 use tokio::time::timeout;
 
+use file::{FileId, file_of};
 pub(crate) use pool::Pool;
 
 use crate::database::SqlConfig;
@@ -94,18 +96,31 @@ pub(crate) const STATEMENTS_KEPT: usize = 64;
 pub(crate) struct Client {
     connection: Box<dyn Connection>,
     patience: Duration,
+    /// What was opened, where it is a file.
+    file: Option<FileId>,
 }
 
 impl Client {
     /// Opens one connection: a wrong host, port, name or password is told as that, at once.
     pub(crate) async fn connect(config: &SqlConfig, access: Access) -> Result<Self> {
         let place = |error: Error| error.with("kind", config.kind).with("place", config);
+        // Before it is opened: one that is replaced meanwhile is found out at the next look, and not taken for the new one.
+        let before = file_of(config).await;
         let connected = timeout(config.connect_timeout(), connect(config, access)).await.unwrap_or_else(|_| {
             let why = "nothing that speaks this database's language answered in time: is it the right host and port?";
             Err(Fault::gone(why).during("connect"))
         });
         let connection = connected.map_err(place)?;
-        Ok(Self { connection, patience: config.statement_timeout() + GRACE })
+        let file = match before {
+            None => file_of(config).await,
+            there => there,
+        };
+        Ok(Self { connection, patience: config.statement_timeout() + GRACE, file })
+    }
+
+    /// Whether its database is still the one that the name means, which is in this file now.
+    fn is_of(&self, file: Option<FileId>) -> bool {
+        self.file == file
     }
 
     pub(crate) async fn run(&mut self, statement: &str) -> Result<(), Fault> {

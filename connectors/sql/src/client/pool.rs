@@ -10,6 +10,7 @@ use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::file::{FileId, file_of};
 use super::{Access, Client};
 use crate::database::SqlConfig;
 
@@ -51,19 +52,21 @@ impl Pool {
             .with_retry(Retry::Retry)
             .with("connections_max", self.config.connections_max));
         };
-        let client = match self.take_idle() {
+        let file = file_of(&self.config).await;
+        let client = match self.take_idle(file) {
             Some(client) => client,
             None => Client::connect(&self.config, self.access).await?,
         };
         Ok(Borrowed { client, idle: Arc::clone(&self.idle), _place: place })
     }
 
-    /// One that is not idle for so long that the server, or whoever stands between, may have closed it.
-    fn take_idle(&self) -> Option<Client> {
+    /// One to the database that is in this file now, and not idle for so long that the server, or whoever stands between,
+    /// may have closed it.
+    fn take_idle(&self, file: Option<FileId>) -> Option<Client> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // They are given back at the end: what is before the last fresh one is older still.
         let since = Instant::now().checked_sub(self.config.idle_max());
-        idle.retain(|(_, used)| since.is_none_or(|since| *used >= since));
+        idle.retain(|(client, used)| since.is_none_or(|since| *used >= since) && client.is_of(file));
         idle.pop().map(|(client, _)| client)
     }
 }
@@ -134,7 +137,7 @@ mod tests {
         pool.config.idle_max_ms = 1;
         pool.get().await.expect("a connection").give_back();
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert!(pool.take_idle().is_none());
+        assert!(pool.take_idle(file_of(&pool.config).await).is_none());
         assert_eq!(idle(&pool), 0);
     }
 }

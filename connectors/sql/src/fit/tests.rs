@@ -1,7 +1,7 @@
 use super::*;
 use crate::kind::DatabaseKind;
 
-fn fitted(kind: DatabaseKind, declared: &str, value: SqlValue) -> Result<SqlValue, String> {
+fn fitted(kind: DatabaseKind, declared: &str, value: SqlValue) -> Result<SqlValue, Misfit> {
     let dialect = Dialect::of(kind);
     let column =
         Column { name: "c".into(), kind: dialect.type_of(declared, None), nullable: false, fills: false };

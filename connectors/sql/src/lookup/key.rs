@@ -4,22 +4,13 @@
 //! collation says so, and `abc` for `abc ` where blanks do not count. A cache in front of them cannot know that, and what
 //! is found must not depend on what was asked for before.
 
-use std::sync::OnceLock;
-
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::column::{Column, ColumnType, TextType};
 use crate::dialect::Dialect;
-use crate::fit::fit;
-use crate::row::to_row;
+use crate::fit::{Misfit, fit};
+use crate::row::{NO_RECORD, Row, to_row};
 use crate::value::{SqlValue, plain_text};
-
-/// How keys of one type are taken apart.
-#[derive(Debug, Default)]
-pub(super) struct Shape {
-    /// Whether it has fields with names. The first key says it for all.
-    is_record: OnceLock<bool>,
-}
 
 /// What is to be asked for a key.
 #[derive(Debug, PartialEq)]
@@ -44,52 +35,55 @@ impl<K: Serialize> Serialize for Single<'_, K> {
     }
 }
 
-impl Shape {
-    /// What is to be asked for this key.
-    ///
-    /// # Errors
-    /// Why a key of this type is none of these columns: without its value.
-    pub(super) fn wanted<K: Serialize>(
-        &self,
-        key: &K,
-        columns: &[Column],
-        dialect: &Dialect,
-    ) -> Result<Wanted, String> {
-        let (mut values, mut form) = (Vec::with_capacity(columns.len()), Form::new());
-        for (column, part) in columns.iter().zip(self.parts(key, columns)?) {
-            match fitting(dialect, column, part) {
-                Ok(Some(value)) => {
-                    push_form(&mut form, &value);
-                    values.push(value);
-                }
-                Ok(None) => return Ok(Wanted::Nothing),
-                Err(why) => return Err(format!("key column {}: {why}", column.name)),
+/// What is to be asked for this key.
+///
+/// # Errors
+/// Why a key of this type is none of these columns: without its value.
+pub(super) fn wanted<K: Serialize>(key: &K, columns: &[Column], dialect: &Dialect) -> Result<Wanted, String> {
+    let (mut values, mut form) = (Vec::with_capacity(columns.len()), Form::new());
+    for (column, part) in columns.iter().zip(parts(key, columns)?) {
+        match fitting(dialect, column, part) {
+            Ok(Some(value)) => {
+                push_form(&mut form, &value);
+                values.push(value);
             }
+            Ok(None) => return Ok(Wanted::Nothing),
+            Err(why) => return Err(format!("key column {}: {why}", column.name)),
         }
-        Ok(Wanted::Row(values, form))
     }
+    Ok(Wanted::Row(values, form))
+}
 
-    /// The parts of a key, in the order of the columns.
-    fn parts<K: Serialize>(&self, key: &K, columns: &[Column]) -> Result<Vec<SqlValue>, String> {
-        if *self.is_record.get_or_init(|| to_row(key).is_ok()) {
-            let mut fields = to_row(key)?.fields;
-            if fields.len() != columns.len() {
-                return Err("the key has other fields than the key's columns".into());
+/// The parts of a key, in the order of the columns. Each key says itself what it is: of an `Option` or an enum one may be
+/// a record and the next one not.
+fn parts<K: Serialize>(key: &K, columns: &[Column]) -> Result<Vec<SqlValue>, String> {
+    match to_row(key) {
+        Ok(row) => parts_of(row, columns),
+        Err(why) if why == NO_RECORD => {
+            let value = to_row(&Single(key))?.fields.pop().map_or(SqlValue::Null, |(_, value)| value);
+            match value {
+                value if columns.len() == 1 => Ok(vec![value]),
+                SqlValue::Array(parts) if parts.len() == columns.len() => Ok(parts),
+                // Nothing, where others are a tuple or a struct.
+                SqlValue::Null => Ok(vec![SqlValue::Null; columns.len()]),
+                _ => Err("a key of several columns is a struct with these fields, or a tuple".into()),
             }
-            let part = |column: &Column| {
-                let at = fields.iter().position(|(name, _)| *name == column.name);
-                let at = at.ok_or_else(|| format!("the key has no field {}", column.name))?;
-                Ok(std::mem::replace(&mut fields[at].1, SqlValue::Null))
-            };
-            return columns.iter().map(part).collect();
         }
-        let value = to_row(&Single(key))?.fields.pop().map_or(SqlValue::Null, |(_, value)| value);
-        match value {
-            value if columns.len() == 1 => Ok(vec![value]),
-            SqlValue::Array(parts) if parts.len() == columns.len() => Ok(parts),
-            _ => Err("a key of several columns is a struct with these fields, or a tuple".into()),
-        }
+        Err(why) => Err(why),
     }
+}
+
+fn parts_of(row: Row, columns: &[Column]) -> Result<Vec<SqlValue>, String> {
+    let mut fields = row.fields;
+    if fields.len() != columns.len() {
+        return Err("the key has other fields than the key's columns".into());
+    }
+    let part = |column: &Column| {
+        let at = fields.iter().position(|(name, _)| *name == column.name);
+        let at = at.ok_or_else(|| format!("the key has no field {}", column.name))?;
+        Ok(std::mem::replace(&mut fields[at].1, SqlValue::Null))
+    };
+    columns.iter().map(part).collect()
 }
 
 /// A part of a key as its column holds it. `None` where no row can have it.
@@ -97,15 +91,6 @@ fn fitting(dialect: &Dialect, column: &Column, part: SqlValue) -> Result<Option<
     if part == SqlValue::Null {
         return Ok(None);
     }
-    // What is too long or too large is no mistake of the job: such a key is in no row. One of another kind is in none either,
-    // whatever its value, and that is a mistake.
-    let misses = matches!(
-        (&column.kind, &part),
-        (ColumnType::Text(_), SqlValue::Text(_))
-            | (ColumnType::Int { .. }, SqlValue::I64(_) | SqlValue::U64(_))
-            | (ColumnType::Bytes { .. }, SqlValue::Bytes(_) | SqlValue::Array(_))
-            | (ColumnType::Decimal(_), SqlValue::Decimal(_) | SqlValue::I64(_) | SqlValue::U64(_))
-    );
     let fitted = match &column.kind {
         // The blanks that such a column drops or adds are not compared.
         ColumnType::Text(text) if text.trims || text.pads => {
@@ -116,8 +101,10 @@ fn fitting(dialect: &Dialect, column: &Column, part: SqlValue) -> Result<Option<
     };
     match fitted {
         Ok(value) => Ok(Some(value)),
-        Err(_) if misses => Ok(None),
-        Err(why) => Err(why),
+        // What is too long or too large is no mistake of the job: such a key is in no row. One of another type is in none
+        // either, whatever its value, and that is a mistake.
+        Err(Misfit::Value(_)) => Ok(None),
+        Err(Misfit::Type(why)) => Err(why),
     }
 }
 
@@ -189,7 +176,7 @@ mod tests {
     }
 
     fn wanted<K: Serialize>(key: &K, columns: &[Column]) -> Result<Wanted, String> {
-        Shape::default().wanted(key, columns, Dialect::of(DatabaseKind::Postgres))
+        super::wanted(key, columns, Dialect::of(DatabaseKind::Postgres))
     }
 
     fn text() -> ColumnType {
@@ -234,6 +221,75 @@ mod tests {
         let why = wanted(&"s3cret", &int).expect_err("a text for an integer");
         assert!(why.contains("key column b") && !why.contains("s3cret"), "{why}");
         assert!(wanted(&7, &text).is_err(), "an integer for a text");
+    }
+
+    #[test]
+    fn a_value_that_its_column_has_no_place_for_is_missed_and_a_wrong_type_is_told() {
+        let decimal = || ColumnType::Decimal(Some((4, 2)));
+        let moment = || ColumnType::Moment { digits: 6, year_2038: false };
+        let missed = [
+            (decimal(), SqlValue::Text("123.4".into())),
+            (decimal(), SqlValue::I64(100)),
+            (ColumnType::Double, SqlValue::I64((1 << 53) + 1)),
+            (ColumnType::Double, SqlValue::U64(u64::MAX)),
+            (ColumnType::Single, SqlValue::F64(0.1)),
+            (ColumnType::Date, SqlValue::Text("10000-01-01".into())),
+            (ColumnType::Date, SqlValue::Text("2024-02-30".into())),
+            (ColumnType::Time(6), SqlValue::Text("25:00:00".into())),
+            (ColumnType::Timestamp(3), SqlValue::Text("2024-02-29T10:00:00.0001".into())),
+            (ColumnType::Timestamp(3), SqlValue::Text("2024-02-30 10:00:00".into())),
+            (moment(), SqlValue::Text("2024-02-30T10:00:00Z".into())),
+            (moment(), SqlValue::Text("10000-01-01T10:00:00+02:00".into())),
+            (ColumnType::Uuid, SqlValue::Bytes(vec![1, 2])),
+        ];
+        let told = [
+            (decimal(), SqlValue::Text("many".into())),
+            (decimal(), SqlValue::F64(0.5)),
+            (ColumnType::Double, SqlValue::Text("0.5".into())),
+            (ColumnType::Date, SqlValue::Text("yesterday".into())),
+            (ColumnType::Date, SqlValue::Text("2024-02-29T10:00:00".into())),
+            (ColumnType::Timestamp(3), SqlValue::Text("2024-02-29T10:00:00Z".into())),
+            (moment(), SqlValue::Text("2024-02-29T10:00:00".into())),
+            (ColumnType::Bool, SqlValue::I64(1)),
+        ];
+        let dialect = Dialect::of(DatabaseKind::Postgres);
+        for (kind, value) in missed {
+            let fitted = fitting(dialect, &column("a", kind), value.clone());
+            assert_eq!(fitted, Ok(None), "{value:?}");
+        }
+        for (kind, value) in told {
+            let fitted = fitting(dialect, &column("a", kind), value.clone());
+            assert!(fitted.is_err(), "{value:?} is {fitted:?}");
+        }
+        let infinity = fitting(
+            Dialect::of(DatabaseKind::MySql),
+            &column("a", ColumnType::Double),
+            SqlValue::F64(f64::INFINITY),
+        );
+        assert_eq!(infinity, Ok(None));
+    }
+
+    #[test]
+    fn each_key_says_itself_whether_it_is_a_record() {
+        #[derive(serde::Serialize)]
+        #[serde(untagged)]
+        enum Either {
+            Named(Named),
+            Pair(&'static str, i64),
+        }
+        let columns = [column("a", text()), column("b", int())];
+        let row = wanted(&("x", 7), &columns);
+        assert!(matches!(row, Ok(Wanted::Row(..))));
+        // The first one is nothing: what follows is a record all the same, and the other way round.
+        for keys in [[None, Some(Named { b: 7, a: "x" })], [Some(Named { b: 7, a: "x" }), None]] {
+            for key in &keys {
+                let expected = if key.is_some() { &row } else { &Ok(Wanted::Nothing) };
+                assert_eq!(wanted(key, &columns), *expected);
+            }
+        }
+        for key in [Either::Pair("x", 7), Either::Named(Named { b: 7, a: "x" }), Either::Pair("x", 7)] {
+            assert_eq!(wanted(&key, &columns), row);
+        }
     }
 
     #[test]

@@ -20,22 +20,28 @@ mod plan;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::marker::PhantomData;
 
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidelock::{Error, ErrorKind, Lookup, LookupTable, Result, Retry};
+use tokio::task::yield_now;
 
 pub use config::SqlLookupConfig;
-use key::{Form, Shape, Wanted, form_of};
+use key::{Form, Wanted, form_of};
 use plan::Plan;
 
 use crate::client::{Access, Pool, Rows};
 use crate::error::Fault;
 use crate::row::{fields_of, from_row, from_values};
 use crate::value::{Shown, SqlValue};
+
+const SEVERAL_ROWS: &str = "several rows have this key: which of them counts, nobody knows";
+
+/// How many rows of a table are read before somebody else has a turn.
+const ROWS_PER_TURN: usize = 4_096;
 
 /// Rows of a table or a view, by a key: for lookups, and for tables that are loaded whole.
 ///
@@ -59,7 +65,6 @@ pub struct SqlLookup<K, V> {
     config: SqlLookupConfig,
     pool: Pool,
     plan: Plan,
-    shape: Shape,
     types: PhantomData<fn(K) -> V>,
 }
 
@@ -81,7 +86,7 @@ impl<K, V: DeserializeOwned> SqlLookup<K, V> {
         let fields = fields_of::<V>();
         let plan = Plan::make(&mut client, config.database.kind, &config.table, &config.key, fields).await?;
         client.give_back();
-        Ok(Self { config, pool, plan, shape: Shape::default(), types: PhantomData })
+        Ok(Self { config, pool, plan, types: PhantomData })
     }
 
     async fn query(&self, statement: &str, values: Vec<SqlValue>) -> Result<Rows> {
@@ -125,7 +130,7 @@ where
         let mut asked: HashMap<Form, Vec<usize>> = HashMap::new();
         let mut values = Vec::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
-            let wanted = self.shape.wanted(key, &self.plan.key, self.plan.dialect).map_err(|why| {
+            let wanted = key::wanted(key, &self.plan.key, self.plan.dialect).map_err(|why| {
                 let error = Error::new(ErrorKind::Config, "look up", why).with_retry(Retry::Halt);
                 error.with("table", &self.config.table)
             })?;
@@ -148,9 +153,7 @@ where
                 };
                 for place in places {
                     if answers[*place].replace(value.clone()).is_some() {
-                        return Err(
-                            self.data("several rows have this key: which of them counts, nobody knows", &key)
-                        );
+                        return Err(self.data(SEVERAL_ROWS, &key));
                     }
                 }
             }
@@ -176,15 +179,25 @@ where
             let error = Error::new(ErrorKind::Config, "load a table", why).with_retry(Retry::Halt);
             return Err(error.with("table", &self.config.table).with("rows_max", self.config.rows_max));
         }
-        let mut entries = Vec::with_capacity(rows.rows.len());
-        for row in rows.rows {
+        let mut entries: Vec<(K, V)> = Vec::with_capacity(rows.rows.len());
+        let (hashes, mut places) = (RandomState::new(), HashMap::with_capacity(rows.rows.len()));
+        for (at, row) in rows.rows.into_iter().enumerate() {
+            if at % ROWS_PER_TURN == 0 {
+                yield_now().await;
+            }
             let (value, key) = self.read(row)?;
             // No record asks for such a row.
             if key.contains(&SqlValue::Null) {
                 continue;
             }
-            let read = from_values(self.plan.key_names(), key.clone());
-            entries.push((read.map_err(|why| self.data(why, &key))?, value));
+            let read: K =
+                from_values(self.plan.key_names(), key.clone()).map_err(|why| self.data(why, &key))?;
+            // The host would see it too, and could not say which key it is.
+            let other = places.insert(hashes.hash_one(&read), entries.len());
+            if other.is_some_and(|other: usize| entries[other].0 == read) {
+                return Err(self.data(SEVERAL_ROWS, &key));
+            }
+            entries.push((read, value));
         }
         Ok(entries)
     }

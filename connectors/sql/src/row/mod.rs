@@ -7,7 +7,7 @@ mod write;
 use std::borrow::Cow;
 
 pub(crate) use read::{fields_of, from_row, from_values};
-pub(crate) use write::to_row;
+pub(crate) use write::{NO_RECORD, to_row};
 
 use crate::value::SqlValue;
 

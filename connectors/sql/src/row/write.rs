@@ -53,7 +53,8 @@ fn refuse<T>(why: &str) -> Result<T, Refusal> {
     Err(Refusal(why.to_owned()))
 }
 
-const NO_RECORD: &str = "a record must be a struct or a map: its fields are the columns";
+/// Why a value that is neither a struct nor a map is no row.
+pub(crate) const NO_RECORD: &str = "a record must be a struct or a map: its fields are the columns";
 
 /// Serializes a record: a struct, or a map with texts as keys.
 struct RecordSerializer;

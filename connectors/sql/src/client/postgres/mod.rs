@@ -15,6 +15,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Socket, Statement};
 
+use self::values::NoForm;
 use super::tls::Rustls;
 use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
@@ -142,11 +143,14 @@ impl Connection for Postgres {
         let mut rows = Intake::new(names, bytes_max);
         while let Some(row) = found.try_next().await.map_err(|error| fault(&error))? {
             let read = |at: usize| {
-                row.try_get::<_, SqlValue>(at).map_err(|_| {
+                row.try_get::<_, SqlValue>(at).map_err(|error| {
                     let column = &row.columns()[at];
-                    let why =
-                        format!("column {}: values of type {} cannot be read", column.name(), column.type_());
-                    Fault::new(Class::Violation, "", why)
+                    // Other words of the client may have the value in them.
+                    let why = match error.source().and_then(|why| why.downcast_ref::<NoForm>()) {
+                        Some(no_form) => no_form.to_string(),
+                        None => format!("values of type {} cannot be read", column.type_()),
+                    };
+                    Fault::new(Class::Violation, "", format!("column {}: {why}", column.name()))
                 })
             };
             // What follows on the wire is passed over before the next answer.

@@ -1,7 +1,7 @@
 //! Values on the wire of PostgreSQL: in binary where that is simple, and as the server's own texts where it is not.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use bytes::{BufMut as _, BytesMut};
 use jiff::civil::{Date, DateTime, Time, date};
@@ -130,7 +130,7 @@ impl<'a> FromSql<'a> for SqlValue {
             Type::OID => Self::I64(u32::from_sql(kind, raw)?.into()),
             Type::FLOAT4 => Self::F64(f32::from_sql(kind, raw)?.into()),
             Type::FLOAT8 => Self::F64(f64::from_sql(kind, raw)?),
-            Type::NUMERIC => Self::Decimal(numeric(raw).ok_or("a number that is no decimal")?),
+            Type::NUMERIC => Self::Decimal(numeric(raw).ok_or(NoForm("NaN or an infinity"))?),
             Type::BYTEA => Self::Bytes(raw.to_owned()),
             Type::UUID => Self::Uuid(raw.try_into()?),
             Type::JSON => Self::Json(std::str::from_utf8(raw)?.to_owned()),
@@ -139,23 +139,28 @@ impl<'a> FromSql<'a> for SqlValue {
                 Self::Json(std::str::from_utf8(raw.get(1..).ok_or("an empty JSON text")?)?.to_owned())
             }
             Type::DATE => {
-                let days: [u8; 4] = raw.try_into()?;
-                Self::Date(
-                    BEGINNING
-                        .checked_add(SignedDuration::from_hours(i64::from(i32::from_be_bytes(days)) * 24))?,
-                )
+                let days = i32::from_be_bytes(raw.try_into()?);
+                if matches!(days, i32::MIN | i32::MAX) {
+                    return Err(INFINITY.into());
+                }
+                let since = SignedDuration::from_hours(i64::from(days) * 24);
+                Self::Date(BEGINNING.checked_add(since).map_err(|_| FAR)?)
             }
             Type::TIME => {
                 Self::Time(Time::midnight().checked_add(SignedDuration::from_micros(micros(raw)?))?)
             }
             Type::TIMESTAMP => {
                 let beginning = DateTime::from_parts(BEGINNING, Time::midnight());
-                Self::Timestamp(beginning.checked_add(SignedDuration::from_micros(micros(raw)?))?)
+                Self::Timestamp(
+                    beginning.checked_add(SignedDuration::from_micros(micros(raw)?)).map_err(|_| FAR)?,
+                )
             }
             Type::TIMESTAMPTZ => {
                 const BEGINNING_SECOND: i64 = 946_684_800;
                 let beginning = Timestamp::from_second(BEGINNING_SECOND)?;
-                Self::Moment(beginning.checked_add(SignedDuration::from_micros(micros(raw)?))?)
+                Self::Moment(
+                    beginning.checked_add(SignedDuration::from_micros(micros(raw)?)).map_err(|_| FAR)?,
+                )
             }
             _ if is_text(kind) => Self::Text(std::str::from_utf8(raw)?.to_owned()),
             _ => return Err("an unknown type".into()),
@@ -180,10 +185,28 @@ fn is_text(kind: &Type) -> bool {
         || kind.name() == "citext"
 }
 
-/// `infinity` is the last or the first of them: adding it fails.
+/// `infinity` is the last or the first of them.
 fn micros(raw: &[u8]) -> Result<i64, Wrong> {
-    Ok(i64::from_be_bytes(raw.try_into()?))
+    match i64::from_be_bytes(raw.try_into()?) {
+        i64::MIN | i64::MAX => Err(INFINITY.into()),
+        micros => Ok(micros),
+    }
 }
+
+/// What a column may hold, and no record has a form for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NoForm(&'static str);
+
+const INFINITY: NoForm = NoForm("infinity");
+const FAR: NoForm = NoForm("a year that is not one of -9999 to 9999");
+
+impl fmt::Display for NoForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it holds {}, for which no record has a form", self.0)
+    }
+}
+
+impl std::error::Error for NoForm {}
 
 /// A number in digits of ten thousand. `None` for NaN and infinities.
 fn numeric(raw: &[u8]) -> Option<String> {
@@ -255,9 +278,16 @@ mod tests {
             "1970-01-01T00:00:00Z"
         );
         for kind in [Type::TIMESTAMP, Type::TIMESTAMPTZ] {
-            assert!(read(&kind, &i64::MAX.to_be_bytes()).is_err(), "infinity is no time");
+            let why = read(&kind, &i64::MAX.to_be_bytes()).expect_err("infinity is no time");
+            assert!(why.contains("it holds infinity"), "{why}");
+            let why = read(&kind, &(i64::MAX - 1).to_be_bytes()).expect_err("too far");
+            assert!(why.contains("a year"), "{why}");
         }
-        assert!(read(&Type::DATE, &i32::MAX.to_be_bytes()).is_err());
+        let why = read(&Type::DATE, &i32::MAX.to_be_bytes()).expect_err("infinity is no day");
+        assert!(why.contains("it holds infinity"), "{why}");
+        let nan: Vec<u8> = words(&[0, 0, -0x4000, 0]);
+        let why = read(&Type::NUMERIC, &nan).expect_err("NaN is no decimal");
+        assert!(why.contains("it holds NaN"), "{why}");
     }
 
     #[test]
