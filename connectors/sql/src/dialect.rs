@@ -19,8 +19,6 @@ pub(crate) struct Dialect {
     pub(crate) begin: &'static str,
     /// How an insert says what to do with a key that is there.
     upsert: Upsert,
-    /// Follows an insert that is to do nothing where the row is there.
-    or_nothing: &'static str,
     /// Whether an index finds the rows that are greater than several values as one row. Elsewhere it finds them by each in turn.
     pub(crate) orders_rows: bool,
     /// A list of rows that a list of columns is compared with.
@@ -197,11 +195,17 @@ impl Dialect {
         }
     }
 
-    /// Makes a row of the ledger where there is none.
+    /// Makes a row where there is none with its key.
     pub(crate) fn insert_or_nothing(&self, table: &str, columns: &str, count: usize) -> String {
         let mut sql = format!("INSERT INTO {table} ({columns}) VALUES ");
         self.places(&mut sql, 0, count, true);
-        sql.push_str(self.or_nothing);
+        match self.upsert {
+            Upsert::OnConflict => sql.push_str(" ON CONFLICT DO NOTHING"),
+            Upsert::OnDuplicateKey => {
+                let first = columns.split(',').next().unwrap_or(columns);
+                let _infallible = write!(sql, " ON DUPLICATE KEY UPDATE {first}={first}");
+            }
+        }
         sql
     }
 
@@ -211,6 +215,15 @@ impl Dialect {
         format!(
             "CREATE TABLE IF NOT EXISTS {table} (job {name_type} NOT NULL, uid {name_type} NOT NULL, \
              generation BIGINT NOT NULL, epoch BIGINT NOT NULL, PRIMARY KEY (job, uid)){table_options}"
+        )
+    }
+
+    /// The definition of the table of transactions that were prepared.
+    pub(crate) fn transactions_ddl(&self, table: &str) -> String {
+        let Self { name_type, table_options, .. } = self;
+        format!(
+            "CREATE TABLE IF NOT EXISTS {table} (name {name_type} NOT NULL PRIMARY KEY, generation BIGINT NOT NULL, \
+             attempt BIGINT NOT NULL){table_options}"
         )
     }
 
@@ -246,7 +259,6 @@ static POSTGRES: Dialect = Dialect {
     binds_max: 65_535,
     begin: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     upsert: Upsert::OnConflict,
-    or_nothing: " ON CONFLICT DO NOTHING",
     orders_rows: true,
     row_list: ("", ""),
     nan: true,
@@ -285,7 +297,6 @@ static MYSQL: Dialect = Dialect {
     // The isolation is that of the session, where it is set.
     begin: "START TRANSACTION READ WRITE",
     upsert: Upsert::OnDuplicateKey,
-    or_nothing: " ON DUPLICATE KEY UPDATE job=job",
     orders_rows: false,
     row_list: ("", ""),
     nan: false,
@@ -318,7 +329,6 @@ static SQLITE: Dialect = Dialect {
     // Takes the one lock of a file now, and does not find out in its middle that somebody else has it.
     begin: "BEGIN IMMEDIATE",
     upsert: Upsert::OnConflict,
-    or_nothing: " ON CONFLICT DO NOTHING",
     orders_rows: true,
     row_list: ("VALUES ", ""),
     nan: false,

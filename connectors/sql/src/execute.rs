@@ -13,6 +13,7 @@ impl SqlConfig {
     /// Where the database cannot be reached, or refuses the statement.
     pub async fn execute(&self, statement: &str) -> Result<()> {
         let mut client = Client::connect(self, Access::Write).await?;
-        client.run(statement).await.map_err(|fault| fault.during("run a statement").with("place", self))
+        let ran = client.run(statement).await;
+        ran.map(drop).map_err(|fault| fault.during("run a statement").with("place", self))
     }
 }

@@ -130,7 +130,7 @@ impl Ledger {
             None => write_whole(&mut client, shape, &writes.records).await,
         };
         let committed = match written {
-            Ok(()) => client.run("COMMIT").await,
+            Ok(()) => client.run("COMMIT").await.map(drop),
             Err(fault) => Err(fault),
         };
         match committed {
@@ -215,7 +215,11 @@ async fn write_whole(client: &mut Client, shape: &Shape, changes: &[StoredChange
 }
 
 /// Runs one statement.
-async fn write_part(client: &mut Client, shape: &Shape, changes: &[StoredChange]) -> Result<(), Fault> {
+pub(crate) async fn write_part(
+    client: &mut Client,
+    shape: &Shape,
+    changes: &[StoredChange],
+) -> Result<(), Fault> {
     let (sql, values) = statement::of(shape, changes);
     let met = client.execute(&sql, values).await?;
     if changes[0].operation == Operation::Update && met == 0 {

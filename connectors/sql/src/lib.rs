@@ -3,9 +3,11 @@ mod batch;
 mod change;
 mod client;
 mod column;
+mod committable;
 mod config;
 mod database;
 mod dialect;
+mod either;
 mod error;
 mod execute;
 mod fit;
@@ -13,6 +15,7 @@ mod kind;
 mod ledger;
 mod lookup;
 mod names;
+mod prepared;
 mod refused;
 mod row;
 mod shape;
@@ -25,13 +28,15 @@ mod value;
 mod writer;
 
 pub use change::Change;
-pub use config::{RecordPolicy, SqlSinkConfig};
+pub use committable::SqlCommittable;
+pub use config::{Mode, RecordPolicy, SqlSinkConfig};
 pub use database::SqlConfig;
+pub use either::SqlWriter;
 pub use kind::{DatabaseKind, Secret, Tls};
 pub use lookup::{SqlLookup, SqlLookupConfig};
+pub use prepared::{Listed, Outcome, TransactionName, Transactions};
 pub use sink::SqlSink;
 pub use source::{
     IncrementalReader, ScanReader, SqlIncremental, SqlIncrementalConfig, SqlRelation, SqlScan, SqlScanConfig,
     SqlSplit, SqlStart,
 };
-pub use writer::SqlWriter;

@@ -88,24 +88,9 @@ impl<'a> Refused<'a> {
             .map(|(place, change)| self.letter(place, change.row.0.iter().map(|(_, value)| value.clone())))
             .collect();
         letters.extend(self.rows.iter().map(|(place, fault)| {
-            let change = &self.writes.records[*place];
-            let reason = match &fault.constraint {
-                Some(constraint) => format!("{}: {constraint}", fault.message),
-                None => fault.message.clone(),
-            };
-            let record = row_text(&change.row).map_or(SqlValue::Null, SqlValue::Text);
-            let rest = [SqlValue::Text(change.operation.name().to_owned()), SqlValue::Text(reason), record];
-            self.letter(*place, rest.into_iter())
+            self.letter(*place, what_cannot_be(&self.writes.records[*place], fault).into_iter())
         }));
-        let Some(table) = &self.target.letters else { return Ok(()) };
-        let table = table.quoted(self.target.dialect);
-        for chunk in letters.chunks(LETTERS_MAX) {
-            for part in parts(0..chunk.len()) {
-                let sql = insert(self.target.dialect, &table, COLUMNS.into_iter(), part.len());
-                client.execute(&sql, chunk[part].concat()).await?;
-            }
-        }
-        Ok(())
+        insert_letters(self.target, client, &letters).await
     }
 
     fn letter(&self, place: usize, rest: impl Iterator<Item = SqlValue>) -> Vec<SqlValue> {
@@ -135,6 +120,33 @@ impl<'a> Refused<'a> {
             );
         }
     }
+}
+
+/// What a letter says of a row that cannot be: operation, reason, record.
+pub(crate) fn what_cannot_be(change: &StoredChange, fault: &Fault) -> [SqlValue; 3] {
+    let reason = match &fault.constraint {
+        Some(constraint) => format!("{}: {constraint}", fault.message),
+        None => fault.message.clone(),
+    };
+    let record = row_text(&change.row).map_or(SqlValue::Null, SqlValue::Text);
+    [SqlValue::Text(change.operation.name().to_owned()), SqlValue::Text(reason), record]
+}
+
+/// Writes rows of the table of dead letters: values in the order of its columns.
+pub(crate) async fn insert_letters(
+    target: &Target,
+    client: &mut Client,
+    letters: &[Vec<SqlValue>],
+) -> Result<(), Fault> {
+    let Some(table) = &target.letters else { return Ok(()) };
+    let table = table.quoted(target.dialect);
+    for chunk in letters.chunks(LETTERS_MAX) {
+        for part in parts(0..chunk.len()) {
+            let sql = insert(target.dialect, &table, COLUMNS.into_iter(), part.len());
+            client.execute(&sql, chunk[part].concat()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells and counts a row that is not written.

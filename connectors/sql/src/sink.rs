@@ -1,5 +1,6 @@
 //! The sink: rows that become visible an epoch at a time.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -7,15 +8,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 use tidelock::write_ahead::{WriteAhead, WriteAheadCommittable, WriteAheadConfig};
-use tidelock::{CommitPermit, Committed, Pending, Rejects, Result, Sink, SinkAttempt, WriterId};
+use tidelock::{CommitPermit, Committed, Epoch, Pending, Rejects, Result, Sink, SinkAttempt, WriterId};
 
 use crate::change::Change;
-use crate::config::SqlSinkConfig;
+use crate::committable::{Branch, Kind, SqlCommittable};
+use crate::config::{Mode, SqlSinkConfig};
+use crate::either::{InMode, SqlWriter};
 use crate::ledger::Ledger;
+use crate::prepared::Branches;
 use crate::target::Target;
-use crate::writer::SqlWriter;
+use crate::writer::LedgerWriter;
 
-/// Writes rows to a table: each epoch in one transaction of the database, with the row of the ledger that says so.
+/// Writes rows to a table, exactly once for readers of committed rows: by default each epoch in one transaction of the database,
+/// with the row of the ledger that says so. [`Mode`] has the other ways.
 ///
 /// Records of type `T` are rows: their fields are columns.
 ///
@@ -36,6 +41,7 @@ use crate::writer::SqlWriter;
 pub struct SqlSink<T> {
     target: Arc<Target>,
     inner: WriteAhead<Ledger>,
+    branches: Branches,
     record: PhantomData<fn(T)>,
 }
 
@@ -55,35 +61,79 @@ impl<T> SqlSink<T> {
         bounds.epoch_bytes_max = config.epoch_bytes_max;
         let target = Arc::new(Target::new(config)?);
         let inner = WriteAhead::new(Ledger { target: Arc::clone(&target) }, bounds)?;
-        Ok(Self { target, inner, record: PhantomData })
+        let branches = Branches::new(Arc::clone(&target));
+        Ok(Self { target, inner, branches, record: PhantomData })
+    }
+}
+
+/// What is pending, by how it waits.
+struct Sorted {
+    ledger: Vec<Pending<WriteAheadCommittable>>,
+    prepared: Vec<Pending<Branch>>,
+}
+
+impl Sorted {
+    fn of(pending: impl IntoIterator<Item = Pending<SqlCommittable>>) -> Self {
+        let mut sorted = Self { ledger: Vec::new(), prepared: Vec::new() };
+        for Pending { epoch, attempt, writer, committable } in pending {
+            match committable.0 {
+                Kind::Ledger(committable) => {
+                    sorted.ledger.push(Pending { epoch, attempt, writer, committable });
+                }
+                Kind::Prepared(committable) => {
+                    sorted.prepared.push(Pending { epoch, attempt, writer, committable });
+                }
+            }
+        }
+        sorted
     }
 }
 
 #[async_trait]
 impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
     type Record = Change<T>;
-    type Committable = WriteAheadCommittable;
+    type Committable = SqlCommittable;
     type Writer = SqlWriter<T>;
 
     /// Looks at the tables too: a wrong port, a missing right, a ledger that is none are told before anything is written.
-    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<SqlCommittable>]) -> Result<()> {
         self.target.look().await?;
-        self.inner.recover(attempt, pending).await
+        let Sorted { ledger, prepared } = Sorted::of(pending.iter().cloned());
+        self.branches.recover(attempt, &prepared).await?;
+        self.inner.recover(attempt, &ledger).await
     }
 
     async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<SqlWriter<T>> {
+        if self.target.config.mode == Mode::Prepared {
+            let writer = self.branches.open(attempt, writer).await?;
+            return Ok(SqlWriter(InMode::Prepared(Box::new(writer))));
+        }
         let shape = self.target.shape().await?;
         let mut inner = self.inner.open(attempt, writer).await?;
         let too_large = Rejects::kept();
         tidelock::Rejecting::reject_to(&mut inner, too_large.clone());
-        Ok(SqlWriter::new(shape, self.target.config.on_refused.clone(), inner, too_large))
+        let writer = LedgerWriter::new(shape, self.target.config.on_refused.clone(), inner, too_large);
+        Ok(SqlWriter(InMode::Ledger(Box::new(writer))))
     }
 
+    /// Epoch by epoch: nothing of a later one is visible before all of an earlier one.
     async fn commit(
         &self,
         permit: &CommitPermit,
-        committables: Vec<Pending<WriteAheadCommittable>>,
+        committables: Vec<Pending<SqlCommittable>>,
     ) -> Result<Committed> {
-        self.inner.commit(permit, committables).await
+        let mut epochs: BTreeMap<Epoch, Vec<_>> = BTreeMap::new();
+        for one in committables {
+            epochs.entry(one.epoch).or_default().push(one);
+        }
+        let mut listed = Vec::new();
+        for of_epoch in epochs.into_values() {
+            let Sorted { ledger, prepared } = Sorted::of(of_epoch);
+            self.inner.commit(permit, ledger).await?;
+            self.branches.commit(&prepared).await?;
+            listed.extend(prepared);
+        }
+        self.branches.forget(&listed).await;
+        Ok(Committed::default())
     }
 }

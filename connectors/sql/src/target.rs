@@ -6,10 +6,11 @@ use tidelock::{Error, ErrorKind, Result, Retry};
 
 use crate::client::{Access, Client, Pool};
 use crate::column::ColumnType;
-use crate::config::{RecordPolicy, SqlSinkConfig};
+use crate::config::{Mode, RecordPolicy, SqlSinkConfig};
 use crate::dialect::Dialect;
 use crate::error::Class;
 use crate::names::TableName;
+use crate::prepared::database_tag;
 use crate::shape::Shape;
 use crate::table::Table;
 
@@ -18,6 +19,7 @@ pub(crate) struct Target {
     pub(crate) config: SqlSinkConfig,
     pub(crate) dialect: &'static Dialect,
     pub(crate) ledger: TableName,
+    pub(crate) transactions: TableName,
     pub(crate) letters: Option<TableName>,
     pub(crate) pool: Pool,
     table: TableName,
@@ -35,11 +37,17 @@ impl Target {
             dialect: Dialect::of(config.database.kind),
             table: TableName::parse("table", &config.table)?,
             ledger: TableName::parse("ledger_table", &config.ledger_table)?,
+            transactions: TableName::parse("transactions_table", &config.transactions_table)?,
             letters,
             pool: Pool::new(config.database.clone(), Access::Write),
             shape: Mutex::default(),
             config,
         })
+    }
+
+    /// What names of transactions have of the database.
+    pub(crate) fn tag(&self) -> u32 {
+        database_tag(&self.config.database.name)
     }
 
     /// The tables as they were found when this was last looked at, or now.
@@ -65,9 +73,18 @@ impl Target {
             .with("place", &self.config.database));
         };
         let shape = Arc::new(Shape::new(self.dialect, self.table.clone(), table, &self.config.key)?);
-        let ddl = self.dialect.ledger_ddl(&self.ledger.quoted(self.dialect));
-        let key = ["job", "uid"];
-        self.own_table(&mut client, &self.ledger, &ddl, &["generation", "epoch"], &key).await?;
+        match self.config.mode {
+            Mode::Ledger => {
+                let ddl = self.dialect.ledger_ddl(&self.ledger.quoted(self.dialect));
+                let key = ["job", "uid"];
+                self.own_table(&mut client, &self.ledger, &ddl, &["generation", "epoch"], &key).await?;
+            }
+            Mode::Prepared => {
+                let ddl = self.dialect.transactions_ddl(&self.transactions.quoted(self.dialect));
+                let numbers = ["generation", "attempt"];
+                self.own_table(&mut client, &self.transactions, &ddl, &numbers, &["name"]).await?;
+            }
+        }
         if let Some(letters) = &self.letters {
             let ddl = self.dialect.letters_ddl(&letters.quoted(self.dialect));
             let key = ["job", "uid", "generation", "epoch", "place"];
@@ -103,7 +120,7 @@ impl Target {
                             error
                         });
                     }
-                    (None, Ok(())) => {
+                    (None, Ok(_)) => {
                         return Err(Error::new(
                             ErrorKind::Config,
                             "make a table",

@@ -14,8 +14,8 @@ use crate::refused::tell;
 use crate::shape::Shape;
 use crate::value::SqlValue;
 
-/// Writes rows: see [`SqlSink`](crate::SqlSink).
-pub struct SqlWriter<T> {
+/// Writes rows: see [`Mode::Ledger`](crate::Mode::Ledger).
+pub(crate) struct LedgerWriter<T> {
     shape: Arc<Shape>,
     policy: RecordPolicy,
     inner: WriteAheadWriter<StoredChange>,
@@ -25,16 +25,16 @@ pub struct SqlWriter<T> {
     rejects: Option<Rejects<Change<T>>>,
 }
 
-impl<T> fmt::Debug for SqlWriter<T> {
+impl<T> fmt::Debug for LedgerWriter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlWriter")
+        f.debug_struct("LedgerWriter")
             .field("table", &self.shape.name)
             .field("inner", &self.inner)
             .finish_non_exhaustive()
     }
 }
 
-impl<T: Serialize> SqlWriter<T> {
+impl<T: Serialize> LedgerWriter<T> {
     pub(crate) fn new(
         shape: Arc<Shape>,
         policy: RecordPolicy,
@@ -92,14 +92,14 @@ impl<T: Serialize> SqlWriter<T> {
 }
 
 /// What does not fit is found out here. What violates a constraint is found out at commit, where only the policy decides.
-impl<T: Serialize + Send + 'static> Rejecting for SqlWriter<T> {
+impl<T: Serialize + Send + 'static> Rejecting for LedgerWriter<T> {
     fn reject_to(&mut self, rejects: Rejects<Change<T>>) {
         self.rejects = Some(rejects);
     }
 }
 
 #[async_trait]
-impl<T: Serialize + Send + 'static> SinkWriter for SqlWriter<T> {
+impl<T: Serialize + Send + 'static> SinkWriter for LedgerWriter<T> {
     type Record = Change<T>;
     type Committable = WriteAheadCommittable;
 

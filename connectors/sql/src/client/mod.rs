@@ -79,8 +79,9 @@ impl Intake {
 /// - No fault has a row, a value or a password in it.
 #[async_trait]
 pub(crate) trait Connection: Send {
-    /// Runs a statement without values that answers nothing: the beginning or the end of a transaction, a definition.
-    async fn run(&mut self, statement: &str) -> Result<(), Fault>;
+    /// Runs a statement without values that is not prepared: the beginning or the end of a transaction, a definition, or one
+    /// that cannot be prepared. What it answers are bytes or texts, whatever their columns say; of SQLite there is nothing.
+    async fn run(&mut self, statement: &str) -> Result<Rows, Fault>;
 
     /// Runs a statement with values, and says how many rows it met. What it was prepared as is kept.
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault>;
@@ -123,7 +124,7 @@ impl Client {
         self.file == file
     }
 
-    pub(crate) async fn run(&mut self, statement: &str) -> Result<(), Fault> {
+    pub(crate) async fn run(&mut self, statement: &str) -> Result<Rows, Fault> {
         timeout(self.patience, self.connection.run(statement)).await.unwrap_or_else(|_| Err(no_answer()))
     }
 

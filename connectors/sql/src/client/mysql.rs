@@ -106,8 +106,16 @@ fn parameters(values: Vec<SqlValue>) -> Params {
 
 #[async_trait]
 impl Connection for MySql {
-    async fn run(&mut self, statement: &str) -> Result<(), Fault> {
-        self.connection.query_drop(statement).await.map_err(fault)
+    async fn run(&mut self, statement: &str) -> Result<Rows, Fault> {
+        let mut result = self.connection.query_iter(statement).await.map_err(fault)?;
+        let found: Vec<mysql_async::Row> = result.collect().await.map_err(fault)?;
+        result.drop_result().await.map_err(fault)?;
+        let raw = |value| match value {
+            Value::Bytes(bytes) => SqlValue::Bytes(bytes),
+            _ => SqlValue::Null,
+        };
+        let rows = found.into_iter().map(|row| row.unwrap().into_iter().map(raw).collect());
+        Ok(Rows { rows: rows.collect(), ..Rows::default() })
     }
 
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault> {

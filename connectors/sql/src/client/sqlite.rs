@@ -90,9 +90,10 @@ impl Drop for Sqlite {
 
 #[async_trait]
 impl Connection for Sqlite {
-    async fn run(&mut self, statement: &str) -> Result<(), Fault> {
+    async fn run(&mut self, statement: &str) -> Result<Rows, Fault> {
         let statement = statement.to_owned();
-        self.call(move |connection| connection.execute_batch(&statement)).await
+        self.call(move |connection| connection.execute_batch(&statement)).await?;
+        Ok(Rows::default())
     }
 
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault> {

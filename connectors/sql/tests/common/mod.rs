@@ -6,6 +6,7 @@
     reason = "a test may fail, and each uses a part of this"
 )]
 
+pub(crate) mod prepared;
 pub(crate) mod scenes;
 pub(crate) mod sources;
 
@@ -17,7 +18,7 @@ use serde::{Serialize, Serializer};
 use tempfile::TempDir;
 use tidelock::{Rejecting as _, Rejects, Result};
 use tidelock_containers::{Database, SqlServer};
-use tidelock_sql::{Change, DatabaseKind, SqlConfig, SqlSink, SqlSinkConfig, SqlWriter};
+use tidelock_sql::{Change, DatabaseKind, Mode, SqlConfig, SqlSink, SqlSinkConfig, SqlWriter};
 use tidelock_testkit::harness::{
     RejectingHarness, Row, Shape, SinkFacets, SinkHarness, Value, ValuesHarness,
 };
@@ -53,6 +54,7 @@ impl Cell {
 /// A database of its own.
 pub(crate) struct Place {
     pub(crate) config: SqlConfig,
+    pub(crate) mode: Mode,
     _folder: Option<TempDir>,
 }
 
@@ -61,7 +63,7 @@ impl Place {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("test.db");
         let config = SqlConfig::from_url(&format!("sqlite:{}", path.display())).unwrap();
-        Self { config, _folder: Some(folder) }
+        Self { config, mode: Mode::Ledger, _folder: Some(folder) }
     }
 
     /// On the server of this kind that the tests of this process share; `None` where it has no image.
@@ -74,7 +76,19 @@ impl Place {
 
     pub(crate) async fn on(server: &SqlServer) -> Self {
         let name = server.fresh_database().await.unwrap();
-        Self { config: SqlConfig::from_url(&server.url(&name)).unwrap(), _folder: None }
+        let config = SqlConfig::from_url(&server.url(&name)).unwrap();
+        Self { config, mode: Mode::Ledger, _folder: None }
+    }
+
+    /// The same database once more.
+    pub(crate) fn again(&self) -> Self {
+        Self { config: self.config.clone(), mode: self.mode, _folder: None }
+    }
+
+    /// The same with another mode of sinks.
+    pub(crate) fn in_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
     }
 
     pub(crate) fn kind(&self) -> DatabaseKind {
@@ -90,7 +104,7 @@ impl Place {
         }
     }
 
-    fn url(&self, scheme: &str) -> String {
+    pub(crate) fn url(&self, scheme: &str) -> String {
         let SqlConfig { host, port, name, user, password, .. } = &self.config;
         format!("{scheme}://{user}:{}@{host}:{}/{name}", password.expose(), port.unwrap())
     }
@@ -136,10 +150,14 @@ impl Place {
         rows
     }
 
-    async fn query_mysql(&self, sql: &str) -> Vec<Vec<Cell>> {
+    /// A connection of the database's own client.
+    pub(crate) async fn mysql_connection(&self) -> mysql_async::Conn {
         let url = self.url("mysql");
-        let mut connection =
-            Box::pin(mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap())).await.unwrap();
+        Box::pin(mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap())).await.unwrap()
+    }
+
+    async fn query_mysql(&self, sql: &str) -> Vec<Vec<Cell>> {
+        let mut connection = self.mysql_connection().await;
         let rows: Vec<mysql_async::Row> = connection.exec(sql, ()).await.unwrap();
         connection.disconnect().await.unwrap();
         let cell = |value, is_bytes: bool| match value {
@@ -192,7 +210,13 @@ impl Place {
     }
 
     pub(crate) fn sink_config(&self) -> SqlSinkConfig {
-        SqlSinkConfig::new(self.config.clone(), "log")
+        self.sink_config_of("log")
+    }
+
+    pub(crate) fn sink_config_of(&self, table: &str) -> SqlSinkConfig {
+        let mut config = SqlSinkConfig::new(self.config.clone(), table);
+        config.mode = self.mode;
+        config
     }
 }
 
@@ -247,7 +271,11 @@ impl SinkHarness for Rows {
     }
 
     fn facets(&self) -> SinkFacets<'_> {
-        SinkFacets::new(self.shape)
+        let facets = SinkFacets::new(self.shape);
+        match self.place.mode {
+            Mode::Prepared => facets.with_expiry(&self.place).with_leftovers(&self.place),
+            _ => facets,
+        }
     }
 }
 

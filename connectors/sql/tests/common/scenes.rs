@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidelock::write_ahead::WriteAheadCommittable;
 use tidelock::{
     CommitPermit, Epoch, Error, ErrorKind, Generation, JobId, Pending, Position, Result, Retry, Sink,
     SinkAttempt, SinkWriter as _, Uid, WriterId,
 };
-use tidelock_sql::{Change, RecordPolicy, SqlConfig, SqlSink, SqlSinkConfig};
+use tidelock_sql::{Change, RecordPolicy, SqlCommittable, SqlConfig, SqlSink, SqlSinkConfig};
 use tidelock_testkit::harness::Row;
 
 use super::{Cell, Place};
 
-pub(crate) type PendingRows = Pending<WriteAheadCommittable>;
+pub(crate) type PendingRows = Pending<SqlCommittable>;
 
 pub(crate) fn uid() -> Uid {
     Uid::new("out").unwrap()
@@ -53,16 +52,16 @@ pub(crate) async fn commit<T: Serialize + Send + 'static>(
     sink.commit(&permit, pending.to_vec()).await.map(drop)
 }
 
-/// A sink that is ready, and one epoch after the other.
+/// A sink that is ready, and one epoch after the other, each in an attempt of its own.
 pub(crate) async fn epochs(
     place: &Place,
     config: SqlSinkConfig,
     epochs: Vec<Vec<Change<Row>>>,
 ) -> Result<()> {
     let sink = SqlSink::new(config)?;
-    let attempt = attempt("job", 1);
-    sink.recover(&attempt, &[]).await?;
     for (epoch, changes) in (1..).zip(epochs) {
+        let attempt = attempt("job", epoch);
+        sink.recover(&attempt, &[]).await?;
         let pending = prepare(&sink, &attempt, epoch, changes).await?;
         commit(&sink, epoch, &pending).await?;
     }
@@ -96,8 +95,9 @@ pub(crate) async fn changes_are_done_in_their_order(place: Place) {
     assert_eq!(place.rows("\"key\"").await, [row("a", 12), row("c", 2), row("d", 3)]);
 
     place.run("CREATE TABLE other (\"key\" VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL)").await;
-    let mut config = SqlSinkConfig::new(place.config.clone(), "other");
+    let mut config = place.sink_config_of("other");
     config.ledger_table = "other_ledger".into();
+    config.transactions_table = "other_transactions".into();
     let upserts = (0..30).map(|at| Upsert(row(["x", "y", "z"][at % 3], at as u64))).collect();
     epochs(&place, config, vec![upserts, vec![Delete(row("x", 0)), Upsert(row("y", 100))]]).await.unwrap();
     let rows = place.query("SELECT \"key\", value FROM other ORDER BY \"key\"").await;

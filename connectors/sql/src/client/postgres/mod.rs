@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Socket, Statement};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket, Statement};
 
 use self::values::NoForm;
 use super::tls::Rustls;
@@ -124,8 +124,14 @@ fn parameters(values: &[SqlValue]) -> impl ExactSizeIterator<Item = &(dyn ToSql 
 
 #[async_trait]
 impl Connection for Postgres {
-    async fn run(&mut self, statement: &str) -> Result<(), Fault> {
-        self.client.batch_execute(statement).await.map_err(|error| fault(&error))
+    async fn run(&mut self, statement: &str) -> Result<Rows, Fault> {
+        let answers = self.client.simple_query(statement).await.map_err(|error| fault(&error))?;
+        let text = |text: Option<&str>| text.map_or(SqlValue::Null, |text| SqlValue::Text(text.to_owned()));
+        let row = |answer: &SimpleQueryMessage| match answer {
+            SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|at| text(row.get(at))).collect()),
+            _ => None,
+        };
+        Ok(Rows { rows: answers.iter().filter_map(row).collect(), ..Rows::default() })
     }
 
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault> {

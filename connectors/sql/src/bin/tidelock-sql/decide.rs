@@ -1,0 +1,84 @@
+//! What may be done to a transaction without asking a person twice.
+
+use tidelock_sql::{Outcome, TransactionName};
+
+use crate::pending::Pending;
+
+/// Whether to do what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is proven to be safe.
+    Go,
+    /// There is nothing left to do.
+    Done,
+    /// It is not, and this is why.
+    Refuse(&'static str),
+}
+
+/// Whether a transaction that a log lists may be committed by hand.
+pub(crate) fn commit(outcome: Outcome) -> Decision {
+    match outcome {
+        Outcome::Open => Decision::Go,
+        Outcome::Committed => Decision::Done,
+        Outcome::RolledBack => Decision::Refuse("it was rolled back: its rows are gone"),
+        _ => Decision::Refuse("it is not there, and nothing proves what became of it"),
+    }
+}
+
+/// Whether a transaction may be rolled back by hand.
+pub(crate) fn roll_back(name: &TransactionName, pending: Option<&Pending>) -> Decision {
+    let Some(pending) = pending else {
+        return Decision::Refuse("give --log of its job: nothing else proves that no job waits to commit it");
+    };
+    if pending.lists(name) {
+        return Decision::Refuse("the job's log lists it: start the job, and it commits it");
+    }
+    if !pending.is_of_job(name) {
+        return Decision::Refuse("no sink of the log's job made it");
+    }
+    if name.attempt() >= pending.attempt {
+        return Decision::Refuse("its attempt is the job's newest and may be running");
+    }
+    Decision::Go
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock::{Epoch, JobId, Position, Uid};
+
+    use super::*;
+
+    fn name(text: &str) -> TransactionName {
+        TransactionName::parse(text).expect("a name")
+    }
+
+    #[test]
+    fn only_what_an_older_attempt_left_and_no_log_lists_is_rolled_back() {
+        let pending = Pending {
+            job: JobId::new("a").expect("a job"),
+            sinks: vec![Uid::new("out").expect("a uid")],
+            attempt: Position(5),
+            transactions: vec![(Epoch(1), name("tidelock:a.out:3.0.1:0000001f"))],
+        };
+        assert_eq!(roll_back(&name("tidelock:a.out:3.0.2:0000001f"), Some(&pending)), Decision::Go);
+        for refused in [
+            "tidelock:a.out:3.0.1:0000001f",
+            "tidelock:a.out:5.0.1:0000001f",
+            "tidelock:a.out:6.0.1:0000001f",
+            "tidelock:b.out:3.0.2:0000001f",
+            "tidelock:a.other:3.0.2:0000001f",
+        ] {
+            assert!(matches!(roll_back(&name(refused), Some(&pending)), Decision::Refuse(_)), "{refused}");
+        }
+        let unproven = roll_back(&name("tidelock:a.out:3.0.2:0000001f"), None);
+        assert!(matches!(unproven, Decision::Refuse(_)), "no log, no proof");
+    }
+
+    #[test]
+    fn only_what_is_there_is_committed() {
+        assert_eq!(commit(Outcome::Open), Decision::Go);
+        assert_eq!(commit(Outcome::Committed), Decision::Done);
+        assert!(matches!(commit(Outcome::RolledBack), Decision::Refuse(_)));
+        assert!(matches!(commit(Outcome::Unknown), Decision::Refuse(_)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Many rows in the open transaction of a writer, and those of them that cannot be.
+//!
+//! On PostgreSQL an error makes the whole transaction void, so that what is tried is between savepoints: one for all rows that
+//! are written at once, because each costs the server something until the transaction ends, and halves of them where a row
+//! cannot be. On MySQL and MariaDB a statement that fails has done nothing, and what is tried is one statement.
+
+use std::ops::Range;
+
+use crate::batch::{batches, parts};
+use crate::change::StoredChange;
+use crate::client::Client;
+use crate::error::{Class, Fault};
+use crate::kind::DatabaseKind;
+use crate::ledger::write_part;
+use crate::shape::Shape;
+
+/// Writes changes in their order. Of those that cannot be, gives where they stand and why: nothing of them was written.
+pub(super) async fn write(
+    client: &mut Client,
+    shape: &Shape,
+    changes: &[StoredChange],
+) -> Result<Vec<(usize, Fault)>, Fault> {
+    let mut refused = Vec::new();
+    // The last is tried first.
+    let mut left = match shape.dialect.kind {
+        DatabaseKind::MySql => statements(shape, changes, 0..changes.len()),
+        _ => std::iter::once(0..changes.len()).collect(),
+    };
+    left.reverse();
+    while let Some(range) = left.pop() {
+        match attempt(client, shape, changes, range.clone()).await? {
+            None => {}
+            Some(fault) if range.len() == 1 => refused.push((range.start, fault)),
+            Some(_) => {
+                // A statement's rows are a power of two, and so are the halves: each is one statement again.
+                let middle = range.start + range.len() / 2;
+                left.push(middle..range.end);
+                left.push(range.start..middle);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// The statements that write a range of changes.
+fn statements(shape: &Shape, changes: &[StoredChange], range: Range<usize>) -> Vec<Range<usize>> {
+    let of_range = batches(shape.dialect, &shape.key, &changes[range.clone()]);
+    let statements = of_range.into_iter().flat_map(|batch| parts(batch.changes));
+    statements.map(|part| part.start + range.start..part.end + range.start).collect()
+}
+
+/// Writes a range of changes, or nothing of it and gives why it cannot be.
+async fn attempt(
+    client: &mut Client,
+    shape: &Shape,
+    changes: &[StoredChange],
+    range: Range<usize>,
+) -> Result<Option<Fault>, Fault> {
+    let has_savepoint = shape.dialect.kind != DatabaseKind::MySql;
+    if has_savepoint {
+        client.run("SAVEPOINT tidelock").await?;
+    }
+    let mut violation = None;
+    for part in statements(shape, changes, range) {
+        match write_part(client, shape, &changes[part]).await {
+            Ok(()) => {}
+            Err(fault) if fault.class == Class::Violation => {
+                violation = Some(fault);
+                break;
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    if has_savepoint {
+        if violation.is_some() {
+            client.run("ROLLBACK TO SAVEPOINT tidelock").await?;
+        }
+        client.run("RELEASE SAVEPOINT tidelock").await?;
+    }
+    Ok(violation)
+}
