@@ -23,6 +23,12 @@ pub(super) async fn check(
     chosen: &Chosen,
     trust: bool,
 ) -> Result<()> {
+    let slow = |error: Error| {
+        error.with(
+            "remedy",
+            "where this takes too long: raise statement_timeout_ms, or set trust_key where you know it",
+        )
+    };
     let refuse = |why: &str, key: Option<Values>| {
         let error = relation.wrong(ErrorKind::Data, why).with("columns", chosen.names.join(", "));
         let parts = chosen.names.iter().zip(key.into_iter().flatten());
@@ -34,7 +40,7 @@ pub(super) async fn check(
     }
     if !chosen.is_unique
         && !trust
-        && let Some(key) = first_row(reading, pages.doubled()).await?
+        && let Some(key) = first_row(reading, pages.doubled()).await.map_err(slow)?
     {
         let why = "several rows have one key, as the database compares them, so that some could be passed over: name more columns";
         return Err(refuse(why, Some(key)));
@@ -62,7 +68,12 @@ pub(super) async fn cut(
             .into_iter()
             .map(|end| vec![value_of(end)])
             .collect(),
-        _ => by_count(reading, pages, last, splits).await?,
+        _ => by_count(reading, pages, last, splits).await.map_err(|error| {
+            error.with(
+                "remedy",
+                "where counting takes too long: raise statement_timeout_ms, or read one split",
+            )
+        })?,
     };
     let mut after = None;
     let mut cut = Vec::with_capacity(ends.len());
