@@ -37,6 +37,6 @@ pub use lookup::{SqlLookup, SqlLookupConfig};
 pub use prepared::{Listed, Outcome, TransactionName, Transactions};
 pub use sink::SqlSink;
 pub use source::{
-    IncrementalReader, ScanReader, SqlIncremental, SqlIncrementalConfig, SqlRelation, SqlScan, SqlScanConfig,
-    SqlSplit, SqlStart,
+    IncrementalReader, OnLostSnapshot, ScanReader, SqlCut, SqlIncremental, SqlIncrementalConfig, SqlRelation,
+    SqlScan, SqlScanConfig, SqlSplit, SqlStart,
 };

@@ -5,6 +5,7 @@ use tidelock::Result;
 
 use crate::database::SqlConfig;
 use crate::error::setting;
+use crate::kind::DatabaseKind;
 use crate::names::TableName;
 
 const MIB: usize = 1024 * 1024;
@@ -19,6 +20,33 @@ pub enum SqlRelation {
     /// A query, which is read as a table is: `SELECT id, cents FROM orders WHERE cents > 0`. It is asked for once a page, so it must give
     /// the same rows each time, and be fast where its key is compared.
     Query(String),
+}
+
+/// Of which moment the rows are that a scan reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SqlCut {
+    /// Each page is of the moment in which it is read.
+    #[default]
+    EachPage,
+    /// All rows are of the moment in which the job begins: PostgreSQL alone. A session of its own keeps that moment for as long as
+    /// the source is there: the server cannot clean up what was deleted since, and nobody can alter the table.
+    Snapshot {
+        /// What happens when that session ended before all was read: with the process that began the job, or with the server.
+        on_lost: OnLostSnapshot,
+    },
+}
+
+/// What happens when a snapshot is lost before all was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnLostSnapshot {
+    /// The job halts: it would have rows of two moments.
+    Halt,
+    /// The rest is read as it is then, page by page, with a warning for each split.
+    EachPage,
 }
 
 /// How a scan reads.
@@ -38,6 +66,9 @@ pub struct SqlScanConfig {
     /// the database is asked at the start, which reads everything once.
     #[serde(default)]
     pub trust_key: bool,
+    /// Of which moment the rows are. Default: each page of its own.
+    #[serde(default)]
+    pub cut: SqlCut,
     /// Into how many ranges the rows are cut at most, of about as many keys each. One reads nothing ahead; more of a key that is not a
     /// single integer count the rows and walk through the key once. Default 16.
     #[serde(default = "default_splits")]
@@ -153,6 +184,7 @@ impl SqlScanConfig {
             rows,
             key,
             trust_key: false,
+            cut: SqlCut::default(),
             splits: default_splits(),
             page_rows: default_page_rows(),
             page_bytes: default_page_bytes(),
@@ -177,6 +209,11 @@ impl SqlScanConfig {
             SqlRelation::Query(_) => {}
         }
         check_key(&self.key)?;
+        if self.cut != SqlCut::EachPage && self.database.kind != DatabaseKind::Postgres {
+            let why = "PostgreSQL alone shows one moment to several connections: read a copy of the table, or a replica that is \
+                       stopped, or one split with page_rows above the number of rows";
+            return Err(setting("cut", why));
+        }
         if !(1..=SPLITS_MAX).contains(&self.splits) {
             return Err(setting("splits", format!("a number from 1 to {SPLITS_MAX} is required")));
         }
@@ -260,7 +297,6 @@ fn check_sizes(page_rows: usize, page_bytes: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::DatabaseKind;
 
     fn database() -> SqlConfig {
         SqlConfig::new(DatabaseKind::Postgres, "a")
@@ -276,6 +312,14 @@ mod tests {
             (query(" "), "rows"),
             (SqlScanConfig { key: Vec::new(), ..query("SELECT 1") }, "key"),
             (SqlScanConfig { key: vec!["a".into(), "a".into()], ..table() }, "key"),
+            (
+                SqlScanConfig {
+                    database: SqlConfig::new(DatabaseKind::MySql, "a"),
+                    cut: SqlCut::Snapshot { on_lost: OnLostSnapshot::Halt },
+                    ..table()
+                },
+                "cut",
+            ),
             (SqlScanConfig { splits: 0, ..table() }, "splits"),
             (SqlScanConfig { splits: u32::MAX, ..table() }, "splits"),
             (SqlScanConfig { page_rows: 0, ..table() }, "page_rows"),
@@ -318,8 +362,10 @@ mod tests {
     fn settings_are_read_as_they_are_written() {
         let json = serde_json::json!({
             "database": { "url": "postgres://db/shop" }, "rows": { "query": "SELECT id FROM t" }, "key": ["id"],
+            "cut": { "snapshot": { "on_lost": "each_page" } },
         });
         let config: SqlScanConfig = serde_json::from_value(json).expect("settings");
+        assert_eq!(config.cut, SqlCut::Snapshot { on_lost: OnLostSnapshot::EachPage });
         assert_eq!((config.splits, config.page_rows), (16, 1_000));
         let json =
             serde_json::json!({ "database": { "url": "sqlite:a.db" }, "rows": { "table": "t" }, "split": 1 });

@@ -10,6 +10,7 @@ use super::key::{KeyColumn, KeyKind};
 use super::page::{Asked, Between, Pages};
 use super::reading::Reading;
 use super::relation::{Chosen, Relation};
+use super::snapshot::Snapshot;
 use super::split::SqlSplit;
 use crate::value::{Shown, SqlValue};
 
@@ -21,6 +22,7 @@ pub(super) async fn check(
     relation: &Relation,
     pages: &Pages,
     chosen: &Chosen,
+    snapshot: Option<&Snapshot>,
     trust: bool,
 ) -> Result<()> {
     let slow = |error: Error| {
@@ -34,13 +36,13 @@ pub(super) async fn check(
         let parts = chosen.names.iter().zip(key.into_iter().flatten());
         parts.fold(error, |error, (name, value)| error.with("key", format_args!("{name}={}", Shown(&value))))
     };
-    if !chosen.is_complete && first_row(reading, pages.incomplete()).await?.is_some() {
+    if !chosen.is_complete && first_row(reading, snapshot, pages.incomplete()).await?.is_some() {
         let why = "a row has NULL in its key, so it is before and after none: leave such rows out by a query, or name another key";
         return Err(refuse(why, None));
     }
     if !chosen.is_unique
         && !trust
-        && let Some(key) = first_row(reading, pages.doubled()).await.map_err(slow)?
+        && let Some(key) = first_row(reading, snapshot, pages.doubled()).await.map_err(slow)?
     {
         let why = "several rows have one key, as the database compares them, so that some could be passed over: name more columns";
         return Err(refuse(why, Some(key)));
@@ -54,10 +56,11 @@ pub(super) async fn cut(
     relation: &Relation,
     pages: &Pages,
     chosen: &Chosen,
+    snapshot: Option<&Snapshot>,
     splits: u32,
 ) -> Result<Vec<SqlSplit>> {
-    let Some(last) = first_row(reading, pages.edge(true)).await? else { return Ok(Vec::new()) };
-    let Some(first) = first_row(reading, pages.edge(false)).await? else { return Ok(Vec::new()) };
+    let Some(last) = first_row(reading, snapshot, pages.edge(true)).await? else { return Ok(Vec::new()) };
+    let Some(first) = first_row(reading, snapshot, pages.edge(false)).await? else { return Ok(Vec::new()) };
     let key = key_columns(relation, chosen, &last)?;
     for (column, value) in key.iter().zip(&last).chain(key.iter().zip(&first)) {
         column.check(value).map_err(|error| error.with("table", relation.shown()))?;
@@ -68,7 +71,7 @@ pub(super) async fn cut(
             .into_iter()
             .map(|end| vec![value_of(end)])
             .collect(),
-        _ => by_count(reading, pages, last, splits).await.map_err(|error| {
+        _ => by_count(reading, pages, snapshot, last, splits).await.map_err(|error| {
             error.with(
                 "remedy",
                 "where counting takes too long: raise statement_timeout_ms, or read one split",
@@ -82,6 +85,7 @@ pub(super) async fn cut(
             name: format!("{number:06}"),
             table: relation.table.clone(),
             key: key.clone(),
+            snapshot: snapshot.cloned(),
             after: after.replace(end.clone()),
             end: Some(end),
         });
@@ -108,8 +112,12 @@ fn key_columns(relation: &Relation, chosen: &Chosen, row: &[SqlValue]) -> Result
 }
 
 /// The first row of an answer.
-pub(super) async fn first_row(reading: &Reading, asked: Asked) -> Result<Option<Values>> {
-    Ok(reading.ask(asked, usize::MAX).await?.rows.into_iter().next())
+pub(super) async fn first_row(
+    reading: &Reading,
+    snapshot: Option<&Snapshot>,
+    asked: Asked,
+) -> Result<Option<Values>> {
+    Ok(reading.ask(snapshot, asked, usize::MAX).await?.rows.into_iter().next())
 }
 
 fn integer(value: &SqlValue) -> i128 {
@@ -136,8 +144,14 @@ fn by_width(first: i128, last: i128, splits: u32) -> Vec<i128> {
 }
 
 /// The ends of ranges of as many keys, up to the last one.
-async fn by_count(reading: &Reading, pages: &Pages, last: Values, splits: u32) -> Result<Vec<Values>> {
-    let count = match first_row(reading, pages.count()).await?.as_deref() {
+async fn by_count(
+    reading: &Reading,
+    pages: &Pages,
+    snapshot: Option<&Snapshot>,
+    last: Values,
+    splits: u32,
+) -> Result<Vec<Values>> {
+    let count = match first_row(reading, snapshot, pages.count()).await?.as_deref() {
         Some([SqlValue::I64(count)]) => u64::try_from(*count).unwrap_or(0),
         _ => return Err(Error::new(ErrorKind::Bug, "cut rows", "a count is no number")),
     };
@@ -145,7 +159,7 @@ async fn by_count(reading: &Reading, pages: &Pages, last: Values, splits: u32) -
     let mut ends: Vec<Values> = Vec::new();
     while ends.len() + 1 < splits as usize {
         let between = Between { after: ends.last().map(Vec::as_slice), end: Some(&last) };
-        match first_row(reading, pages.step(between, step)).await? {
+        match first_row(reading, snapshot, pages.step(between, step)).await? {
             Some(end) if end != last => ends.push(end),
             _ => break,
         }

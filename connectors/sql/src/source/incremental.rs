@@ -80,7 +80,7 @@ impl<T: DeserializeOwned> SqlIncremental<T> {
     async fn start(&self, pages: &Pages, start: SqlStart) -> Result<Option<Vec<SqlValue>>> {
         match start {
             SqlStart::Beginning => Ok(None),
-            SqlStart::End => first_row(&self.reading, pages.edge(true)).await,
+            SqlStart::End => first_row(&self.reading, None, pages.edge(true)).await,
         }
     }
 }
@@ -97,7 +97,7 @@ impl<T: DeserializeOwned + Send + 'static> Source for SqlIncremental<T> {
             // While nothing new comes, no row tells that the column is another one.
             split.check(relation.table.as_deref(), &order.key)?;
         }
-        if !order.is_complete && first_row(&self.reading, pages.incomplete()).await?.is_some() {
+        if !order.is_complete && first_row(&self.reading, None, pages.incomplete()).await?.is_some() {
             let why = "a row has NULL in its key: it would never be read";
             return Err(relation.wrong(ErrorKind::Data, why).with("column", &self.config.column));
         }
@@ -108,7 +108,14 @@ impl<T: DeserializeOwned + Send + 'static> Source for SqlIncremental<T> {
         // Decided once (I9).
         let after = self.start(&pages, start).await?;
         let name = self.config.table.clone();
-        let split = SqlSplit { name, table: relation.table.clone(), key: order.key, after, end: None };
+        let split = SqlSplit {
+            name,
+            table: relation.table.clone(),
+            key: order.key,
+            snapshot: None,
+            after,
+            end: None,
+        };
         Ok(Discovery { new: vec![split], ..Discovery::default() })
     }
 

@@ -24,9 +24,10 @@ mod reader;
 mod reading;
 mod relation;
 mod scan;
+mod snapshot;
 mod split;
 
-pub use config::{SqlIncrementalConfig, SqlRelation, SqlScanConfig, SqlStart};
+pub use config::{OnLostSnapshot, SqlCut, SqlIncrementalConfig, SqlRelation, SqlScanConfig, SqlStart};
 pub use incremental::{IncrementalReader, SqlIncremental};
 pub use scan::{ScanReader, SqlScan};
 pub use split::SqlSplit;

@@ -48,7 +48,8 @@ impl Pager {
     /// The next page, and the position after it.
     pub(super) async fn page<T: DeserializeOwned>(&mut self) -> Result<Page<T>> {
         let between = Between { after: self.split.after.as_deref(), end: self.split.end.as_deref() };
-        let ask = || self.reading.ask(self.pages.page(between, self.size.rows()), self.bytes_max);
+        let snapshot = self.split.snapshot.as_ref();
+        let ask = || self.reading.ask(snapshot, self.pages.page(between, self.size.rows()), self.bytes_max);
         let found = self.reading.patiently(ask).await?;
         let mut rows = found.rows;
         let bytes = rows.iter().flatten().map(SqlValue::weight).sum();

@@ -1,5 +1,7 @@
 //! The database of a source: asked once, or until it answers.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -7,7 +9,9 @@ use tidelock::{Error, Result, Retry};
 use tokio::time::Instant;
 
 use super::page::Asked;
-use crate::client::{Access, Pool, Rows};
+use super::relation::Relation;
+use super::snapshot::Snapshot;
+use crate::client::{Access, Client, Pool, Rows};
 use crate::database::SqlConfig;
 use crate::error::Fault;
 
@@ -20,25 +24,57 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A database is away for so long until it is told: what is shorter is a hiccup.
 const TOLD_AFTER: Duration = Duration::from_secs(2);
 
+/// One source may stand in a graph under several uids, and be cut for each. A cut whose entry was never durable leaves one, too.
+const KEEPERS_MAX: usize = 8;
+
 /// Connections that rows are read by.
 pub(super) struct Reading {
     pub(super) pool: Pool,
     /// The table for people.
     pub(super) shown: String,
+    database: SqlConfig,
     retry_for: Duration,
+    /// Sessions that keep a snapshot, the latest last: one for each uid of the source, as a rule.
+    keepers: Mutex<VecDeque<Client>>,
 }
 
 impl Reading {
     pub(super) fn new(database: SqlConfig, shown: String, retry_for_ms: u64) -> Self {
-        let pool = Pool::new(database, Access::Read);
-        Self { pool, shown, retry_for: Duration::from_millis(retry_for_ms) }
+        let pool = Pool::new(database.clone(), Access::Read);
+        let retry_for = Duration::from_millis(retry_for_ms);
+        Self { pool, shown, database, retry_for, keepers: Mutex::default() }
     }
 
-    /// Asks once.
-    pub(super) async fn ask(&self, asked: Asked, bytes_max: usize) -> Result<Rows> {
+    /// Exports a snapshot: it is there as long as the session is.
+    pub(super) async fn export(&self, relation: &Relation) -> Result<(Client, Snapshot)> {
+        Snapshot::export(&self.database, relation).await
+    }
+
+    /// Keeps the session of a snapshot that splits were cut in.
+    pub(super) fn keep(&self, session: Client) {
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        if keepers.len() == KEEPERS_MAX {
+            keepers.pop_front();
+        }
+        keepers.push_back(session);
+    }
+
+    /// Asks once, in a snapshot or of this moment.
+    pub(super) async fn ask(
+        &self,
+        snapshot: Option<&Snapshot>,
+        asked: Asked,
+        bytes_max: usize,
+    ) -> Result<Rows> {
         let mut client = self.pool.get().await?;
         let failed = |fault: Fault| fault.during("read rows").with("table", &self.shown);
+        if let Some(snapshot) = snapshot {
+            snapshot.begin(&mut client).await.map_err(|error| error.with("table", &self.shown))?;
+        }
         let rows = client.query_within(&asked.statement, asked.values, bytes_max).await.map_err(failed)?;
+        if snapshot.is_some() {
+            client.run("COMMIT").await.map_err(failed)?;
+        }
         client.give_back();
         Ok(rows)
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use tidelock::{Batch, Discovery, Known, Result, Source, SplitReader};
+use tidelock::{Batch, Discovery, ErrorKind, Known, Result, Source, SplitReader};
 
-use super::config::{SqlRelation, SqlScanConfig};
+use super::config::{OnLostSnapshot, SqlCut, SqlRelation, SqlScanConfig};
 use super::discovery;
 use super::page::{Pages, Ripe};
 use super::reader::{PageBounds, Pager};
@@ -95,9 +95,17 @@ impl<T: DeserializeOwned + Send + 'static> Source for SqlScan<T> {
             return Ok(Discovery { complete: true, ..Discovery::default() });
         }
         let (relation, chosen, pages) = self.look().await?;
-        discovery::check(&self.reading, &relation, &pages, &chosen, self.config.trust_key).await?;
+        let exported = match self.config.cut {
+            SqlCut::Snapshot { .. } => Some(self.reading.export(&relation).await?),
+            SqlCut::EachPage => None,
+        };
+        let (reading, snapshot) = (&self.reading, exported.as_ref().map(|(_, snapshot)| snapshot));
+        discovery::check(reading, &relation, &pages, &chosen, snapshot, self.config.trust_key).await?;
         let splits = self.config.splits;
-        let new = discovery::cut(&self.reading, &relation, &pages, &chosen, splits).await?;
+        let new = discovery::cut(reading, &relation, &pages, &chosen, snapshot, splits).await?;
+        if let Some((session, _)) = exported {
+            reading.keep(session);
+        }
         Ok(Discovery { new, forget: Vec::new(), complete: true })
     }
 
@@ -130,6 +138,13 @@ impl<T> fmt::Debug for ScanReader<T> {
     }
 }
 
+impl<T> ScanReader<T> {
+    fn goes_on_without_snapshot(&self) -> bool {
+        self.pager.split.snapshot.is_some()
+            && self.config.cut == SqlCut::Snapshot { on_lost: OnLostSnapshot::EachPage }
+    }
+}
+
 #[async_trait]
 impl<T: DeserializeOwned + Send + 'static> SplitReader for ScanReader<T> {
     type Record = T;
@@ -139,7 +154,14 @@ impl<T: DeserializeOwned + Send + 'static> SplitReader for ScanReader<T> {
         if self.is_done {
             return Ok(None);
         }
-        let page = self.pager.page().await?;
+        let page = match self.pager.page().await {
+            Err(error) if error.kind() == ErrorKind::Expired && self.goes_on_without_snapshot() => {
+                tracing::warn!(%error, split = self.pager.split.name, "the rest is read as it is now");
+                self.pager.split.snapshot = None;
+                self.pager.page().await?
+            }
+            page => page?,
+        };
         if page.is_last {
             // Before the end is told, as it cannot be taken back.
             self.pager.verify(self.config.database.kind, &self.config.rows).await?;

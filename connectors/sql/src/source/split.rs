@@ -1,9 +1,10 @@
 //! A range of a key, and how far it was read.
 
 use serde::{Deserialize, Serialize};
-use tidelock::{Error, ErrorKind, Result, Split, SplitId, Versioned, unknown_version};
+use tidelock::{Error, ErrorKind, Result, Split, SplitId, Versioned, from_json, unknown_version};
 
 use super::key::KeyColumn;
+use super::snapshot::Snapshot;
 use crate::value::SqlValue;
 
 /// Rows of a table or a query whose keys are in a range: those after the last one that was read.
@@ -17,6 +18,9 @@ pub struct SqlSplit {
     pub(crate) table: Option<String>,
     /// What the key was when the rows were cut: by another one, positions would mean other rows.
     pub(crate) key: Vec<KeyColumn>,
+    /// The snapshot that the rows are of; `None` where each page is of its own moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<Snapshot>,
     /// The key of the last row that was read. `None`: nothing was, and there is no row before this range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) after: Option<Vec<SqlValue>>,
@@ -64,10 +68,14 @@ impl Split for SqlSplit {
 }
 
 impl Versioned for SqlSplit {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
-    fn upgrade(version: u16, _json: &str) -> Result<Self> {
-        Err(unknown_version::<Self>(version)) // There is no older version yet.
+    fn upgrade(version: u16, json: &str) -> Result<Self> {
+        match version {
+            // The first version knew no snapshots.
+            1 => from_json(json),
+            _ => Err(unknown_version::<Self>(version)),
+        }
     }
 }
 
@@ -105,23 +113,40 @@ mod tests {
                 SqlValue::Bytes(Vec::new()),
                 SqlValue::Moment(moment),
             ]),
+            snapshot: None,
         }
+    }
+
+    fn of_a_snapshot() -> SqlSplit {
+        let snapshot = Snapshot { name: "00000003-0000001B-1".into(), sees: "730:735:730,732".into() };
+        SqlSplit { snapshot: Some(snapshot), ..scan() }
     }
 
     fn endless() -> SqlSplit {
         let key = vec![column("id", KeyKind::Integer, None)];
-        SqlSplit { name: "rows".into(), table: None, key, after: None, end: None }
+        SqlSplit { name: "rows".into(), table: None, key, snapshot: None, after: None, end: None }
     }
 
     #[test]
     fn the_stored_form_is_the_one_that_was_released() {
+        for (golden, split) in [
+            (include_str!("../../tests/golden/split_v2_scan.json"), of_a_snapshot()),
+            (include_str!("../../tests/golden/split_v2_endless.json"), endless()),
+        ] {
+            let golden: Stored = serde_json::from_str(golden).expect("a golden file");
+            assert_eq!(golden.decode::<SqlSplit>().expect("it loads"), split);
+            assert_eq!(Stored::encode(&split).expect("stored"), golden);
+        }
+    }
+
+    #[test]
+    fn a_position_of_the_first_version_is_of_no_snapshot() {
         for (golden, split) in [
             (include_str!("../../tests/golden/split_v1_scan.json"), scan()),
             (include_str!("../../tests/golden/split_v1_endless.json"), endless()),
         ] {
             let golden: Stored = serde_json::from_str(golden).expect("a golden file");
             assert_eq!(golden.decode::<SqlSplit>().expect("it loads"), split);
-            assert_eq!(Stored::encode(&split).expect("stored"), golden);
         }
     }
 

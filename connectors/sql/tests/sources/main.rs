@@ -9,6 +9,7 @@ mod incremental;
 mod late;
 mod refused;
 mod scan;
+mod snapshot;
 
 use std::time::Duration;
 
