@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tidelock::Result;
+use tidelock::{Result, choice};
 
 use crate::error::setting;
-use crate::words::choice;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -19,7 +19,6 @@ mod source;
 mod split;
 mod target;
 mod told;
-mod words;
 mod writer;
 
 pub use committable::{FileCommittable, Staged};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, ErrorKind, Result, choice};
 
 use crate::defaults;
 use crate::properties::Properties;
@@ -61,7 +61,7 @@ pub struct KafkaSinkConfig {
     /// `transaction.timeout.ms` and so on.
     pub properties: Properties,
     /// Exactly once or at least once. Default exactly once.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub guarantee: Guarantee,
     /// Transactional ids of a writer, and so the transactions that it may have open or waiting for their end.
     /// Default 4: one that is written, one that is committed, one that is made ready again, and one to spare.
@@ -78,7 +78,7 @@ pub struct KafkaSinkConfig {
     /// What happens to a record that cannot be written as it is: it is larger than `message.max.bytes`, or has the
     /// timestamp 0, which librdkafka would replace by now. Where the host has a place for such records, they go there instead: see
     /// [`Rejecting`](tidelock::Rejecting).
-    #[serde(default, alias = "on_too_large")]
+    #[serde(default, deserialize_with = "choice", alias = "on_too_large")]
     pub on_unwritable: RecordPolicy,
 }
 
@@ -222,18 +222,19 @@ pub struct KafkaSourceConfig {
     /// Settings of librdkafka: brokers, security, `fetch.wait.max.ms` and so on.
     pub properties: Properties,
     /// What is read.
+    #[serde(deserialize_with = "choice")]
     pub subscription: Subscription,
     /// Where the first run begins. Default earliest.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub start: Start,
     /// Where it ends. Default never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub stop: Stop,
     /// What happens when records are gone. Default fail.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub on_data_loss: OnDataLoss,
     /// What happens to a record that cannot be passed on as it is: the name of a header is no text. Default fail.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub on_unreadable: RecordPolicy,
     /// Topics, or partitions as `topic/partition`, that are read no more: their splits leave the snapshot, and their
     /// positions with them. A topic that is no longer subscribed to must be named here. One that is found again
@@ -359,6 +360,45 @@ impl KafkaSourceConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Page {
+        orders: KafkaSourceConfig,
+        bills: KafkaSinkConfig,
+    }
+
+    /// The example of the page on configuring, and how it is read there.
+    fn page(change: impl FnOnce(&str) -> String) -> std::result::Result<Page, config::ConfigError> {
+        let page = include_str!("../../../docs/configuring.md");
+        let begin = page.find("[orders]").expect("the example of the source");
+        let example = change(&page[begin..begin + page[begin..].find("```").expect("its end")]);
+        let text = config::File::from_str(&example, config::FileFormat::Toml);
+        config::Config::builder().add_source(text).build()?.try_deserialize()
+    }
+
+    #[test]
+    fn the_example_of_the_page_on_configuring_is_read() {
+        let Page { orders, bills } = page(str::to_owned).expect("read");
+        assert_eq!(orders.properties.get("bootstrap.servers"), Some("broker:9092"));
+        assert_eq!(orders.subscription, Subscription::Topics(vec!["orders".into()]));
+        assert_eq!((orders.start.clone(), orders.stop.clone()), (Start::Earliest, Stop::Never));
+        assert_eq!(bills.on_unwritable, RecordPolicy::DeadLetter("bad-bills".into()));
+        assert_eq!(bills.guarantee, Guarantee::ExactlyOnce);
+        orders.validate().expect("settings that fit together");
+        bills.validate().expect("settings that fit together");
+    }
+
+    #[test]
+    fn a_word_that_is_no_choice_is_told_the_choices() {
+        for (right, wrong, choices) in [
+            ("\"earliest\"", "\"oldest\"", ["oldest", "earliest", "latest", "group"]),
+            ("\"fail\"", "\"halt\"", ["halt", "fail", "warn", "ignore"]),
+            ("\"exactly_once\"", "\"twice\"", ["twice", "exactly", "exactly_once", "at_least_once"]),
+        ] {
+            let error = page(|text| text.replacen(right, wrong, 1)).expect_err("no choice").to_string();
+            assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");
+        }
+    }
 
     #[test]
     fn settings_that_the_sink_decides_itself_are_refused() {

@@ -1,7 +1,7 @@
 //! How the sink writes.
 
 use serde::{Deserialize, Serialize};
-use tidelock::Result;
+use tidelock::{Result, choice};
 
 use crate::database::SqlConfig;
 use crate::error::setting;
@@ -50,7 +50,7 @@ pub struct SqlSinkConfig {
     pub table: String,
     /// How rows become visible exactly once: `ledger` or `prepared`. It may be changed from one run to the next: what is pending
     /// is committed as it was written. Default `ledger`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub mode: Mode,
     /// The columns by which upserts, updates and deletes find their row. They must be a unique key of the table. Default: the
     /// primary key.
@@ -72,7 +72,7 @@ pub struct SqlSinkConfig {
     /// What happens to a row that the table cannot take. A row that does not fit goes to the place of the host instead where it
     /// has one: see [`Rejecting`](tidelock::Rejecting). What violates a constraint is found out at commit, where the
     /// host has none; in the mode `prepared` it is found out when it is written, and goes there too. Default: fail.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub on_refused: RecordPolicy,
     /// The most bytes, as JSON, that one writer takes in one epoch: they are held in memory for each epoch in flight, and
     /// stored in the job's log. In the mode `prepared` this bounds dead letters alone. Default 16 MiB.
@@ -156,6 +156,41 @@ impl SqlSinkConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::SqlLookupConfig;
+
+    #[derive(Debug, Deserialize)]
+    struct Page {
+        totals: SqlSinkConfig,
+        planes: SqlLookupConfig,
+    }
+
+    /// The example of the page on configuring, and how it is read there.
+    fn page(change: impl FnOnce(&str) -> String) -> std::result::Result<Page, config::ConfigError> {
+        let page = include_str!("../../../docs/configuring.md");
+        let begin = page.find("[totals]").expect("the example of the sink");
+        let example = change(&page[begin..begin + page[begin..].find("```").expect("its end")]);
+        let text = config::File::from_str(&example, config::FileFormat::Toml);
+        config::Config::builder().add_source(text).build()?.try_deserialize()
+    }
+
+    #[test]
+    fn the_example_of_the_page_on_configuring_is_read_and_wrong_words_are_told_the_choices() {
+        let Page { totals, planes } = page(str::to_owned).expect("read");
+        assert_eq!(totals.on_refused, RecordPolicy::DeadLetter("shop.refused".into()));
+        assert_eq!(
+            (totals.database.kind, planes.database.kind),
+            (DatabaseKind::Postgres, DatabaseKind::Sqlite)
+        );
+        totals.validate().expect("settings that fit together");
+        planes.validate().expect("settings that fit together");
+        for (right, wrong, choices) in [
+            ("{ dead_letter = \"shop.refused\" }", "\"halt\"", ["halt", "fail", "skip", "dead_letter"]),
+            ("\"sqlite\"", "\"sqlight\"", ["sqlight", "postgres", "mysql", "sqlite"]),
+        ] {
+            let error = page(|text| text.replacen(right, wrong, 1)).expect_err("no choice").to_string();
+            assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");
+        }
+    }
 
     #[test]
     fn a_sink_has_tables_of_its_own_and_they_are_not_the_same() {

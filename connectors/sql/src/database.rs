@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tidelock::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize};
+use tidelock::{Error, Result, choice};
 use url::Url;
 
 use crate::error::setting;
@@ -153,18 +153,27 @@ impl fmt::Display for SqlConfig {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Given {
     url: Option<Secret>,
+    #[serde(deserialize_with = "some_choice")]
     kind: Option<DatabaseKind>,
     host: Option<String>,
     port: Option<u16>,
     name: Option<String>,
     user: Option<String>,
     password: Option<Secret>,
+    #[serde(deserialize_with = "some_choice")]
     tls: Option<Tls>,
     tls_ca_file: Option<PathBuf>,
     connections_max: Option<u32>,
     connect_timeout_ms: Option<u64>,
     statement_timeout_ms: Option<u64>,
     idle_max_ms: Option<u64>,
+}
+
+/// A choice that is there.
+fn some_choice<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    choice(deserializer).map(Some)
 }
 
 /// Takes each field from the second where the first has none; one that both have is refused.

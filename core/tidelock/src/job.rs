@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::{Closed, Entry, EntryKind, Log, RequestId, Snapshot, SnapshotId, State};
 use crate::restore::{GraphUids, Placement, place_start};
-use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid};
+use crate::{Error, ErrorKind, JobId, Result, SinkControl, SourceControl, Uid, choice};
 
 /// How a job checkpoints. Can be changed while the job runs: see
 /// [`Control::set_settings`](crate::coordinator::Control::set_settings).
@@ -108,7 +108,7 @@ pub struct JobConfig {
     #[serde(default)]
     pub settings: Settings,
     /// What a start restores.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub start_from: StartFrom,
     /// How many epochs may be prepared and not yet confirmed. Default 4.
     #[serde(default = "default_epochs_in_flight_max")]
@@ -117,7 +117,7 @@ pub struct JobConfig {
     #[serde(default = "default_retained")]
     pub retained: u32,
     /// What happens to them when the job is cancelled.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub on_cancel: OnCancel,
     /// Uids whose state may be dropped because the graph no longer has a place for it.
     #[serde(default)]
@@ -474,6 +474,29 @@ mod tests {
         ] {
             assert!(error.contains(&format!("setting={name}")), "{name}: {error}");
         }
+    }
+
+    /// By the library that the page on configuring speaks of, which tells nobody what the choices are.
+    #[test]
+    fn a_word_that_is_no_choice_is_told_the_choices() {
+        let read = |setting: &str| {
+            let text = format!("job = \"orders\"\ncheckpoints = \"memory\"\n{setting}\n");
+            let text = config::File::from_str(&text, config::FileFormat::Toml);
+            let read =
+                config::Config::builder().add_source(text).build().and_then(|read| read.try_deserialize());
+            read.map_err(|error: config::ConfigError| error.to_string())
+        };
+        for (setting, choices) in [
+            ("on_cancel = \"keep\"", ["keep", "retain", "delete"]),
+            ("start_from = \"oldest\"", ["oldest", "newest", "snapshot"]),
+        ] {
+            let error = read(setting).map(|read: JobConfig| read.job).expect_err("no choice");
+            assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");
+        }
+        let config = read("on_cancel = \"delete\"\nstart_from = { snapshot = { url = \"/backup\" } }")
+            .expect("choices");
+        assert_eq!(config.on_cancel, OnCancel::Delete);
+        assert_eq!(config.start_from, StartFrom::Snapshot { url: "/backup".into(), request: None });
     }
 
     /// Also on the way between processes.

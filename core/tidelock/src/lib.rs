@@ -59,6 +59,7 @@ pub mod documentation {
     pub mod configuring {}
 }
 
+mod choice;
 pub mod coordinator;
 mod erased;
 mod error;
@@ -80,6 +81,7 @@ mod state;
 mod testing;
 pub mod write_ahead;
 
+pub use choice::choice;
 pub use erased::{DynReader, DynWriter, SinkControl, SinkData, SourceControl, SourceData, StoredSplit};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use host::SplitState;

@@ -1,7 +1,7 @@
 //! What a source reads, and how much at once.
 
 use serde::{Deserialize, Serialize};
-use tidelock::Result;
+use tidelock::{Result, choice};
 
 use crate::database::SqlConfig;
 use crate::error::setting;
@@ -57,6 +57,7 @@ pub struct SqlScanConfig {
     /// The database.
     pub database: SqlConfig,
     /// The rows. Required.
+    #[serde(deserialize_with = "choice")]
     pub rows: SqlRelation,
     /// The columns in whose order rows are read: unique together, never NULL, and of integers, texts, bytes, dates, timestamps or uuids.
     /// An index must be on them, or each page reads everything. Default: the primary key; required where there is none.
@@ -123,7 +124,7 @@ pub struct SqlIncrementalConfig {
     #[serde(default)]
     pub lose_late_commits: bool,
     /// Where reading begins on the first run. Default: with the first row.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub start: SqlStart,
     /// How long it waits until it asks again where nothing was new, in milliseconds. Default 1,000.
     #[serde(default = "default_poll_interval_ms")]

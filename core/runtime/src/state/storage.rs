@@ -38,7 +38,7 @@ impl Storage {
     }
 
     /// Stores a segment. Where a chunk cannot be written it stays inline: the coordinator then tries
-    /// itself, and counts a failure as one of the checkpoint.
+    /// itself, counts a failure as one of the checkpoint, and tells it: not once for each segment.
     pub(super) async fn store(&self, bytes: Bytes) -> Kept {
         if bytes.len() as u64 <= INLINE_BYTES_MAX {
             return Kept::of(Segment::Bytes(bytes));
@@ -46,7 +46,7 @@ impl Storage {
         Kept::of(match self.log.write_chunk(self.attempt, bytes.clone()).await {
             Ok(chunk) => Segment::Chunk(chunk),
             Err(error) => {
-                tracing::warn!(%error, "a chunk of keyed state could not be written");
+                tracing::debug!(%error, "a chunk of keyed state could not be written");
                 Segment::Bytes(bytes)
             }
         })

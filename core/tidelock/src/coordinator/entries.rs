@@ -99,8 +99,7 @@ impl Running {
         }
         let Some(wanted) = self.requests.chunked(token) else { return };
         if let Some(error) = failed {
-            tracing::warn!(%error, "state could not be stored");
-            self.requests.failed(error);
+            self.requests.failed("state could not be stored", error);
             self.events.push_back(Event::Unknown(token));
         } else if Instant::now() >= wanted.until {
             // It took so long that what the entry lists must be judged anew. The chunks are there by now.
@@ -152,8 +151,7 @@ impl Running {
             }
             Ok(Created::Taken) => Event::Taken(token),
             Err(error) => {
-                tracing::warn!(%error, "an entry may not have been stored");
-                self.requests.failed(error);
+                self.requests.failed("an entry may not have been stored", error);
                 Event::Unknown(token)
             }
         });
@@ -167,8 +165,7 @@ impl Running {
             Ok(ReadBack::Absent) => Event::FoundNothing,
             Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the log cannot be read now");
-                self.requests.failed(error);
+                self.requests.failed("the log cannot be read now", error);
                 Event::FoundNothing
             }
         };

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::log::{Durable, Entry, Nonce};
+use crate::patience::Telling;
 use crate::protocol::{Draft, Token};
 use crate::{Error, ErrorKind, Position, Result};
 
@@ -49,6 +50,7 @@ pub(super) struct Requests {
     chunking: Option<Wanted>,
     asked: BTreeMap<Token, Request>,
     failure: Option<Error>,
+    telling: Telling,
 }
 
 impl Requests {
@@ -107,12 +109,17 @@ impl Requests {
         let proven = request.and_then(|Request { entry, proof }| Some((entry, proof?)));
         let proven = proven.ok_or_else(|| Error::new(ErrorKind::Bug, "append", unproven))?;
         self.asked.clear();
-        self.failure = None;
+        (self.failure, self.telling) = (None, Telling::default());
         Ok(proven)
     }
 
-    /// The store did not take an entry, or did not say.
-    pub(super) fn failed(&mut self, error: Error) {
+    /// The store did not take an entry, or did not say. It is asked again and again, and this is told now and then.
+    pub(super) fn failed(&mut self, what: &'static str, error: Error) {
+        if self.telling.is_due() {
+            tracing::warn!(%error, "{what}");
+        } else {
+            tracing::debug!(%error, "{what}");
+        }
         self.failure = Some(error);
     }
 
@@ -122,5 +129,26 @@ impl Requests {
             Some(cause) => error.because(cause),
             None => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Heard;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_stays_full_is_told_at_once_and_then_now_and_then() {
+        let (heard, mut requests) = (Heard::here(), Requests::default());
+        for _second in 0..60 {
+            let full = Error::new(ErrorKind::Unavailable, "append", "the disk is full");
+            requests.failed("an entry may not have been stored", full);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let lines = heard.lines();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("the disk is full")), "{lines:?}");
+        let error = requests.explain(Error::new(ErrorKind::Unavailable, "checkpoint", "too many failed"));
+        assert!(format!("{error:?}").contains("the disk is full"), "{error:?}");
     }
 }

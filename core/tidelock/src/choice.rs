@@ -10,8 +10,12 @@ use std::marker::PhantomData;
 use serde::de::value::{EnumAccessDeserializer, MapAccessDeserializer, MapDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, EnumAccess, Error, MapAccess, Visitor};
 
-/// Reads a choice.
-pub(crate) fn choice<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+/// Reads a choice, for a field of settings: `#[serde(deserialize_with = "tidelock::choice")]`. A wrong word is told
+/// the choices, whatever the settings are read by.
+///
+/// # Errors
+/// Those of the deserializer.
+pub fn choice<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(Choice(PhantomData))
 }
 
