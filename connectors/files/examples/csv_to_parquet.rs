@@ -17,6 +17,8 @@ use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
 };
 use tidelock_runtime::{Job, Workers};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// Some of the columns of the input; the others are passed over.
 #[derive(Deserialize, Serialize)]
@@ -31,6 +33,11 @@ struct Flight {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    // Restarts and long waits are warnings: they are seen, and RUST_LOG chooses otherwise.
+    let log = std::env::var("RUST_LOG").ok().and_then(|log| log.parse().ok());
+    let log = log.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(log).init();
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.into());
     let (input, output, checkpoints) = (argument("data"), argument("out"), argument("checkpoints"));
@@ -49,8 +56,9 @@ async fn main() -> Result<()> {
     config.settings.interval = Duration::from_secs(60);
     let job = Job::open(config).await?;
     let ended = job
+        .stop_on_signals()
         .run(Workers::threads(1), move |graph| graph.source("flights", &flights).stream().sink("rows", &rows))
         .await?;
-    println!("{ended:?}");
+    println!("{ended}");
     Ok(())
 }

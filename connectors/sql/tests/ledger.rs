@@ -17,15 +17,7 @@ macro_rules! scenes {
     };
 }
 
-scenes! {
-    changes_are_done_in_their_order
-    a_violation_halts_with_its_name_and_the_epoch_is_kept
-    what_is_set_aside_is_so_in_the_transaction_of_the_rest
-    tables_that_cannot_work_are_found_out_first
-    names_are_compared_letter_by_letter
-    a_reader_never_sees_a_part_of_an_epoch
-    every_type_of_column_takes_its_value
-}
+scenes::on_every_database!(scenes);
 
 #[tokio::test]
 async fn a_file_that_somebody_else_writes_is_waited_for_and_then_tried_again() {

@@ -95,14 +95,9 @@ macro_rules! scenes {
     };
 }
 
+scenes::on_every_database!(scenes);
+
 scenes! {
-    changes_are_done_in_their_order
-    a_violation_halts_with_its_name_and_the_epoch_is_kept
-    what_is_set_aside_is_so_in_the_transaction_of_the_rest
-    tables_that_cannot_work_are_found_out_first
-    names_are_compared_letter_by_letter
-    a_reader_never_sees_a_part_of_an_epoch
-    every_type_of_column_takes_its_value
     a_wrong_port_is_told_and_the_password_is_not
 }
 

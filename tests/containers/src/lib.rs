@@ -13,6 +13,7 @@ mod error;
 mod kafka;
 mod ports;
 mod processes;
+mod ready;
 mod sql;
 
 pub use error::{Error, Result};

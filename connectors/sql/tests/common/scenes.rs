@@ -398,3 +398,22 @@ pub(crate) async fn every_type_of_column_takes_its_value(place: Place) {
         assert_eq!(shown(&rows[at]), expected, "row {}", at + 1);
     }
 }
+
+/// Hands the names of the scenes of every database to another macro: the one list from which the tests of SQLite and of
+/// the servers are made.
+#[allow(unused_macros, reason = "not every crate of tests plays the scenes")]
+macro_rules! on_every_database {
+    ($then:ident) => {
+        $then! {
+            changes_are_done_in_their_order
+            a_violation_halts_with_its_name_and_the_epoch_is_kept
+            what_is_set_aside_is_so_in_the_transaction_of_the_rest
+            tables_that_cannot_work_are_found_out_first
+            names_are_compared_letter_by_letter
+            a_reader_never_sees_a_part_of_an_epoch
+            every_type_of_column_takes_its_value
+        }
+    };
+}
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use on_every_database;

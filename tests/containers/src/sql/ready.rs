@@ -1,22 +1,11 @@
-//! Waits until a server serves.
-
-use std::time::Duration;
+//! When a server serves.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
 
 use super::{Database, SqlServer, USER};
-use crate::{Error, Result};
-
-/// A server makes its data at the first start, and after a kill it repairs it; several may do so on a busy machine.
-const READY_MAX: Duration = Duration::from_secs(180);
-
-/// A server that is starting accepts connections some time before it answers.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::Result;
+use crate::ready::until;
 
 /// Nothing that is read here is longer. More means that somebody else answers.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -25,33 +14,14 @@ type Asked = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Waits until a client may log in.
 pub(super) async fn wait(server: &SqlServer) -> Result<()> {
-    let operation = format!("wait for {:?}", server.database);
-    let address = server.port.address();
-    let deadline = Instant::now() + READY_MAX;
-    loop {
-        let asked = async {
-            match server.database {
-                Database::Postgres => postgres(&address).await,
-                Database::Mariadb | Database::Mysql => mysql(&address).await,
-            }
-        };
-        let last = match timeout(ANSWER_MAX, asked).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it does not answer".to_owned(),
-        };
-        let ended = !server.container.is_running().await?;
-        if ended || Instant::now() > deadline {
-            let log = server.container.log().await;
-            let state = if ended {
-                "its container ended".to_owned()
-            } else {
-                format!("not ready after {} s: {last}", READY_MAX.as_secs())
-            };
-            return Err(Error::new(operation, format!("{state}; the end of its log:\n{log}")));
+    let address = &server.port.address();
+    until(&server.container, format!("{:?}", server.database), || async move {
+        match server.database {
+            Database::Postgres => postgres(address).await,
+            Database::Mariadb | Database::Mysql => mysql(address).await,
         }
-        sleep(PAUSE).await;
-    }
+    })
+    .await
 }
 
 /// It greets its clients only when it serves: three bytes of length, a number, and the version of the protocol.
