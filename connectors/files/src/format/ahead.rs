@@ -41,6 +41,8 @@ struct Run {
 pub(super) enum Looked {
     /// Nothing was read in vain here.
     Nothing,
+    /// Empty lines, and nothing else as far as was read in vain.
+    Empty(Empty),
     /// The record ends before the place `end`.
     Good { empty: Empty, end: u64 },
     /// The record is bad.
@@ -71,17 +73,17 @@ impl Scout {
     /// Looks at the record at `place`.
     pub(super) fn look<R: Read>(&mut self, tape: &mut Tape<R>, place: u64) -> io::Result<Looked> {
         let (mut begin, mut lines) = (place, 0);
-        loop {
-            if !self.covers(begin) {
-                return Ok(Looked::Nothing);
-            }
+        while self.covers(begin) {
             match tape.ahead(begin)?.first() {
                 Some(b'\n') => lines += 1,
                 Some(b'\r') => {}
-                Some(_) => break,
-                None => return Ok(Looked::Nothing),
+                _ => break,
             }
             begin += 1;
+        }
+        if !self.covers(begin) || tape.ahead(begin)?.is_empty() {
+            let empty = Empty { bytes: begin - place, lines };
+            return Ok(if empty.bytes == 0 { Looked::Nothing } else { Looked::Empty(empty) });
         }
         let empty = Empty { bytes: begin - place, lines };
         let reason = match self.run(tape, begin)? {

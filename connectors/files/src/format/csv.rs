@@ -58,6 +58,8 @@ enum Ahead {
     Good(Place),
     /// It is bad, and passed.
     Bad(BadRecord),
+    /// There were empty lines, and they are passed.
+    Empty,
 }
 
 impl CsvParser {
@@ -136,6 +138,7 @@ impl CsvParser {
                     true
                 }
                 Ahead::Bad(bad) => return Ok(Found::Bad(bad)),
+                Ahead::Empty => continue,
             };
             match self.reader.read_byte_record(&mut self.record) {
                 Ok(true) => {
@@ -169,6 +172,12 @@ impl CsvParser {
         let looked = self.scout.look(self.reader.get_mut(), begin.offset);
         Ok(match looked.map_err(|error| input.failed(error).with("offset", begin.offset))? {
             Looked::Nothing => Ahead::Unknown,
+            // To the library they are a part of the next record, and too long a one where there are more of them than a
+            // record may have bytes.
+            Looked::Empty(empty) => {
+                self.wind(input, begin.after(empty.bytes, empty.lines))?;
+                Ahead::Empty
+            }
             Looked::Good { empty, end } => {
                 let begin = begin.after(empty.bytes, empty.lines);
                 self.reader.get_mut().begin_record(begin.offset);
@@ -285,6 +294,8 @@ fn is_about_columns(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::mpsc::RecvTimeoutError;
+    use std::time::Duration;
 
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
@@ -341,6 +352,30 @@ mod tests {
                     break;
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_lines_are_passed_over_also_where_they_are_more_than_a_record_may_have_bytes() {
+        let folder = TempDir::new().unwrap();
+        for (end, limit) in [("\n", 5), ("\r\n", 5), ("\n", 12), ("\r\n", 12)] {
+            let many = end.repeat(100);
+            let content = format!("a,b{end}x,y{end}{many}x,y{end}{many}x,y{end}{many}");
+            let input = input(&folder, content.as_bytes()).await;
+            let mut parser =
+                CsvParser::open(&input, Place::BEGIN, &CsvReading::default(), limit, None).unwrap();
+            // On a thread of its own: where this fails, it never ends.
+            let (found, read) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                while let Some((_, _, fields)) = next(&mut parser, &input) {
+                    found.send(fields).unwrap();
+                }
+            });
+            let next = || read.recv_timeout(Duration::from_secs(60));
+            for _record in 0..3 {
+                assert_eq!(next(), Ok(Ok(vec!["x".to_owned(), "y".to_owned()])), "{end:?}, {limit}");
+            }
+            assert_eq!(next(), Err(RecvTimeoutError::Disconnected), "{end:?}, {limit}: the end");
         }
     }
 
