@@ -68,7 +68,7 @@ pub struct SqlScanConfig {
     #[serde(default)]
     pub trust_key: bool,
     /// Of which moment the rows are. Default: each page of its own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice")]
     pub cut: SqlCut,
     /// Into how many ranges the rows are cut at most, of about as many keys each. One reads nothing ahead; more of a key that is not a
     /// single integer count the rows and walk through the key once. Default 16.
