@@ -365,7 +365,7 @@ mod tests {
             let mut parser =
                 CsvParser::open(&input, Place::BEGIN, &CsvReading::default(), limit, None).unwrap();
             // On a thread of its own: where this fails, it never ends.
-            let (found, read) = std::sync::mpsc::channel();
+            let (found, read) = std::sync::mpsc::sync_channel(8);
             std::thread::spawn(move || {
                 while let Some((_, _, fields)) = next(&mut parser, &input) {
                     found.send(fields).unwrap();
