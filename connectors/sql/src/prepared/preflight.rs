@@ -77,7 +77,8 @@ async fn pooler(client: &mut Client, config: &SqlConfig) -> Result<()> {
 }
 
 async fn backend(client: &mut Client) -> Result<Option<SqlValue>> {
-    let found = client.query("SELECT pg_backend_pid()::bigint", Vec::new()).await.map_err(wrong)?;
+    // Not prepared: another connection of the server does not know what was prepared on the last one.
+    let found = client.run("SELECT pg_backend_pid()").await.map_err(wrong)?;
     Ok(found.rows.into_iter().next().and_then(|row| row.into_iter().next()))
 }
 

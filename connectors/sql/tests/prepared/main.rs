@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod job;
 mod on_each;
 
 use std::time::Duration;
@@ -187,6 +188,26 @@ async fn a_transaction_whose_connection_is_open_is_not_taken_for_one_that_is_gon
             assert!(error.to_string().contains(&name), "{error}");
         }
         attached.disconnect().await.unwrap();
+        // An answer is not believed where the row of the transaction is not there.
+        let bare = name.replace(":1.1.1:", ":1.1.2:");
+        let literal = place.literal(&bare);
+        let mut other = place.mysql_connection().await;
+        for statement in [
+            format!("XA START {literal}"),
+            "INSERT INTO log (`key`, value) VALUES ('bare', 1)".to_owned(),
+            format!("XA END {literal}"),
+            format!("XA PREPARE {literal}"),
+        ] {
+            other.query_drop(statement).await.unwrap();
+        }
+        other.disconnect().await.unwrap();
+        let stored = stored.replace(&name, &bare);
+        let committable: SqlCommittable = serde_json::from_str(&stored).unwrap();
+        let unseen = Pending { writer: WriterId(1), committable, ..pending[0].clone() };
+        sink.recover(&attempt("job", 3), &[pending[0].clone(), held.clone(), unseen.clone()]).await.unwrap();
+        let error = commit(&sink, 1, &[unseen]).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+        assert!(error.to_string().contains("start the server again"), "{error}");
         let mut done = commit(&sink, 1, &[pending[0].clone(), held.clone()]).await;
         for _ in 0..200 {
             if done.is_ok() {
@@ -196,7 +217,7 @@ async fn a_transaction_whose_connection_is_open_is_not_taken_for_one_that_is_gon
             done = commit(&sink, 1, &[pending[0].clone(), held.clone()]).await;
         }
         done.unwrap();
-        assert_eq!(place.rows("id").await.len(), 2, "{database:?}");
+        assert_eq!(place.rows("id").await.len(), 3, "{database:?}");
         nothing_is_locked(&place).await;
     }
 }
