@@ -157,7 +157,7 @@ fn name() -> SourceName {
 fn sink(criterion: &mut Criterion) {
     let job = JobId::new("erasure").expect("invariant: a legal name");
     let uid = Uid::new("sums").expect("invariant: a legal name");
-    let attempt = SinkAttempt { job, uid, number: Position(1), generation: Generation(1) };
+    let attempt = SinkAttempt { job, uid, number: Position(1), generation: Generation(1), chunks: None };
     let mut group = criterion.benchmark_group("sink");
     for size in BATCH_SIZES {
         group.throughput(Throughput::Elements(size as u64));

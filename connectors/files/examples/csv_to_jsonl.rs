@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidelock::coordinator::{Coordinator, HostLink};
-use tidelock::host::{News, Order, PreparedState, Report};
+use tidelock::host::{News, Order, Report};
 use tidelock::job::{Graph, Job, JobConfig};
 use tidelock::{
-    DynReader, DynWriter, Epoch, Position, Prepared, Result, SinkControl, SinkData, SourceControl,
-    SourceData, SourceName, SplitState, Uid, WriterId,
+    DynReader, DynWriter, Epoch, Position, Result, SinkControl, SinkData, SourceControl, SourceData,
+    SourceName, SplitState, Uid, WriterId,
 };
 use tidelock_files::{
     CsvReading, FilesSink, FilesSinkConfig, FilesSource, FilesSourceConfig, SinkFormat, SourceFormat,
@@ -155,9 +155,7 @@ impl Host<'_> {
         splits.extend(self.splits.front().map(|reading| reading.state.clone()));
         let mut prepared = Vec::new();
         if let Some(writer) = &mut self.writer {
-            for Prepared { committable, expires_in } in writer.prepare(epoch).await? {
-                prepared.push(PreparedState { writer: WriterId(0), committable, expires_in });
-            }
+            prepared = writer.prepare(epoch).await?;
         }
         Ok(Report {
             epoch,

@@ -116,6 +116,7 @@ mod tests {
             uid: Uid::new("out").expect("a uid"),
             number: Position(5),
             generation: Generation(1),
+            chunks: None,
         };
         let is_leftover =
             |id: &str| SlotName::parse(id).is_some_and(|name| name.target.is_leftover_for(&attempt));

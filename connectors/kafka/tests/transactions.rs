@@ -81,6 +81,7 @@ impl Trial {
             writer: WriterId(0),
             version,
             committable: Segment::Json(json),
+            chunks: Vec::new(),
         }];
         for (position, kind, attempt, state) in [
             (1, EntryKind::Claim, OLDER, None),

@@ -2,6 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
+use tidelock::log::ChunkRef;
 use tidelock::write_ahead::WriteAheadCommittable;
 use tidelock::{Committable, Result, Stored, Versioned, from_json, unknown_version};
 
@@ -99,7 +100,14 @@ impl Versioned for SqlCommittable {
     }
 }
 
-impl Committable for SqlCommittable {}
+impl Committable for SqlCommittable {
+    fn chunks(&self) -> Vec<ChunkRef> {
+        match &self.0 {
+            Kind::Ledger(rows) => rows.chunks(),
+            Kind::Prepared(_) => Vec::new(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -108,6 +116,8 @@ mod tests {
     /// Golden texts never change: what an older build stored is read for ever.
     const LEDGER_ALONE: &str = r#"{"job":"orders","generation":7,"v":1,"records":[]}"#;
     const LEDGER: &str = r#"{"ledger":{"v":1,"json":{"job":"orders","generation":7,"v":1,"records":[]}}}"#;
+    const LEDGER_2: &str = r#"{"ledger":{"v":2,"json":{"job":"orders","generation":7,"v":1,"records":[]}}}"#;
+    const CHUNKS: &str = r#"{"ledger":{"v":2,"json":{"job":"orders","generation":7,"v":1,"chunks":[{"chunk":{"name":"chunks/1","bytes":9,"crc32c":5},"records":3,"json_bytes":8}]}}}"#;
     const PREPARED: &str =
         r#"{"prepared":{"v":1,"json":{"transaction":"tidelock:orders.out:17.0.3:1f2e3d4c","changes":5}}}"#;
 
@@ -117,14 +127,19 @@ mod tests {
 
     #[test]
     fn every_stored_form_is_read_and_the_newest_written() {
-        for (version, json, written) in
-            [(1, LEDGER_ALONE, LEDGER), (100, LEDGER, LEDGER), (100, PREPARED, PREPARED)]
-        {
+        for (version, json, written) in [
+            (1, LEDGER_ALONE, LEDGER_2),
+            (100, LEDGER, LEDGER_2),
+            (100, LEDGER_2, LEDGER_2),
+            (100, CHUNKS, CHUNKS),
+            (100, PREPARED, PREPARED),
+        ] {
             let read: SqlCommittable = stored(version, json).decode().expect("readable");
             let again = Stored::encode(&read).expect("storable");
             assert_eq!(again.version, 100);
             assert_eq!(again.json.get(), written);
             assert_eq!(read.transaction().is_some(), json == PREPARED);
+            assert_eq!(read.chunks().len(), usize::from(json == CHUNKS), "what it needs is named");
         }
         assert!(stored(101, PREPARED).decode::<SqlCommittable>().is_err());
     }

@@ -8,8 +8,6 @@ use crate::error::setting;
 use crate::kind::DatabaseKind;
 use crate::names::TableName;
 
-const MIB: usize = 1024 * 1024;
-
 /// What happens to a row that the table cannot take: a value does not fit its column, or a constraint is violated.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,10 +72,11 @@ pub struct SqlSinkConfig {
     /// host has none; in the mode `prepared` it is found out when it is written, and goes there too. Default: fail.
     #[serde(default, deserialize_with = "choice")]
     pub on_refused: RecordPolicy,
-    /// The most bytes, as JSON, that one writer takes in one epoch: they are held in memory for each epoch in flight, and
-    /// stored in the job's log. In the mode `prepared` this bounds dead letters alone. Default 16 MiB.
-    #[serde(default = "default_epoch_bytes_max")]
-    pub epoch_bytes_max: usize,
+    /// The most bytes, as JSON, that one writer takes in one epoch: more are an error. They are stored in the job's log, and
+    /// are never in memory at once. In the mode `prepared` this bounds dead letters alone. Default: as many as come, and of dead
+    /// letters 16 MiB.
+    #[serde(default)]
+    pub epoch_bytes_max: Option<u64>,
 }
 
 fn default_ledger_table() -> String {
@@ -92,10 +91,6 @@ fn default_prepared_max() -> u32 {
     4
 }
 
-fn default_epoch_bytes_max() -> usize {
-    16 * MIB
-}
-
 impl SqlSinkConfig {
     /// Rows of `table`, with every other setting at its default.
     pub fn new(database: SqlConfig, table: impl Into<String>) -> Self {
@@ -108,7 +103,7 @@ impl SqlSinkConfig {
             transactions_table: default_transactions_table(),
             prepared_max: default_prepared_max(),
             on_refused: RecordPolicy::default(),
-            epoch_bytes_max: default_epoch_bytes_max(),
+            epoch_bytes_max: None,
         }
     }
 
@@ -118,7 +113,7 @@ impl SqlSinkConfig {
     /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
     pub fn validate(&self) -> Result<()> {
         self.database.validate()?;
-        if self.epoch_bytes_max == 0 {
+        if self.epoch_bytes_max == Some(0) {
             return Err(setting("epoch_bytes_max", "an epoch must have room for a record"));
         }
         if self.mode == Mode::Prepared && self.database.kind == DatabaseKind::Sqlite {
@@ -203,7 +198,7 @@ mod tests {
             (SqlSinkConfig { ledger_table: "orders".into(), ..config() }, "ledger_table"),
             (SqlSinkConfig { on_refused: letters("orders"), ..config() }, "on_refused"),
             (SqlSinkConfig { on_refused: letters(""), ..config() }, "on_refused"),
-            (SqlSinkConfig { epoch_bytes_max: 0, ..config() }, "epoch_bytes_max"),
+            (SqlSinkConfig { epoch_bytes_max: Some(0), ..config() }, "epoch_bytes_max"),
             (
                 SqlSinkConfig { transactions_table: "tidelock_ledger".into(), ..config() },
                 "transactions_table",

@@ -3,13 +3,16 @@
 //! ```text
 //!   BEGIN
 //!   UPDATE ledger SET (generation, epoch) = version WHERE job, uid AND it is older    locks the row, and decides
-//!   rows of all writers, in their order
+//!   rows of all writers, in their order, as they come from the job's log: a batch at a time
 //!   COMMIT                                                                            all of it is visible, or nothing
 //! ```
 //!
 //! Where the ledger's row is not older, the epoch was applied before: by an answer that was lost, or a process that died.
 //! So a transaction may be tried again whatever became of it, also when the connection was lost within `COMMIT`: what it
 //! did stands in the row that it would move.
+//!
+//! An epoch may be larger than memory: a batch of it is read, written, and let go. Where one cannot be read, the connection is closed
+//! and nothing of the epoch is visible.
 //!
 //! An epoch that violates a constraint is rolled back, and tried once more in halves, to find the rows that do it: see `refused`.
 //! Where that is not enough, because a constraint is checked at `COMMIT` alone, the job halts.
@@ -38,6 +41,15 @@ const OPERATION: &str = "apply an epoch";
 /// Applies epochs to the tables of a sink.
 pub(crate) struct Ledger {
     pub(crate) target: Arc<Target>,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Without savepoints: most epochs violate nothing.
+    Whole,
+    /// Rows that cannot be are found, and dealt with.
+    InParts,
 }
 
 /// How far an epoch came.
@@ -80,23 +92,20 @@ impl Apply for Ledger {
 
     async fn apply(&self, writes: Writes<StoredChange>) -> Result<()> {
         let shape = self.target.shape().await?;
-        let mut refused = Refused::new(&self.target, &shape, &writes);
-        // Most epochs violate nothing: they take no savepoints.
-        if !writes.records.iter().any(|change| change.operation == Operation::Letter) {
-            match self.transaction(&shape, &writes, None).await? {
-                Applied::Done => return Ok(()),
+        for way in [Way::Whole, Way::InParts] {
+            let mut refused = Refused::new(&self.target, &shape, &writes);
+            match self.transaction(&shape, &writes, way, &mut refused).await? {
+                Applied::Done => {
+                    refused.told();
+                    return Ok(());
+                }
+                Applied::Violated(fault) if way == Way::InParts => return Err(refused.of_no_row(fault)),
                 Applied::Violated(fault) => {
                     tracing::debug!(table = %shape.name, ?fault, "the epoch is tried again in parts");
                 }
             }
         }
-        match self.transaction(&shape, &writes, Some(&mut refused)).await? {
-            Applied::Done => {
-                refused.told();
-                Ok(())
-            }
-            Applied::Violated(fault) => Err(refused.of_no_row(fault)),
-        }
+        Ok(())
     }
 }
 
@@ -108,12 +117,13 @@ impl Ledger {
             .with("uid", uid)
     }
 
-    /// Applies the epoch in one transaction. With `refused`, rows that cannot be are found, and dealt with there.
+    /// Applies the epoch in one transaction.
     async fn transaction(
         &self,
         shape: &Shape,
         writes: &Writes<StoredChange>,
-        refused: Option<&mut Refused<'_>>,
+        way: Way,
+        refused: &mut Refused<'_>,
     ) -> Result<Applied> {
         let mut client = self.target.pool.get().await?;
         let wrong = |fault: Fault| {
@@ -125,11 +135,7 @@ impl Ledger {
             client.give_back();
             return Ok(Applied::Done);
         }
-        let written = match refused {
-            Some(refused) => write_in_parts(&mut client, shape, writes, refused).await?,
-            None => write_whole(&mut client, shape, &writes.records).await,
-        };
-        let committed = match written {
+        let committed = match write(&mut client, shape, writes, way, refused).await? {
             Ok(()) => client.run("COMMIT").await.map(drop),
             Err(fault) => Err(fault),
         };
@@ -205,6 +211,36 @@ fn for_table(shape: &Shape, changes: &[StoredChange]) -> impl Iterator<Item = Ba
         .filter(|batch| batch.operation != Operation::Letter)
 }
 
+/// Writes all rows of an epoch and the letters of those that cannot be, a batch at a time.
+///
+/// # Errors
+/// Where a batch cannot be read, or a row is refused for good: then whoever calls this lets the connection go.
+async fn write(
+    client: &mut Client,
+    shape: &Shape,
+    writes: &Writes<StoredChange>,
+    way: Way,
+    refused: &mut Refused<'_>,
+) -> Result<Result<(), Fault>> {
+    let mut batches = writes.batches();
+    while let Some(changes) = batches.next().await? {
+        refused.begin_batch(&changes);
+        let written = match way {
+            Way::Whole => write_whole(client, shape, &changes).await,
+            Way::InParts => write_in_parts(client, shape, &changes, refused).await?,
+        };
+        let written = match written {
+            Ok(()) => refused.write_letters(client).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = written {
+            return Ok(Err(fault));
+        }
+        refused.end_batch(&changes);
+    }
+    Ok(Ok(()))
+}
+
 async fn write_whole(client: &mut Client, shape: &Shape, changes: &[StoredChange]) -> Result<(), Fault> {
     for batch in for_table(shape, changes) {
         for part in parts(batch.changes) {
@@ -232,16 +268,18 @@ pub(crate) async fn write_part(
 async fn write_in_parts(
     client: &mut Client,
     shape: &Shape,
-    writes: &Writes<StoredChange>,
+    changes: &[StoredChange],
     refused: &mut Refused<'_>,
 ) -> Result<Result<(), Fault>> {
-    for batch in for_table(shape, &writes.records) {
+    for batch in for_table(shape, changes) {
         let mut left = vec![batch.changes];
         while let Some(range) = left.pop() {
-            let tried = try_part(client, shape, &writes.records[range.clone()]).await;
+            let tried = try_part(client, shape, &changes[range.clone()]).await;
             match tried {
                 Ok(None) => {}
-                Ok(Some(fault)) if range.len() == 1 => refused.set_aside(range.start, fault)?,
+                Ok(Some(fault)) if range.len() == 1 => {
+                    refused.set_aside(range.start, &changes[range.start], fault)?;
+                }
                 Ok(Some(_)) => {
                     let middle = range.start + range.len() / 2;
                     left.push(middle..range.end);
@@ -251,7 +289,7 @@ async fn write_in_parts(
             }
         }
     }
-    Ok(refused.write_letters(client).await)
+    Ok(Ok(()))
 }
 
 /// Writes rows, or nothing of them and gives why they cannot be.

@@ -31,36 +31,65 @@ const COLUMNS: [&str; 8] = ["job", "uid", "generation", "epoch", "place", "opera
 const REMEDY: &str = "mend the table or the row that is there, or choose another on_refused, and start the job again: the epoch is \
      kept and will be applied; or give it up with `tidelock snapshots abandon`";
 
+/// A row that is left out, as it is told when the others are committed.
+struct LeftOut {
+    operation: Operation,
+    key: String,
+    why: String,
+    constraint: Option<String>,
+}
+
 /// What became of the rows that could not be.
 pub(crate) struct Refused<'a> {
     target: &'a Target,
     shape: &'a Shape,
     writes: &'a Writes<StoredChange>,
-    /// Those that are left out: where they stand in the epoch, and why.
-    rows: Vec<(usize, Fault)>,
+    /// How many changes of the epoch came before those of the batch at hand.
+    before: usize,
+    left_out: Vec<LeftOut>,
+    /// Letters that are not written yet.
+    letters: Vec<Vec<SqlValue>>,
 }
 
 impl<'a> Refused<'a> {
     pub(crate) fn new(target: &'a Target, shape: &'a Shape, writes: &'a Writes<StoredChange>) -> Self {
-        Self { target, shape, writes, rows: Vec::new() }
+        Self { target, shape, writes, before: 0, left_out: Vec::new(), letters: Vec::new() }
     }
 
-    /// A row cannot be.
+    /// These are written next. What did not fit when it was written to the sink is a letter already.
+    pub(crate) fn begin_batch(&mut self, changes: &[StoredChange]) {
+        let misfits = changes.iter().enumerate().filter(|(_, change)| change.operation == Operation::Letter);
+        let letters: Vec<_> = misfits
+            .map(|(place, change)| self.letter(place, change.row.0.iter().map(|(_, value)| value.clone())))
+            .collect();
+        self.letters.extend(letters);
+    }
+
+    pub(crate) fn end_batch(&mut self, changes: &[StoredChange]) {
+        self.before += changes.len();
+    }
+
+    /// A row of the batch cannot be.
     ///
     /// # Errors
     /// Where the policy is to fail: with table, constraint and key, and never with the row.
-    pub(crate) fn set_aside(&mut self, place: usize, fault: Fault) -> Result<()> {
+    pub(crate) fn set_aside(&mut self, place: usize, change: &StoredChange, fault: Fault) -> Result<()> {
+        let key = self.shape.shown_key(&change.row);
         if self.target.config.on_refused == RecordPolicy::Fail {
-            let change = &self.writes.records[place];
             return Err(fault
                 .during("apply a row")
                 .with("table", &self.shape.name)
                 .with("operation", change.operation.name())
-                .with("key", self.shape.shown_key(&change.row))
+                .with("key", key)
                 .with("epoch", self.writes.version.epoch)
                 .with("remedy", REMEDY));
         }
-        self.rows.push((place, fault));
+        if self.target.letters.is_some() {
+            let rest = what_cannot_be(change, &fault);
+            self.letters.push(self.letter(place, rest.into_iter()));
+        }
+        let Fault { message: why, constraint, .. } = fault;
+        self.left_out.push(LeftOut { operation: change.operation, key, why, constraint });
         Ok(())
     }
 
@@ -80,19 +109,13 @@ impl<'a> Refused<'a> {
         error.with("table", &self.shape.name).with("epoch", self.writes.version.epoch).with("remedy", REMEDY)
     }
 
-    /// Writes all letters of the epoch: of rows that cannot be, and of those that did not fit when they were written.
-    pub(crate) async fn write_letters(&self, client: &mut Client) -> Result<(), Fault> {
-        let changes = self.writes.records.iter().enumerate();
-        let misfits = changes.filter(|(_, change)| change.operation == Operation::Letter);
-        let mut letters: Vec<Vec<SqlValue>> = misfits
-            .map(|(place, change)| self.letter(place, change.row.0.iter().map(|(_, value)| value.clone())))
-            .collect();
-        letters.extend(self.rows.iter().map(|(place, fault)| {
-            self.letter(*place, what_cannot_be(&self.writes.records[*place], fault).into_iter())
-        }));
+    /// Writes the letters of the batch: of rows that cannot be, and of those that did not fit when they were written.
+    pub(crate) async fn write_letters(&mut self, client: &mut Client) -> Result<(), Fault> {
+        let letters = std::mem::take(&mut self.letters);
         insert_letters(self.target, client, &letters).await
     }
 
+    /// A letter about the change at this place of the batch.
     fn letter(&self, place: usize, rest: impl Iterator<Item = SqlValue>) -> Vec<SqlValue> {
         // They fit: the ledger's row has them already.
         let number = |number: u64| SqlValue::from(number);
@@ -101,7 +124,7 @@ impl<'a> Refused<'a> {
             SqlValue::Text(self.writes.uid.as_str().to_owned()),
             number(self.writes.version.generation.0),
             number(self.writes.version.epoch.0),
-            number(place as u64),
+            number((self.before + place) as u64),
         ];
         values.extend(rest);
         values
@@ -109,15 +132,8 @@ impl<'a> Refused<'a> {
 
     /// The epoch is committed: tells what was left out of it.
     pub(crate) fn told(&self) {
-        for (place, fault) in &self.rows {
-            let change = &self.writes.records[*place];
-            tell(
-                self.shape,
-                change.operation,
-                &self.shape.shown_key(&change.row),
-                &fault.message,
-                fault.constraint.as_deref(),
-            );
+        for LeftOut { operation, key, why, constraint } in &self.left_out {
+            tell(self.shape, *operation, key, why, constraint.as_deref());
         }
     }
 }

@@ -67,6 +67,7 @@ impl Trial {
             writer: self.listed.writer,
             version,
             committable: Segment::Json(json),
+            chunks: Vec::new(),
         }];
         for (position, kind, attempt, state) in [
             (1, EntryKind::Claim, OLDER, None),

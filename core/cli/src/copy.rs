@@ -23,7 +23,7 @@ pub(crate) async fn run(from: &str, to: &str, json: bool) -> Outcome {
         snapshot: id.to_string(),
         epoch: id.epoch.0,
         savepoint: target.place().to_owned(),
-        state_bytes: snapshot.state().segments().map(tidelock::Segment::size).sum(),
+        state_bytes: snapshot.state().bytes(),
     };
     if json {
         return print::json(&copied);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tidelock::log::{ChunkRef, Entry, EntryHead, Log, fences};
-use tidelock::{ErrorKind, Position, Segment};
+use tidelock::{ErrorKind, Position};
 
 use crate::failure::{Failure, Outcome};
 use crate::place::{self, Place};
@@ -89,10 +89,7 @@ async fn verify_log(log: &Log, report: &mut Report) -> Outcome {
 }
 
 fn chunks_of(entry: &Entry) -> impl Iterator<Item = ChunkRef> {
-    entry.state.iter().flat_map(|state| state.segments()).filter_map(|segment| match segment {
-        Segment::Chunk(chunk) => Some(chunk.clone()),
-        Segment::Json(_) | Segment::Bytes(_) => None,
-    })
+    entry.state.iter().flat_map(|state| state.chunks()).cloned()
 }
 
 /// Reads every chunk against its length and checksum.

@@ -46,7 +46,7 @@ impl Summary {
             origin: entry.lineage.origin.as_ref().map(ToString::to_string),
             created_at: entry.created_at,
             age_seconds: print::age_seconds(entry.created_at),
-            state_bytes: state.into_iter().flat_map(State::segments).map(Segment::size).sum(),
+            state_bytes: state.map_or(0, State::bytes),
             uids: state.into_iter().flat_map(State::uids).cloned().collect(),
             pending: state.map_or(0, |state| state.sinks.values().map(Vec::len).sum()),
             abandoned: entry.abandoned.values().map(Vec::len).sum(),
@@ -108,6 +108,9 @@ pub(crate) struct Committable {
     /// Its stored form, where that is JSON in the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) committable: Option<Box<RawValue>>,
+    /// The chunks that its commit needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) chunks: Vec<String>,
 }
 
 impl Detail {
@@ -175,6 +178,7 @@ impl Committable {
             version: pending.version,
             content: content(&pending.committable),
             committable: pending.inline().map(|stored| stored.json),
+            chunks: pending.chunks.iter().map(|chunk| chunk.name.clone()).collect(),
         }
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::host::PreparedState;
 use crate::{
-    CommitPermit, Committed, Discovery, Epoch, Known, Pending, Prepared, Result, Sink, SinkAttempt,
-    SinkWriter, Source, SourceName, Split, SplitId, SplitReader, Stored, WriterId,
+    CommitPermit, Committed, Discovery, Epoch, Known, Pending, Result, Sink, SinkAttempt, SinkWriter, Source,
+    SourceName, Split, SplitId, SplitReader, Stored, WriterId,
 };
 
 /// A split as stored state, with its name.
@@ -151,7 +152,7 @@ pub trait SinkData<R>: SinkControl {
 #[async_trait]
 impl<S: Sink> SinkData<S::Record> for S {
     async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<Box<dyn DynWriter<S::Record>>> {
-        Ok(Box::new(Writer(Sink::open(self, attempt, writer).await?)))
+        Ok(Box::new(Writer(writer, Sink::open(self, attempt, writer).await?)))
     }
 }
 
@@ -161,32 +162,27 @@ pub trait DynWriter<R>: Send + 'static {
     /// See [`SinkWriter::write`].
     async fn write(&mut self, records: &mut Vec<R>) -> Result<()>;
 
-    /// See [`SinkWriter::prepare`].
-    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<Stored>>>;
+    /// See [`SinkWriter::prepare`]: as it goes into the report.
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<PreparedState>>;
 
     /// See [`SinkWriter::settled`].
     async fn settled(&mut self, epoch: Epoch, reinit: bool) -> Result<()>;
 }
 
-struct Writer<T>(T);
+struct Writer<T>(WriterId, T);
 
 #[async_trait]
 impl<T: SinkWriter> DynWriter<T::Record> for Writer<T> {
     async fn write(&mut self, records: &mut Vec<T::Record>) -> Result<()> {
-        self.0.write(records).await
+        self.1.write(records).await
     }
 
-    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<Stored>>> {
-        let prepared = self.0.prepare(epoch).await?;
-        prepared
-            .into_iter()
-            .map(|Prepared { committable, expires_in }| {
-                Ok(Prepared { committable: Stored::encode(&committable)?, expires_in })
-            })
-            .collect()
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<PreparedState>> {
+        let prepared = self.1.prepare(epoch).await?;
+        prepared.iter().map(|prepared| PreparedState::of(self.0, prepared)).collect()
     }
 
     async fn settled(&mut self, epoch: Epoch, reinit: bool) -> Result<()> {
-        self.0.settled(epoch, reinit).await
+        self.1.settled(epoch, reinit).await
     }
 }

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, Epoch, Error, Segment, SplitId, Stored, Uid, WriterId};
+use crate::log::ChunkRef;
+use crate::{Attempt, Committable, Epoch, Error, Prepared, Result, Segment, SplitId, Stored, Uid, WriterId};
 
 /// What the coordinator asks of the host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -132,8 +133,22 @@ pub struct PreparedState {
     pub writer: WriterId,
     /// The committable.
     pub committable: Stored,
-    /// See [`Prepared::expires_in`](crate::Prepared::expires_in).
+    /// See [`Prepared::expires_in`].
     pub expires_in: Option<Duration>,
+    /// See [`Committable::chunks`].
+    pub chunks: Vec<ChunkRef>,
+}
+
+impl PreparedState {
+    /// What a writer prepared, as it is stored.
+    ///
+    /// # Errors
+    /// As [`Stored::encode`].
+    pub fn of<C: Committable>(writer: WriterId, prepared: &Prepared<C>) -> Result<Self> {
+        let Prepared { committable, expires_in } = prepared;
+        let chunks = committable.chunks();
+        Ok(Self { writer, committable: Stored::encode(committable)?, expires_in: *expires_in, chunks })
+    }
 }
 
 /// What the host tells the coordinator.

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::ChunkStore;
 use crate::{Error, ErrorKind, Result};
 
 /// Joins the parts of a name that a sink makes in a target. No [`JobId`] or [`Uid`] contains it.
@@ -159,10 +160,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// One sink of the graph in this attempt.
+    /// One sink of the graph in this attempt, without a place for chunks.
     pub fn of_sink(&self, uid: &Uid) -> SinkAttempt {
         let Self { job, number, generation } = self;
-        SinkAttempt { job: job.clone(), uid: uid.clone(), number: *number, generation: *generation }
+        let (job, uid) = (job.clone(), uid.clone());
+        SinkAttempt { job, uid, number: *number, generation: *generation, chunks: None }
     }
 
     /// One source of the graph.
@@ -183,7 +185,7 @@ pub struct SourceName {
 
 /// One sink in one attempt: whoever makes names in a target. The graph says the uid, and it reaches the
 /// sink with every call: a sink has none of its own that could be another one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct SinkAttempt {
     /// The job.
     pub job: JobId,
@@ -193,7 +195,21 @@ pub struct SinkAttempt {
     pub number: Position,
     /// The generation of the lineage that the attempt continues.
     pub generation: Generation,
+    /// Where a writer may keep prepared data that is too large for an entry; the committable then names it, by
+    /// [`Committable::chunks`](crate::Committable::chunks). `None`: the host has no log, or gives no such place, and whatever is
+    /// prepared must fit into the committable.
+    pub chunks: Option<ChunkStore>,
 }
+
+/// Who writes is what is compared, and not where it may keep things.
+impl PartialEq for SinkAttempt {
+    fn eq(&self, other: &Self) -> bool {
+        let who = |attempt: &Self| (attempt.number, attempt.generation);
+        who(self) == who(other) && self.job == other.job && self.uid == other.uid
+    }
+}
+
+impl Eq for SinkAttempt {}
 
 impl SinkAttempt {
     /// The name that a writer uses in a target: `job.uid.attempt.writer`, unique for ever and readable

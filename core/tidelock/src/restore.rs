@@ -180,6 +180,7 @@ mod tests {
             writer: WriterId(0),
             version: 1,
             committable: Segment::Bytes(bytes::Bytes::new()),
+            chunks: Vec::new(),
         };
         State {
             sources: uids(sources).into_iter().map(|uid| (uid, Vec::new())).collect(),

@@ -16,11 +16,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::log::ChunkRef;
 use crate::{CommitPermit, Epoch, Position, Result, SinkAttempt, Versioned, WriterId};
 
 /// The durable, self-contained description of prepared data: data, never a live handle, so that a
 /// fresh process can commit it.
-pub trait Committable: Versioned + Clone + fmt::Debug {}
+pub trait Committable: Versioned + Clone + fmt::Debug {
+    /// The chunks of the job's log that its commit needs: see [`SinkAttempt::chunks`]. They are kept as long as an entry
+    /// that lists the committable is retained.
+    ///
+    /// # Contract
+    /// - MUST name every one of them, also where the committable is made of another sink's: those that nobody names may be gone.
+    ///
+    /// # Crash
+    /// Leaves nothing: it only tells what the committable says.
+    fn chunks(&self) -> Vec<ChunkRef> {
+        Vec::new()
+    }
+}
 
 /// Prepared data that needs no commit: the committable of sinks in idempotent mode.
 impl Committable for () {}

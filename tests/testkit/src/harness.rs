@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tidelock::log::ChunkStore;
 use tidelock::{Rejects, Result, Sink, Source, TargetName};
 
 use crate::oracle::Input;
@@ -198,12 +199,15 @@ pub struct SinkFacets<'h> {
     /// What the uids of this harness's sinks end with, where names are not the target's own but those of a
     /// system that several harnesses share.
     pub uid_suffix: Option<&'h str>,
+    /// Where the sink may keep prepared data that is too large for an entry: see
+    /// [`SinkAttempt::chunks`](tidelock::SinkAttempt::chunks). Without it the host has no such place.
+    pub chunks: Option<&'h ChunkStore>,
 }
 
 impl<'h> SinkFacets<'h> {
     /// A target of this shape without any facet.
     pub fn new(shape: Shape) -> Self {
-        Self { shape, expiry: None, leftovers: None, uid_suffix: None }
+        Self { shape, expiry: None, leftovers: None, uid_suffix: None, chunks: None }
     }
 
     /// Adds a way to let prepared data expire.
@@ -226,6 +230,13 @@ impl<'h> SinkFacets<'h> {
         self.uid_suffix = Some(suffix);
         self
     }
+
+    /// Adds a place for prepared data that is too large for an entry.
+    #[must_use]
+    pub fn with_chunks(mut self, chunks: &'h ChunkStore) -> Self {
+        self.chunks = Some(chunks);
+        self
+    }
 }
 
 impl std::fmt::Debug for SinkFacets<'_> {
@@ -234,6 +245,7 @@ impl std::fmt::Debug for SinkFacets<'_> {
             .field("shape", &self.shape)
             .field("expiry", &self.expiry.is_some())
             .field("leftovers", &self.leftovers.is_some())
+            .field("chunks", &self.chunks.is_some())
             .field("uid_suffix", &self.uid_suffix)
             .finish()
     }

@@ -27,11 +27,12 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, join};
 use futures::stream::FuturesUnordered;
 use tidelock::coordinator::{Coordinator, Ended, HostLink};
-use tidelock::host::{News, Opening, Order, PreparedState, Report};
+use tidelock::host::{News, Opening, Order, Report};
 use tidelock::job::{Graph, Job};
+use tidelock::log::Log;
 use tidelock::{
-    Attempt, DynReader, DynWriter, Epoch, Error, Prepared, Result, SinkData, SourceData, SplitId, SplitState,
-    Uid, WriterId,
+    Attempt, DynReader, DynWriter, Epoch, Error, Result, SinkAttempt, SinkData, SourceData, SplitId,
+    SplitState, Uid, WriterId,
 };
 use tokio::sync::mpsc;
 
@@ -51,6 +52,8 @@ pub struct Pipeline<I, O> {
     pub sinks: BTreeMap<Uid, Arc<dyn SinkData<O>>>,
     /// How many tasks read and write side by side. May change from attempt to attempt.
     pub tasks: u32,
+    /// The job's log, where writers may keep what is too large for an entry. `None`: all of it must fit into one.
+    pub log: Option<Log>,
 }
 
 impl<I, O> fmt::Debug for Pipeline<I, O> {
@@ -181,7 +184,9 @@ impl<I: Send + 'static, O: Clone + Send + 'static> Task<I, O> {
     ) -> Result<Self, Failure> {
         let mut outlets = Vec::new();
         for (uid, sink) in &pipeline.sinks {
-            let writer = sink.open(&opening.attempt.of_sink(uid), WriterId(number)).await;
+            let chunks = pipeline.log.as_ref().map(|log| log.chunk_store(opening.attempt.number));
+            let attempt = SinkAttempt { chunks, ..opening.attempt.of_sink(uid) };
+            let writer = sink.open(&attempt, WriterId(number)).await;
             let writer = writer.map_err(|error| (Some(uid.clone()), error))?;
             outlets.push(Outlet { uid: uid.clone(), writer, waiting: Vec::new() });
         }
@@ -297,12 +302,7 @@ impl<I: Send + 'static, O: Clone + Send + 'static> Task<I, O> {
         let mut report = Report { epoch, attempt, task, ..Report::default() };
         for Outlet { uid, writer, .. } in &mut self.outlets {
             let prepared = writer.prepare(epoch).await.map_err(|error| (Some(uid.clone()), error))?;
-            let state = |Prepared { committable, expires_in }| PreparedState {
-                writer: WriterId(task),
-                committable,
-                expires_in,
-            };
-            report.sinks.insert(uid.clone(), prepared.into_iter().map(state).collect());
+            report.sinks.insert(uid.clone(), prepared);
         }
         for ((uid, _), split) in std::mem::take(&mut self.moved) {
             report.sources.entry(uid).or_default().push(split);

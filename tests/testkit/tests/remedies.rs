@@ -69,10 +69,11 @@ impl Apply for Target {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Auth, "apply", "no right to write"));
         }
+        let words = writes.all().await?;
         let mut rows = self.rows.lock().unwrap();
         if rows.newest < Some(writes.version) {
             rows.newest = Some(writes.version);
-            rows.words.extend(writes.records);
+            rows.words.extend(words);
         }
         Ok(())
     }
@@ -105,6 +106,7 @@ struct World {
     sink: &'static str,
     allow_dropped: Vec<&'static str>,
     on_cancel: OnCancel,
+    writes: WriteAheadConfig,
     log: Log,
     feed: Feed,
     target: Target,
@@ -127,8 +129,8 @@ impl World {
     fn new() -> Self {
         let (feed, target) = (Feed::new(), Target::default());
         let (source, sink, allow_dropped) = ("in", "out", Vec::new());
-        let on_cancel = OnCancel::Retain;
-        Self { job: "job", source, sink, allow_dropped, on_cancel, log: log(), feed, target }
+        let (on_cancel, writes) = (OnCancel::Retain, WriteAheadConfig::default());
+        Self { job: "job", source, sink, allow_dropped, on_cancel, writes, log: log(), feed, target }
     }
 
     fn words(&self) -> Vec<Word> {
@@ -156,7 +158,7 @@ impl World {
         let uid = |name: &str| Uid::new(name).unwrap();
         config.allow_dropped_state = self.allow_dropped.iter().copied().map(uid).collect();
         let job = Job::open_on(config, self.log.clone()).await?;
-        let sink = WriteAhead::new(self.target.clone(), WriteAheadConfig::default())?;
+        let sink = WriteAhead::new(self.target.clone(), self.writes.clone())?;
         let pipeline = Pipeline {
             sources: BTreeMap::from([(
                 uid(self.source),
@@ -165,6 +167,7 @@ impl World {
             function: Arc::new(|input: Input| vec![Word(input.to_string())]),
             sinks: BTreeMap::from([(uid(self.sink), Arc::new(sink) as _)]),
             tasks: 1,
+            log: Some(self.log.clone()),
         };
         let (coordinator, link, control) = Coordinator::with_chance(job, pipeline.graph(), 1, at(wall_ms));
         let mut coordinator = Box::pin(coordinator.run());
@@ -386,6 +389,75 @@ async fn what_was_abandoned_is_named_and_an_older_entry_writes_it_again() {
     world.allow_dropped = vec!["out"];
     world.run(4_000, entry(start_of(&world.log).await), 10).await.unwrap();
     assert_eq!(world.words(), inputs("a", 0..10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn prepared_records_whose_chunk_is_gone_come_from_a_backup_or_are_written_again_after_they_are_abandoned()
+ {
+    for restored in [true, false] {
+        let (world, store, chunks) = with_prepared_chunks().await;
+        let object = chunks.last().unwrap().clone();
+        let backup = store.get(&object).await.unwrap().bytes().await.unwrap();
+        store.delete(&object).await.unwrap();
+        let error = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
+        halts(&error, ErrorKind::NotFound, "Restore the file from a backup");
+        halts(&error, ErrorKind::NotFound, "tidelock snapshots abandon");
+        assert_eq!(world.words(), [], "nothing of the epoch is visible");
+        if restored {
+            store.put(&object, backup.into()).await.unwrap();
+            world.run(3_000, StartFrom::Newest, 10).await.unwrap();
+        } else {
+            let lost = world.log.abandon(&JobId::new("job").unwrap(), None, at(3_000)).await.unwrap();
+            assert!(lost.is_some());
+            world.run(4_000, entry(start_of(&world.log).await), 10).await.unwrap();
+        }
+        assert_eq!(world.words(), inputs("a", 0..10));
+    }
+}
+
+/// A job that has prepared ten words in chunks of its log and could apply none of them, its store, and where the chunks are.
+async fn with_prepared_chunks() -> (World, Arc<InMemory>, Vec<Path>) {
+    let store = Arc::new(InMemory::new());
+    let mut world = World::new();
+    world.log = log_in(&store, "log");
+    (world.writes.in_entry_bytes_max, world.writes.chunk_bytes) = (0, 20);
+    world.feed.append("a", 0..10);
+    world.target.broken.store(true, Ordering::Relaxed);
+    world.run(1_000, StartFrom::Newest, 10).await.expect_err("nothing can be applied");
+    world.target.broken.store(false, Ordering::Relaxed);
+    let newest = world.log.newest().await.unwrap().unwrap();
+    let needed = newest.state.iter().flat_map(|state| state.chunks());
+    let chunks: Vec<_> = needed.map(|chunk| Path::from(format!("log/{}", chunk.name))).collect();
+    assert!(chunks.len() > 1, "{chunks:?}");
+    (world, store, chunks)
+}
+
+/// A log in a folder of a store, from which its other folders can be named.
+fn log_in(store: &Arc<InMemory>, folder: &'static str) -> Log {
+    let places = Arc::clone(store);
+    Log::on(Arc::clone(store) as _, Path::from(folder))
+        .with_places(move |name| Ok(Log::on(Arc::clone(&places) as _, Path::from(name))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_savepoint_a_rollback_and_a_fork_need_no_chunk_of_what_was_committed_before_them() {
+    let (mut world, store, chunks) = with_prepared_chunks().await;
+    let listing = world.newest().await;
+    let error = world.run(2_000, entry(listing), 10).await.unwrap_err();
+    halts(&error, ErrorKind::Conflict, "not settled");
+    // What is pending is committed before the savepoint is written.
+    world.run_and_stop(3_000, StartFrom::Newest, 10, Some("saved")).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..10));
+    for chunk in &chunks {
+        let _ = store.delete(chunk).await;
+    }
+    world.feed.append("a", 10..20);
+    world.run(4_000, entry(listing), 20).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 0..20), "it went on from what was committed");
+    (world.job, world.log, world.target) = ("fork", log_in(&store, "fork"), Target::default());
+    let saved = StartFrom::Snapshot { url: "saved".to_owned(), request: None };
+    world.run(5_000, saved, 10).await.unwrap();
+    assert_eq!(world.words(), inputs("a", 10..20));
 }
 
 /// The first positions of a job.

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use object_store::memory::InMemory;
 use serde::{Deserialize, Serialize};
+use tidelock::log::{ChunkStore, Log};
 use tidelock::write_ahead::{Apply, Version, WriteAhead, WriteAheadConfig, WriteAheadWriter, Writes};
-use tidelock::{JobId, Rejecting, Rejects, Result, Uid, Versioned, unknown_version};
+use tidelock::{JobId, Position, Rejecting, Rejects, Result, Uid, Versioned, unknown_version};
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::{
     RejectingHarness, Row, Shape, SinkFacets, SinkHarness, Value, ValuesHarness,
@@ -51,9 +53,9 @@ struct State {
 }
 
 impl State {
-    fn take_together(&mut self, writes: Writes<Write>) {
-        self.newest.insert((writes.job, writes.uid), writes.version);
-        self.log.extend(writes.records.into_iter().map(|Write(row, _)| row));
+    fn take_together(&mut self, writes: &Writes<Write>, records: Vec<Write>) {
+        self.newest.insert((writes.job.clone(), writes.uid.clone()), writes.version);
+        self.log.extend(records.into_iter().map(|Write(row, _)| row));
     }
 
     fn is_newer<R>(&self, writes: &Writes<R>) -> bool {
@@ -76,24 +78,25 @@ impl Apply for Target {
     }
 
     async fn apply(&self, writes: Writes<Write>) -> Result<()> {
+        let records = writes.all().await?;
         tokio::task::yield_now().await;
         match self.kind {
             Kind::Together => {
                 let mut state = self.state.lock().unwrap();
                 if state.is_newer(&writes) {
-                    state.take_together(writes);
+                    state.take_together(&writes, records);
                 }
             }
-            Kind::TogetherWithoutVersions => self.state.lock().unwrap().take_together(writes),
+            Kind::TogetherWithoutVersions => self.state.lock().unwrap().take_together(&writes, records),
             Kind::TogetherReadThenWrite => {
                 let newer = self.state.lock().unwrap().is_newer(&writes);
                 tokio::task::yield_now().await;
                 if newer {
-                    self.state.lock().unwrap().take_together(writes);
+                    self.state.lock().unwrap().take_together(&writes, records);
                 }
             }
             Kind::RowByRow | Kind::RowByRowWithoutVersions => {
-                for Write(Row { key, value }, _) in writes.records {
+                for Write(Row { key, value }, _) in records {
                     // Readers and crashes may come between two rows.
                     tokio::task::yield_now().await;
                     let mut state = self.state.lock().unwrap();
@@ -111,11 +114,19 @@ impl Apply for Target {
 struct Harness {
     kind: Kind,
     state: Arc<Mutex<State>>,
+    /// Where every epoch is kept, in chunks of a few records. Without it all of it is in the entry.
+    chunks: Option<ChunkStore>,
 }
 
 impl Harness {
     fn new(kind: Kind) -> Self {
-        Self { kind, state: Arc::default() }
+        Self { kind, state: Arc::default(), chunks: None }
+    }
+
+    /// With a log for its chunks, which outlives every process.
+    fn in_chunks(kind: Kind) -> Self {
+        let log = Log::on(Arc::new(InMemory::new()), "log".into());
+        Self { chunks: Some(log.chunk_store(Position(1))), ..Self::new(kind) }
     }
 
     fn is_table(&self) -> bool {
@@ -129,7 +140,11 @@ impl SinkHarness for Harness {
 
     async fn sink(&self) -> Result<WriteAhead<Target>> {
         let target = Target { kind: self.kind, state: Arc::clone(&self.state) };
-        WriteAhead::new(target, WriteAheadConfig::default())
+        let mut config = WriteAheadConfig::default();
+        if self.chunks.is_some() {
+            (config.in_entry_bytes_max, config.chunk_bytes) = (0, 100);
+        }
+        WriteAhead::new(target, config)
     }
 
     fn record(&self, row: &Row) -> Write {
@@ -143,7 +158,11 @@ impl SinkHarness for Harness {
     }
 
     fn facets(&self) -> SinkFacets<'_> {
-        SinkFacets::new(if self.is_table() { Shape::Table } else { Shape::Log })
+        let facets = SinkFacets::new(if self.is_table() { Shape::Table } else { Shape::Log });
+        match &self.chunks {
+            Some(chunks) => facets.with_chunks(chunks),
+            None => facets,
+        }
     }
 }
 
@@ -170,6 +189,29 @@ mod together {
 
     conformance::sink!(boot, without [expiry, leftovers]);
     conformance::rejecting!(boot);
+}
+
+/// As `together`, with every epoch in chunks.
+mod together_in_chunks {
+    use super::*;
+
+    async fn boot() -> Result<Option<Harness>> {
+        Ok(Some(Harness::in_chunks(Kind::Together)))
+    }
+
+    conformance::sink!(boot, without [expiry, leftovers]);
+    conformance::rejecting!(boot);
+}
+
+/// As `row_by_row`, with every epoch in chunks.
+mod row_by_row_in_chunks {
+    use super::*;
+
+    async fn boot() -> Result<Option<Harness>> {
+        Ok(Some(Harness::in_chunks(Kind::RowByRow)))
+    }
+
+    conformance::sink!(boot, without [expiry, leftovers]);
 }
 
 mod row_by_row {
@@ -207,10 +249,11 @@ impl Apply for Values {
     }
 
     async fn apply(&self, writes: Writes<Single>) -> Result<()> {
+        let records = writes.all().await?;
         let mut values = self.0.lock().unwrap();
         if values.0 < Some(writes.version) {
             values.0 = Some(writes.version);
-            values.1.extend(writes.records.into_iter().map(|Single(value)| value));
+            values.1.extend(records.into_iter().map(|Single(value)| value));
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) fn attempt(number: u64) -> SinkAttempt {
 
 pub(crate) fn attempt_of(job: &str, number: u64) -> SinkAttempt {
     let job = JobId::new(job).unwrap();
-    SinkAttempt { job, uid: uid(), number: Position(number), generation: Generation(1) }
+    SinkAttempt { job, uid: uid(), number: Position(number), generation: Generation(1), chunks: None }
 }
 
 pub(crate) fn uid() -> Uid {

@@ -307,7 +307,7 @@ pub(crate) fn uid(name: &str) -> Uid {
 
 pub(crate) fn attempt(job: &str, number: u64) -> SinkAttempt {
     let job = JobId::new(job).expect("a job id");
-    SinkAttempt { job, uid: uid("out"), number: Position(number), generation: Generation(1) }
+    SinkAttempt { job, uid: uid("out"), number: Position(number), generation: Generation(1), chunks: None }
 }
 
 pub(crate) fn pending(

@@ -172,6 +172,7 @@ mod tests {
             uid: Uid::new("out").expect("a uid"),
             number: Position(number),
             generation: Generation(generation),
+            chunks: None,
         };
         let newest = |generation, attempt| {
             Some(Newest { generation: Generation(generation), attempt: Position(attempt) })

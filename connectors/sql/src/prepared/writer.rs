@@ -35,6 +35,9 @@ use crate::value::SqlValue;
 const CHANGES_MAX: usize = 2_048;
 const BYTES_MAX: usize = 1024 * 1024;
 
+/// Letters wait in memory until the number of their epoch is known. So many bytes of them, where nothing else was chosen.
+const LETTERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 const OPERATION: &str = "write rows";
 
 /// Writes rows into transactions: see [`Mode::Prepared`](crate::Mode::Prepared).
@@ -313,9 +316,12 @@ impl<T: Serialize> BranchWriter<T> {
             return Ok(());
         }
         self.letters_bytes += letter.iter().map(SqlValue::weight).sum::<usize>();
-        if self.letters_bytes > self.target.config.epoch_bytes_max {
+        let most = self.target.config.epoch_bytes_max.unwrap_or(LETTERS_BYTES_MAX);
+        if self.letters_bytes as u64 > most {
             let why = "one epoch has more dead letters than epoch_bytes_max allows: most of its rows cannot be written";
-            let error = Error::new(ErrorKind::Data, OPERATION, why).with("letters", self.letters.len());
+            let error = Error::new(ErrorKind::Data, OPERATION, why)
+                .with("letters", self.letters.len())
+                .with("epoch_bytes_max", most);
             return Err(self.named(error));
         }
         self.letters.push(letter);

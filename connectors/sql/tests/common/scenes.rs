@@ -1,11 +1,14 @@
 //! What must hold on every kind of database.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidelock::log::Log;
 use tidelock::{
-    CommitPermit, Epoch, Error, ErrorKind, Generation, JobId, Pending, Position, Result, Retry, Sink,
-    SinkAttempt, SinkWriter as _, Uid, WriterId,
+    CommitPermit, Committable as _, Epoch, Error, ErrorKind, Generation, JobId, Pending, Position, Result,
+    Retry, Sink, SinkAttempt, SinkWriter as _, Uid, WriterId,
 };
 use tidelock_sql::{Change, RecordPolicy, SqlCommittable, SqlConfig, SqlSink, SqlSinkConfig};
 use tidelock_testkit::harness::Row;
@@ -20,7 +23,7 @@ pub(crate) fn uid() -> Uid {
 
 pub(crate) fn attempt(job: &str, number: u64) -> SinkAttempt {
     let job = JobId::new(job).unwrap();
-    SinkAttempt { job, uid: uid(), number: Position(number), generation: Generation(1) }
+    SinkAttempt { job, uid: uid(), number: Position(number), generation: Generation(1), chunks: None }
 }
 
 /// Writes an epoch as one writer of an attempt does, up to its being prepared.
@@ -399,6 +402,92 @@ pub(crate) async fn every_type_of_column_takes_its_value(place: Place) {
     }
 }
 
+/// An epoch that leaves memory as several chunks of the log: visible as a whole, or not at all.
+pub(crate) async fn a_large_epoch_is_visible_at_once_or_not_at_all(place: Place) {
+    const ROWS: u64 = 50_000;
+    let place = Arc::new(place);
+    place.make_table().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path().to_str().unwrap()).await.unwrap();
+    let attempt = SinkAttempt { chunks: Some(log.chunk_store(Position(1))), ..attempt("job", 1) };
+    let permit = |epoch| {
+        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(epoch));
+        permit.with_chunks(log.chunk_store(Position(1)))
+    };
+    let sink = SqlSink::new(place.sink_config()).unwrap();
+    sink.recover(&attempt, &[]).await.unwrap();
+    let rows = |epoch: u64| {
+        (0..ROWS).map(move |at| Change::Insert(row(&format!("epoch-{epoch}-{at}"), at))).collect::<Vec<_>>()
+    };
+    let count = async || place.query("SELECT count(*) FROM log").await[0][0].int();
+
+    let pending = prepare(&sink, &attempt, 1, rows(1)).await.unwrap();
+    assert!(pending[0].committable.chunks().len() > 1, "{pending:?}");
+    sink.recover(&attempt, &pending).await.unwrap();
+    // A reader of SQLite waits while a large transaction has the file for itself: on a thread of its own.
+    let (done, here) = (Arc::new(AtomicBool::new(false)), tokio::runtime::Handle::current());
+    let reading = (Arc::clone(&place), Arc::clone(&done));
+    let reading = tokio::task::spawn_blocking(move || {
+        let (place, done) = reading;
+        while !done.load(Ordering::SeqCst) {
+            let seen = here.block_on(place.query("SELECT count(*) FROM log"))[0][0].int();
+            assert!(seen == 0 || seen == i128::from(ROWS), "a part of an epoch is visible: {seen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    for _ in 0..2 {
+        sink.commit(&permit(1), pending.clone()).await.unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    reading.await.unwrap();
+    assert_eq!(count().await, i128::from(ROWS), "once");
+
+    // Its last row violates a constraint: nothing of it is visible.
+    let mut violating = rows(2);
+    violating.push(Change::Insert(row("epoch-1-0", 7)));
+    let pending = prepare(&sink, &attempt, 2, violating).await.unwrap();
+    let error = sink.commit(&permit(2), pending).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Data && format!("{error:?}").contains("epoch-1-0"), "{error:?}");
+    assert_eq!(count().await, i128::from(ROWS));
+
+    // Its last chunk is gone: nothing of it is visible, and when it is back, all of it.
+    let pending = prepare(&sink, &attempt, 3, rows(3)).await.unwrap();
+    let last = folder.path().join(&pending[0].committable.chunks().last().unwrap().name);
+    let backup = std::fs::read(&last).unwrap();
+    std::fs::remove_file(&last).unwrap();
+    let error = sink.commit(&permit(3), pending.clone()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Halt), "{error:?}");
+    assert_eq!(count().await, i128::from(ROWS));
+    std::fs::write(&last, backup).unwrap();
+    sink.commit(&permit(3), pending).await.unwrap();
+    assert_eq!(count().await, i128::from(2 * ROWS));
+}
+
+/// Rows that are set aside in an epoch of several chunks: each letter says where its row stood in the whole epoch.
+pub(crate) async fn what_is_set_aside_of_a_large_epoch_has_its_place_in_it(place: Place) {
+    const ROWS: u64 = 40_000;
+    place.make_table().await;
+    place.run("INSERT INTO log VALUES ('k3', 5), ('k39000', 5)").await;
+    let folder = tempfile::tempdir().unwrap();
+    let chunks = Log::open(folder.path().to_str().unwrap()).await.unwrap().chunk_store(Position(1));
+    let attempt = SinkAttempt { chunks: Some(chunks.clone()), ..attempt("job", 1) };
+    let mut config = place.sink_config();
+    config.on_refused = RecordPolicy::DeadLetter("letters".into());
+    let sink = SqlSink::new(config).unwrap();
+    sink.recover(&attempt, &[]).await.unwrap();
+    let mut changes: Vec<_> = (0..ROWS).map(|at| Change::Insert(row(&format!("k{at}"), at))).collect();
+    // Out of the range of its column: found out when it is written.
+    changes.push(Change::Insert(row("large", u64::MAX)));
+    let pending = prepare(&sink, &attempt, 1, changes).await.unwrap();
+    assert!(pending[0].committable.chunks().len() > 1, "{pending:?}");
+    let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(1));
+    sink.commit(&permit.with_chunks(chunks), pending).await.unwrap();
+    assert_eq!(place.query("SELECT count(*) FROM log").await[0][0].int(), i128::from(ROWS));
+    let letters = place.query("SELECT place, record FROM letters ORDER BY place").await;
+    let places: Vec<_> = letters.iter().map(|letter| letter[0].int()).collect();
+    assert_eq!(places, [3, 39_000, i128::from(ROWS)]);
+}
+
 /// Hands the names of the scenes of every database to another macro: the one list from which the tests of SQLite and of
 /// the servers are made.
 #[allow(unused_macros, reason = "not every crate of tests plays the scenes")]
@@ -412,6 +501,8 @@ macro_rules! on_every_database {
             names_are_compared_letter_by_letter
             a_reader_never_sees_a_part_of_an_epoch
             every_type_of_column_takes_its_value
+            a_large_epoch_is_visible_at_once_or_not_at_all
+            what_is_set_aside_of_a_large_epoch_has_its_place_in_it
         }
     };
 }

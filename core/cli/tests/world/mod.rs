@@ -130,6 +130,7 @@ fn state(offset: u64, chunks: Vec<Segment>, pending: &[u64]) -> State {
         writer: WriterId(0),
         version: 1,
         committable: json(&BTreeMap::from([("part", format!("epoch-{epoch}"))])),
+        chunks: Vec::new(),
     });
     let uid = |name: &str| Uid::new(name).expect("legal");
     State {

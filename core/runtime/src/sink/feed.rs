@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use tidelock::host::Opening;
-use tidelock::{Epoch, Rejected, Rejecting, Rejects, Result, Sink, SinkControl, Uid, WriterId};
+use tidelock::{Epoch, Rejected, Rejecting, Rejects, Result, Sink, SinkAttempt, SinkControl, Uid, WriterId};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -239,7 +239,9 @@ async fn open<S: Sink>(
     opening: Arc<Opening>,
     ready: impl FnOnce(&mut S::Writer),
 ) -> Result<()> {
-    let mut writer = sink.open(&opening.attempt.of_sink(&task.uid), task.writer).await?;
+    let chunks = Some(shared.log.chunk_store(opening.attempt.number));
+    let attempt = SinkAttempt { chunks, ..opening.attempt.of_sink(&task.uid) };
+    let mut writer = sink.open(&attempt, task.writer).await?;
     ready(&mut writer);
     shared.tasks.spawn(Some(task.uid.clone()), "write", task.run(writer));
     Ok(())

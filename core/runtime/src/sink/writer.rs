@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidelock::host::{News, PreparedState};
-use tidelock::{Epoch, Prepared, Result, SinkWriter, Stored, Uid, WriterId};
+use tidelock::{Epoch, Result, SinkWriter, Uid, WriterId};
 use tokio::sync::mpsc;
 
 use super::Settle;
@@ -61,7 +61,8 @@ impl<R: Send + 'static> WriterTask<R> {
                 }
                 Some(Feed::Close(epoch)) => {
                     let prepared = writer.prepare(epoch).await?;
-                    let prepared = self.store(prepared)?;
+                    let store = |prepared: &_| PreparedState::of(self.writer, prepared);
+                    let prepared = prepared.iter().map(store).collect::<Result<_>>()?;
                     // No barrier overtakes a record of its epoch: the last rejected ones go first.
                     self.hand_over();
                     if let Some(outlet) = &self.outlet {
@@ -98,13 +99,5 @@ impl<R: Send + 'static> WriterTask<R> {
             self.waker.wake();
         }
         rejected
-    }
-
-    fn store<C: tidelock::Committable>(&self, prepared: Vec<Prepared<C>>) -> Result<Vec<PreparedState>> {
-        let store = |Prepared { committable, expires_in }| {
-            let committable = Stored::encode(&committable)?;
-            Ok(PreparedState { writer: self.writer, committable, expires_in })
-        };
-        prepared.into_iter().map(store).collect()
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so")]
 
+mod ahead;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod run;
@@ -44,6 +45,7 @@ async fn child() {
         "count" => {
             run(directory, workers, fail_at.parse().unwrap(), Numbers { splits: SPLITS, length }).await
         }
+        "ahead" => ahead::run(directory, workers, Numbers { splits: SPLITS, length }).await,
         "spread" => spread(directory, workers, Numbers { splits: 1, length }).await,
         _ => panic!("{told:?}"),
     };
@@ -91,6 +93,28 @@ fn when_one_is_killed_the_other_ends_and_a_restart_continues() {
         assert!(well && said.contains("restored: "), "{said}");
     }
     assert_exactly_once(directory.path(), LENGTH);
+}
+
+/// What a writer keeps in the log beside its entries is written by every process, and read by the first, or by the first of
+/// the next attempt.
+#[test]
+fn epochs_that_leave_memory_as_chunks_in_every_process_are_applied_once_whichever_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let before = rows(directory.path()).len();
+        let mut processes = Processes::start_graph("ahead", 2, directory.path(), u64::MAX, LENGTH);
+        wait_for_rows(directory.path(), before + 200);
+        processes.signal(round, "-KILL");
+        assert!(!processes.wait(1 - round, SOON).0, "round {round}");
+    }
+    let mut processes = Processes::start_graph("ahead", 2, directory.path(), u64::MAX, LENGTH);
+    for process in [0, 1] {
+        let (well, said) = processes.wait(process, SOON);
+        assert!(well && said.contains("restored: "), "{said}");
+    }
+    assert_exactly_once(directory.path(), LENGTH);
+    let chunks = std::fs::read_dir(directory.path().join("log/chunks")).unwrap().count();
+    assert!(chunks > 0, "those of the retained entries are there");
 }
 
 #[test]

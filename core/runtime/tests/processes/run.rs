@@ -12,9 +12,9 @@ use tidelock_runtime::{Job, Restarts, State, Stream, Workers};
 use super::lines::{LinesSink, Numbers, UNWRITABLE};
 use super::{KEYS, LENGTH};
 
-const INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
 
-async fn open(directory: &Path, interval: Duration) -> Result<Job> {
+pub(crate) async fn open(directory: &Path, interval: Duration) -> Result<Job> {
     let mut config = JobConfig::new(JobId::new("numbers")?, directory.join("log").to_str().unwrap());
     config.settings.interval = interval;
     let job = Job::open(config).await?.restarts(Restarts::never()).stop_on_signals();

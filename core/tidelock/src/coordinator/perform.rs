@@ -13,7 +13,7 @@ use crate::log::{Entry, PendingState, SnapshotId, State};
 use crate::patience::later;
 use crate::protocol::{Action, Event, Lists, SinkIndex};
 use crate::retry::Patience;
-use crate::{Epoch, Error, ErrorKind, Position, Result, Uid};
+use crate::{Epoch, Error, ErrorKind, Position, Result, SinkAttempt, Uid};
 
 impl Running {
     pub(super) fn perform(&mut self, action: Action) -> Result<()> {
@@ -74,7 +74,9 @@ impl Running {
             let states = self.bodies(&uid, listed);
             self.progress.send_modify(|progress| progress.recovered += states.len() as u64);
             let control = Arc::clone(&self.graph.sinks[&uid]);
-            let (log, attempt, patience) = (self.log.clone(), attempt.of_sink(&uid), self.patience());
+            let (log, patience) = (self.log.clone(), self.patience());
+            let chunks = Some(log.chunk_store(attempt.number));
+            let attempt = SinkAttempt { chunks, ..attempt.of_sink(&uid) };
             self.work.push(Box::pin(work::recover(log, index, control, attempt, states, patience)));
         }
         Ok(())
@@ -88,6 +90,7 @@ impl Running {
         let uid = self.sinks[usize::from(sink)].clone();
         // I1: the permit is made from the proof that the entry is durable and ours.
         let permit = self.standing.permit(position, &uid)?;
+        let permit = permit.with_chunks(self.log.chunk_store(self.attempt_number()));
         let states = self.bodies(&uid, groups.iter().copied());
         let control = Arc::clone(&self.graph.sinks[&uid]);
         let patience = self.patience();

@@ -61,6 +61,7 @@ impl Building {
                 writer: prepared.writer,
                 version: prepared.committable.version,
                 committable: Segment::Json(prepared.committable.json),
+                chunks: prepared.chunks,
             });
             self.pending.entry(epoch).or_default().entry(uid).or_default().extend(bodies);
         }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Epoch, Generation, JobId, Position, Segment, Stored, Uid, WriterId};
 
+use super::ChunkRef;
+
 /// One entry of a job's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +138,9 @@ pub struct PendingState {
     pub version: u16,
     /// The committable.
     pub committable: Segment,
+    /// The chunks that it needs to be committed: kept as long as an entry that is retained lists it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<ChunkRef>,
 }
 
 impl State {
@@ -165,6 +170,22 @@ impl State {
         let operators = self.operators.values_mut().flat_map(|parts| parts.values_mut().flatten());
         let sinks = self.sinks.values_mut().flatten().map(|pending| &mut pending.committable);
         sources.chain(operators).chain(sinks)
+    }
+
+    /// Every chunk that the state refers to: segments, and what committables need. One that several refer to comes
+    /// several times.
+    pub fn chunks(&self) -> impl Iterator<Item = &ChunkRef> {
+        let segments = self.segments().filter_map(|segment| match segment {
+            Segment::Chunk(chunk) => Some(chunk),
+            Segment::Json(_) | Segment::Bytes(_) => None,
+        });
+        segments.chain(self.sinks.values().flatten().flat_map(|pending| &pending.chunks))
+    }
+
+    /// Its size in bytes, wherever they are.
+    pub fn bytes(&self) -> u64 {
+        let prepared = self.sinks.values().flatten().flat_map(|pending| &pending.chunks);
+        self.segments().map(Segment::size).sum::<u64>() + prepared.map(|chunk| chunk.bytes).sum::<u64>()
     }
 
     /// Every uid that has state, in order: what a restore must find a place for.

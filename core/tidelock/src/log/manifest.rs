@@ -1,7 +1,7 @@
 //! The stored form of an entry: one line that checks the rest, then JSON that a person can read.
 //!
 //! ```text
-//!   tidelock-log-entry version=2 crc32c=0badcafe bytes=417
+//!   tidelock-log-entry version=3 crc32c=0badcafe bytes=417
 //!   {"job":"orders","position":7, ... }
 //! ```
 //!
@@ -18,7 +18,8 @@ use super::Entry;
 /// 1. The first one.
 /// 2. The state of a source may say how far its forgotten splits had come; version 1 never does, and is read as it is.
 ///    The checksum covers the version's digits and the body.
-const VERSION: u32 = 2;
+/// 3. A committable may name chunks that it needs; version 2 never does, and is read as it is.
+const VERSION: u32 = 3;
 
 /// An entry's manifest is small: anything larger is not one, and is not read into memory. State that
 /// large belongs into chunks.

@@ -8,7 +8,7 @@
 //!     log/00000000000000000004.json             a checkpoint          ── names ──┤
 //!     chunks/00000000000000000001-9f2c…         a chunk of attempt 1  <──────────┘
 //!
-//!   log/….json     tidelock-log-entry version=2 crc32c=0badcafe bytes=417
+//!   log/….json     tidelock-log-entry version=3 crc32c=0badcafe bytes=417
 //!                  {"job":"orders","position":3,"kind":"checkpoint","nonce":"…", … }
 //! ```
 //!
@@ -26,6 +26,7 @@
 
 mod abandon;
 mod chunk;
+mod chunk_store;
 mod delete;
 mod entries;
 mod entry;
@@ -49,6 +50,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 pub use abandon::Abandonment;
+pub use chunk_store::ChunkStore;
 pub use delete::Deletion;
 pub use entry::{Closed, Entry, EntryKind, Lineage, Nonce, PendingState, RequestId, SnapshotId, State};
 pub use gc::{EntryHead, fences, prune_plan, retained_positions};

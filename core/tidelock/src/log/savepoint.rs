@@ -376,14 +376,11 @@ pub fn settled_by(older: &Entry, newer: &Entry) -> SettledBy {
 
 /// The chunks of a state, each once.
 pub(super) fn chunk_names(state: &State) -> BTreeSet<String> {
-    let names = state.segments().filter_map(|segment| match segment {
-        Segment::Chunk(chunk) => Some(chunk.name.clone()),
-        Segment::Json(_) | Segment::Bytes(_) => None,
-    });
-    names.collect()
+    state.chunks().map(|chunk| chunk.name.clone()).collect()
 }
 
-/// Copies every chunk of a state, each once, and returns the state that refers to the copies.
+/// Copies every chunk of a state, each once, and returns the state that refers to the copies. The state is settled: what
+/// a committable needs is named within it, and could not be copied.
 async fn copy_state(
     from: &Log,
     to: &Log,

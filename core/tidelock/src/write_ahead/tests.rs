@@ -1,9 +1,17 @@
 //! The sink against targets that remember what they were asked.
 
+mod large;
+
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
+
 use super::*;
-use crate::{Position, Stored};
+use crate::log::Log;
+use crate::{
+    Committable, Position, Prepared, Rejecting, Rejects, SinkWriter, Stored, Uid, Versioned, from_json,
+    unknown_version,
+};
 
 /// A word; version 1 stored it with a marker in front.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +28,14 @@ impl Versioned for Word {
     }
 }
 
+/// Versions, and what came with them.
+type Applied = Vec<(Version, Vec<Word>)>;
+
 /// Remembers what it was asked to apply.
 #[derive(Default)]
 struct Recorder {
     newest: Option<Version>,
-    applied: Arc<Mutex<Vec<Writes<Word>>>>,
+    applied: Arc<Mutex<Applied>>,
 }
 
 #[async_trait]
@@ -36,7 +47,8 @@ impl Apply for Recorder {
     }
 
     async fn apply(&self, writes: Writes<Word>) -> Result<()> {
-        self.applied.lock().unwrap().push(writes);
+        let words = writes.all().await?;
+        self.applied.lock().unwrap().push((writes.version, words));
         Ok(())
     }
 }
@@ -47,11 +59,20 @@ fn uid() -> Uid {
 
 fn attempt(generation: u64) -> SinkAttempt {
     let job = JobId::new("job").unwrap();
-    SinkAttempt { job, uid: uid(), number: Position(1), generation: Generation(generation) }
+    SinkAttempt { job, uid: uid(), number: Position(1), generation: Generation(generation), chunks: None }
 }
 
 fn sink(target: Recorder) -> WriteAhead<Recorder> {
-    WriteAhead::new(target, WriteAheadConfig { epoch_bytes_max: 100 }).unwrap()
+    WriteAhead::new(target, bounded(100)).unwrap()
+}
+
+fn bounded(epoch_bytes_max: u64) -> WriteAheadConfig {
+    WriteAheadConfig { epoch_bytes_max: Some(epoch_bytes_max), ..WriteAheadConfig::default() }
+}
+
+/// The records of a committable that has them itself.
+fn records<R: Versioned>(committable: &WriteAheadCommittable) -> Vec<R> {
+    committable.decode(committable.records.as_ref().unwrap().get()).unwrap()
 }
 
 fn words(words: &[&str]) -> Vec<Word> {
@@ -92,9 +113,10 @@ async fn an_epoch_is_applied_in_one_call_and_epochs_in_their_order() {
     pending.extend(prepare(&sink, 0, 1, &["a", "a"]).await);
     let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(2));
     sink.commit(&permit, pending).await.unwrap();
-    let applied: Vec<_> =
-        applied.lock().unwrap().iter().map(|writes| (writes.version, writes.records.clone())).collect();
-    assert_eq!(applied, vec![(version(1, 1), words(&["a", "a", "b"])), (version(1, 2), words(&["c"]))]);
+    assert_eq!(
+        *applied.lock().unwrap(),
+        vec![(version(1, 1), words(&["a", "a", "b"])), (version(1, 2), words(&["c"]))]
+    );
 }
 
 #[tokio::test]
@@ -170,7 +192,7 @@ async fn what_could_not_be_read_back_is_an_error_of_data_before_anything_is_prom
         let prepared = writer.prepare(Epoch(1)).await.unwrap();
         let stored = Stored::encode(&prepared[0].committable).unwrap();
         let read: WriteAheadCommittable = stored.decode().unwrap();
-        assert_eq!(read.decode::<Reading>().unwrap(), vec![good.clone(), good.clone()]);
+        assert_eq!(records::<Reading>(&read), vec![good.clone(), good.clone()]);
     }
 }
 
@@ -215,7 +237,7 @@ async fn what_the_target_would_refuse_is_refused_before_it_is_stored_or_set_asid
         "{refused:?}"
     );
     let prepared = writer.prepare(Epoch(1)).await.unwrap();
-    assert_eq!(prepared[0].committable.decode::<Word>().unwrap(), words(&["abc", "ab"]));
+    assert_eq!(records::<Word>(&prepared[0].committable), words(&["abc", "ab"]));
 }
 
 #[tokio::test]
@@ -232,10 +254,10 @@ async fn an_epoch_that_is_too_large_names_the_remedy() {
         writer.write(&mut words(&["0123456789"; 5])).await.unwrap();
         writer.prepare(Epoch(1)).await.unwrap();
     }
-    let roomy = WriteAhead::new(Recorder::default(), WriteAheadConfig { epoch_bytes_max: 1000 }).unwrap();
+    let roomy = WriteAhead::new(Recorder::default(), bounded(1000)).unwrap();
     let mut writer = roomy.open(&attempt(1), WriterId(0)).await.unwrap();
     writer.write(&mut words(&["0123456789"; 20])).await.unwrap();
-    let none = WriteAhead::new(Recorder::default(), WriteAheadConfig { epoch_bytes_max: 0 });
+    let none = WriteAhead::new(Recorder::default(), bounded(0));
     assert_eq!(none.unwrap_err().kind(), ErrorKind::Config);
 }
 
@@ -249,7 +271,7 @@ async fn records_of_an_older_version_are_upgraded_and_unreadable_ones_are_found_
     sink.recover(&attempt(1), &pending).await.unwrap();
     let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(1));
     sink.commit(&permit, pending.clone()).await.unwrap();
-    assert_eq!(applied.lock().unwrap()[0].records, words(&["old"]));
+    assert_eq!(applied.lock().unwrap()[0].1, words(&["old"]));
     pending[0].committable.record_version = 3;
     assert_eq!(sink.recover(&attempt(1), &pending).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
@@ -261,7 +283,7 @@ async fn the_stored_form_is_readable_and_logs_do_not_show_records() {
     assert_eq!(stored.json.get(), r#"{"job":"job","generation":1,"v":2,"records":["secret"]}"#);
     assert!(!format!("{pending:?}").contains("secret"));
     let read_back: WriteAheadCommittable = stored.decode().unwrap();
-    assert_eq!(read_back.decode::<Word>().unwrap(), words(&["secret"]));
+    assert_eq!(records::<Word>(&read_back), words(&["secret"]));
 }
 
 #[test]
@@ -276,5 +298,5 @@ async fn a_record_that_no_epoch_has_room_for_is_an_error_of_data() {
     let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
     let error = writer.write(&mut words(&["small", &"x".repeat(200)])).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt));
-    assert!(error.to_string().contains("record_bytes=202, epoch_bytes_max=100"), "{error}");
+    assert!(error.to_string().contains("epoch_bytes_max=100, record_bytes=202"), "{error}");
 }

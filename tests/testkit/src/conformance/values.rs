@@ -187,7 +187,13 @@ async fn write<H: ValuesHarness>(
     let uid = Uid::new(format!("out{}", harness.uid_suffix()));
     let uid = uid.map_err(|error| CheckFailure::because("the harness's suffix makes no uid", error))?;
     let job = JobId::new("conform").expect("invariant: the suite's names are legal");
-    let attempt = SinkAttempt { job, uid: uid.clone(), number: Position(number), generation: Generation(1) };
+    let attempt = SinkAttempt {
+        job,
+        uid: uid.clone(),
+        number: Position(number),
+        generation: Generation(1),
+        chunks: None,
+    };
     // An epoch number never means two things.
     let (epoch, writer) = (Epoch(number), WriterId(0));
     let sink = must("making a sink", harness.sink()).await?;

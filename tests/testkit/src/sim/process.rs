@@ -70,7 +70,7 @@ fn log_on(world: &Arc<World>, store: Arc<dyn ObjectStore>, folder: &str) -> Log 
 pub(super) async fn attempt(client: Client, spec: Spec, slot: Arc<Mutex<Option<Control>>>) -> Result<Ended> {
     let log = log_of(&client, &log_root(&spec.config.job));
     let world = Arc::clone(&client.world);
-    let pipeline = pipeline(&client, &spec);
+    let pipeline = pipeline(&client, &spec, log.clone());
     let job = Job::open_on(spec.config, log).await?;
     let (seed, now) = {
         let mut state = client.world.lock();
@@ -119,7 +119,7 @@ async fn tidy_up(
     });
 }
 
-fn pipeline(client: &Client, spec: &Spec) -> Pipeline<Record, Record> {
+fn pipeline(client: &Client, spec: &Spec, log: Log) -> Pipeline<Record, Record> {
     let uid = |name: &str| Uid::new(name).expect("invariant: our own names are legal");
     let source = SimSource::new(client.clone(), spec.start, spec.batch_max);
     let sources: BTreeMap<Uid, Arc<dyn SourceData<Record>>> =
@@ -130,8 +130,11 @@ fn pipeline(client: &Client, spec: &Spec) -> Pipeline<Record, Record> {
     }
     for TableConfig { uid, table } in &spec.tables {
         let target = TableTarget::new(client.clone(), table.clone());
-        let sink = WriteAhead::new(target, WriteAheadConfig::default());
-        sinks.insert(uid.clone(), Arc::new(sink.expect("invariant: the default configuration is valid")));
+        // A few records stay in the entry, and more of them become several chunks.
+        let mut config = WriteAheadConfig::default();
+        (config.in_entry_bytes_max, config.chunk_bytes) = (100, 60);
+        let sink = WriteAhead::new(target, config);
+        sinks.insert(uid.clone(), Arc::new(sink.expect("invariant: the configuration is valid")));
     }
-    Pipeline { sources, function: Arc::new(|record| vec![record]), sinks, tasks: spec.tasks }
+    Pipeline { sources, function: Arc::new(|record| vec![record]), sinks, tasks: spec.tasks, log: Some(log) }
 }

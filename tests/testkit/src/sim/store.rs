@@ -195,6 +195,15 @@ fn delete(state: &mut State, name: &str) -> Result<()> {
     if let Some((root, position)) = entry_name(name) {
         witness_delete(state, root, position);
     }
+    if let Some((root, _)) = name.split_once("/chunks/") {
+        let stored = state.objects.newest(root).and_then(|fact| fact.entry.state.as_ref());
+        let needed = stored.is_some_and(|stored| {
+            stored.chunks().any(|chunk| name.strip_prefix(root).is_some_and(|rest| rest[1..] == chunk.name))
+        });
+        if needed {
+            state.accuse(format!("{name} was deleted, which the newest entry needs"));
+        }
+    }
     match state.objects.now.remove(name) {
         Some(_) => Ok(()),
         None => Err(absent(name)),

@@ -91,23 +91,23 @@ impl Apply for TableTarget {
     async fn apply(&self, writes: Writes<Record>) -> Result<()> {
         let opened = self.client.world.lock().processes[self.client.process].opened;
         let point = if opened { Point::Commit } else { Point::RecoveryCommit };
-        let name = self.table.clone();
-        let apply = move |state: &mut State| apply(state, &name, &writes);
+        let (name, records) = (self.table.clone(), writes.all().await?);
+        let (job, version) = (writes.job, writes.version);
+        let apply = move |state: &mut State| apply(state, &name, (&job, version), &records);
         self.client.ask(point, apply).await.map_err(unavailable("apply"))?;
         Ok(())
     }
 }
 
 /// Writes rows where they are not newer already, in one step.
-fn apply(state: &mut State, table: &str, writes: &Writes<Record>) {
-    let version = writes.version;
-    if !is_covered(state, &writes.job, version) {
+fn apply(state: &mut State, table: &str, (job, version): (&JobId, Version), records: &[Record]) {
+    if !is_covered(state, job, version) {
         state.accuse(format!("I1: version {version} was applied and no durable entry covers it"));
     }
     let unversioned = state.double == Some(Double::TableIgnoresVersions);
     let (mut late, mut wrong) = (false, None);
     // One step: of a row that the writes name twice, the last one counts.
-    let rows: BTreeMap<Key, &Record> = writes.records.iter().map(|record| (key_of(record), record)).collect();
+    let rows: BTreeMap<Key, &Record> = records.iter().map(|record| (key_of(record), record)).collect();
     let target = state.tables.entry(table.to_owned()).or_default();
     target.newest = target.newest.max(Some(version));
     for (key, record) in rows {

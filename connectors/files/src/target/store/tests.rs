@@ -115,6 +115,7 @@ fn attempt(number: u64) -> SinkAttempt {
         uid: Uid::new("out").unwrap(),
         number: Position(number),
         generation: Generation(1),
+        chunks: None,
     }
 }
 async fn prepared(target: &Target) -> Vec<Pending<FileCommittable>> {

@@ -148,10 +148,10 @@ async fn an_entry_of_another_position_or_form_is_found() {
 
 #[test]
 fn a_newer_format_is_named_before_the_rest_is_judged() {
-    let newer = b"tidelock-log-entry version=3 blake3=00 and whatever else\nnot json";
+    let newer = b"tidelock-log-entry version=4 blake3=00 and whatever else\nnot json";
     let error = manifest::decode(manifest::Form::LogEntry, "entry", newer).expect_err("a newer format");
     assert!(error.to_string().contains("newer version of Tidelock"), "{error}");
-    assert!(error.to_string().contains("format_version=3"), "{error}");
+    assert!(error.to_string().contains("format_version=4"), "{error}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::*;
 use crate::restore::read_source;
 
 /// All formats, the one that this build writes last.
-const FORMATS: [&str; 2] = ["v1", "v2"];
+const FORMATS: [&str; 3] = ["v1", "v2", "v3"];
 
 fn golden(format: &str, name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format).join(name)
@@ -89,7 +89,7 @@ async fn a_savepoint_of_every_format_is_restored() {
 #[test]
 fn this_build_writes_the_newest_format() {
     for entry in expected() {
-        let file = golden(FORMATS[1], &format!("log/log/{:020}.json", entry.position));
+        let file = golden(FORMATS[2], &format!("log/log/{:020}.json", entry.position));
         assert_eq!(
             String::from_utf8(manifest::encode(manifest::Form::LogEntry, &entry).unwrap()).unwrap(),
             fs::read_to_string(file).unwrap()
@@ -100,7 +100,8 @@ fn this_build_writes_the_newest_format() {
 /// The state of a source as jobs write it: a base, then what moved and what was forgotten.
 #[tokio::test]
 async fn a_job_of_every_format_goes_on() {
-    for (format, reached) in FORMATS.into_iter().zip([None, Some(1_790_000_000_007)]) {
+    const REACHED: Option<i64> = Some(1_790_000_000_007);
+    for (format, (reached, chunks)) in FORMATS.into_iter().zip([(None, 0), (REACHED, 0), (REACHED, 1)]) {
         let log = look(format, "job").await;
         let newest = log.newest().await.unwrap().unwrap();
         let state = newest.state.as_ref().unwrap();
@@ -112,6 +113,11 @@ async fn a_job_of_every_format_goes_on() {
         let pending: Vec<_> =
             state.sinks[&uid("out")].iter().map(|one| (one.epoch.0, one.writer.0)).collect();
         assert_eq!(pending, [(7, 0), (7, 1)]);
+        let needed: Vec<_> = state.sinks[&uid("out")].iter().flat_map(|one| &one.chunks).collect();
+        assert_eq!(needed.len(), chunks, "{format}");
+        for chunk in needed {
+            log.read_chunk(chunk).await.unwrap();
+        }
         let error =
             Snapshot::load_from(log.clone(), Some(Position(3))).await.expect_err("it waits for commits");
         assert_eq!(error.kind(), crate::ErrorKind::Conflict);

@@ -55,6 +55,7 @@ pub(super) fn pending(epoch: u64, attempt: u64, writer: u32) -> PendingState {
         writer: WriterId(writer),
         version: 1,
         committable: json(r#"{"file":"part-0"}"#),
+        chunks: Vec::new(),
     }
 }
 

@@ -122,25 +122,45 @@ impl Run {
         self.books = None;
         let below = self.newest.as_ref().and_then(|newest| newest.state.clone());
         self.append(EntryKind::Claim, below.clone()).await;
-        self.append(EntryKind::Start, Some(below.unwrap_or_else(|| state(vec![], vec![])))).await;
+        let mut settled = below.unwrap_or_else(|| state(vec![], vec![]));
+        // I6: what is pending is committed first, from chunks that are there.
+        for chunk in settled.sinks.values().flatten().flat_map(|pending| &pending.chunks) {
+            self.log.read_chunk(chunk).await.unwrap();
+        }
+        settled.sinks.values_mut().for_each(Vec::clear);
+        self.append(EntryKind::Start, Some(settled)).await;
         self.books = Some(Retention::load(&self.log, self.attempt, self.retained).await.unwrap());
     }
 
     /// A checkpoint that keeps some chunks of the last one and writes another.
     async fn checkpoint(&mut self, fresh: bool) {
         self.epoch += 1;
-        let mut chunks = chunks_of(self.newest.as_ref().unwrap());
+        let below = self.newest.as_ref().unwrap().state.clone();
+        let mut chunks = segments_of(self.newest.as_ref().unwrap());
         if fresh {
             chunks.clear();
         }
         let attempt = self.attempt;
         chunks.push(self.log.write_chunk(attempt, vec![1; 10].into()).await.unwrap());
-        self.append(EntryKind::Checkpoint, Some(state(chunks, vec![]))).await;
+        let pending = below.map(|mut state| state.sinks.remove(&uid("out")).unwrap_or_default());
+        self.append(EntryKind::Checkpoint, Some(state(chunks, pending.unwrap_or_default()))).await;
     }
 
+    /// A checkpoint whose committable needs a chunk of its own.
+    async fn prepare(&mut self) {
+        self.epoch += 1;
+        let chunk = self.log.write_chunk(self.attempt, vec![3; 10].into()).await.unwrap();
+        let prepared = PendingState { chunks: vec![chunk], ..pending(self.epoch, self.attempt.0, 0) };
+        let mut listed = self.newest.as_ref().unwrap().state.clone().unwrap();
+        listed.sinks.get_mut(&uid("out")).unwrap().push(prepared);
+        self.append(EntryKind::Checkpoint, Some(listed)).await;
+    }
+
+    /// What was listed is committed.
     async fn confirm(&mut self) {
-        let state = self.newest.as_ref().unwrap().state.clone();
-        self.append(EntryKind::Confirmation, state).await;
+        let mut state = self.newest.as_ref().unwrap().state.clone().unwrap();
+        state.sinks.values_mut().for_each(Vec::clear);
+        self.append(EntryKind::Confirmation, Some(state)).await;
     }
 
     /// A chunk that no entry ever names.
@@ -188,7 +208,12 @@ impl Run {
     }
 }
 
+/// All chunks that an entry needs.
 fn chunks_of(entry: &Entry) -> Vec<ChunkRef> {
+    entry.state.iter().flat_map(State::chunks).cloned().collect()
+}
+
+fn segments_of(entry: &Entry) -> Vec<ChunkRef> {
     let segments = entry.state.iter().flat_map(State::segments);
     segments
         .filter_map(|segment| match segment {
@@ -202,6 +227,7 @@ fn chunks_of(entry: &Entry) -> Vec<ChunkRef> {
 enum Step {
     Crash,
     Checkpoint { fresh: bool },
+    Prepare,
     Confirm,
     Orphan,
     Prune,
@@ -211,6 +237,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => Just(Step::Crash),
         6 => any::<bool>().prop_map(|fresh| Step::Checkpoint { fresh }),
+        4 => Just(Step::Prepare),
         2 => Just(Step::Confirm),
         1 => Just(Step::Orphan),
         3 => Just(Step::Prune),
@@ -237,6 +264,7 @@ proptest! {
                         orphans = 0;
                     }
                     Step::Checkpoint { fresh } => run.checkpoint(fresh).await,
+                    Step::Prepare => run.prepare().await,
                     Step::Confirm => run.confirm().await,
                     Step::Orphan => {
                         run.orphan().await;

@@ -42,7 +42,13 @@ impl Owner {
         let uid = Uid::new(format!("{}{suffix}", self.uid));
         let uid = uid.map_err(|error| CheckFailure::because("the harness's suffix makes no uid", error))?;
         let (job, number) = (self.job.clone(), Position(number));
-        Ok(SinkAttempt { job, uid, number, generation: Generation(1) })
+        Ok(SinkAttempt {
+            job,
+            uid,
+            number,
+            generation: Generation(1),
+            chunks: harness.facets().chunks.cloned(),
+        })
     }
 }
 
@@ -242,7 +248,10 @@ impl<'h, H: SinkHarness> Run<'h, H> {
         pending: &[PendingOf<H>],
     ) -> Checked<tidelock::Result<Committed>> {
         let uid = self.attempt.uid.clone();
-        let permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid, Epoch(epoch));
+        let mut permit = CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid, Epoch(epoch));
+        if let Some(chunks) = self.harness.facets().chunks {
+            permit = permit.with_chunks(chunks.clone());
+        }
         patient("commit", self.sink.commit(&permit, pending.to_vec())).await
     }
 
