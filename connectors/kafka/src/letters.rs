@@ -17,24 +17,29 @@ pub(crate) struct Letters {
     properties: Properties,
     /// Made with the first one.
     wire: Option<Box<dyn Wire>>,
+    /// Some were sent and are not known to be durable: whoever waited may have been dropped in between.
+    unflushed: bool,
 }
 
 impl Letters {
     pub(crate) fn new(properties: &Properties) -> Self {
-        Self { properties: properties.clone(), wire: None }
+        Self { properties: properties.clone(), wire: None, unflushed: false }
     }
 
     /// Writes letters, and returns when they are durable: no snapshot may have a position behind a lost one.
     pub(crate) async fn write(&mut self, letters: &mut Vec<ProducerRecord>) -> Result<()> {
-        if letters.is_empty() {
+        if letters.is_empty() && !self.unflushed {
             return Ok(());
         }
         let wire = match &mut self.wire {
             Some(wire) => wire,
             none => none.insert(Box::new(Librdkafka::start(letter_config(&self.properties)).await?)),
         };
+        self.unflushed = true;
         wire.send(letters).await?;
-        wire.flush().await
+        wire.flush().await?;
+        self.unflushed = false;
+        Ok(())
     }
 }
 

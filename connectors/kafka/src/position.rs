@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidelock::{Error, ErrorKind, Result, Retry};
 
-use crate::config::{KafkaSourceConfig, OnDataLoss};
+use crate::config::{KafkaSourceConfig, OnDataLoss, Stop};
 use crate::consumer::SharedConsumer;
 use crate::control::cluster::{Cluster, patiently};
 use crate::control::fault::Fault;
@@ -74,6 +74,9 @@ impl Reading {
                 .with("partition", split.partition));
         }
         let first = self.earliest(&split.topic, split.partition).await?;
+        let end = self.cluster.offset(&split.topic, split.partition, Place::Latest, false).await;
+        let end = end.map_err(failed)?.unwrap_or(0);
+        let is_another = recreated.is_err();
         let loss = match recreated {
             Err(loss) => Some(loss),
             Ok(()) if split.offset < first => {
@@ -83,21 +86,50 @@ impl Reading {
                 let why = "records that were to be read no longer exist";
                 Some(data_loss(split, why).with("lost_records", lost).with("first_offset", first))
             }
-            Ok(()) => {
-                let end = self.cluster.offset(&split.topic, split.partition, Place::Latest, false).await;
-                let end = end.map_err(failed)?.unwrap_or(0);
+            Ok(()) if split.offset > end => {
                 let why = "the position lies behind the end of the partition: its end was lost";
-                (split.offset > end).then(|| data_loss(split, why).with("end_offset", end))
+                Some(data_loss(split, why).with("end_offset", end))
             }
+            Ok(()) => None,
         };
-        let Some(loss) = loss else {
-            split.learn(&topic.id);
-            return Ok(Position::Exists);
-        };
-        self.accept(loss, "going on with the first record that exists")?;
-        split.offset = first;
-        split.topic_id.clone_from(&topic.id);
+        match loss {
+            Some(loss) => {
+                self.accept(loss, "going on with the first record that exists")?;
+                split.offset = first;
+                split.topic_id.clone_from(&topic.id);
+            }
+            None => split.learn(&topic.id),
+        }
+        self.cut_stop(split, end, is_another)?;
         Ok(Position::Exists)
+    }
+
+    /// A stop that lies behind the end of its partition is waited for in vain: what lay before it was lost. An offset that
+    /// was given may be one that is yet to come, unless it was given for another topic.
+    fn cut_stop(&self, split: &mut KafkaSplit, end: i64, is_another: bool) -> Result<()> {
+        let Some(stop) = split.stop.filter(|stop| *stop > end) else { return Ok(()) };
+        if is_another {
+            split.stop = Some(end);
+        } else if self.stops_at_what_was_there() {
+            let why =
+                "the partition ends before the stop that it had when the job first started: its end was lost";
+            let loss = data_loss(split, why).with("stop", stop).with("end_offset", end);
+            self.accept(loss, "reading ends at the end that exists")?;
+            split.stop = Some(end);
+        }
+        Ok(())
+    }
+
+    /// Whether stops are ends that partitions had.
+    fn stops_at_what_was_there(&self) -> bool {
+        matches!(self.config.stop, Stop::Latest | Stop::Timestamp(_))
+    }
+
+    /// Whether a bounded split waits for records that were lost.
+    pub(crate) async fn is_behind_the_end(&self, split: &KafkaSplit) -> Result<bool, Fault> {
+        let Some(stop) = split.stop.filter(|_| self.stops_at_what_was_there()) else { return Ok(false) };
+        let end = self.cluster.offset(&split.topic, split.partition, Place::Latest, false).await?;
+        Ok(end.is_some_and(|end| end < stop))
     }
 
     /// A partition does not exist any more: the policy decides.

@@ -275,7 +275,21 @@ impl KafkaReader {
         };
         match answer {
             Ok(true) if timeout(ARRIVAL_MAX, arrives).await.is_err() => Quiet::Stuck,
-            Ok(_) => Quiet::Rightly,
+            Ok(true) => Quiet::Rightly,
+            // Or its records will never come.
+            Ok(false) => match self.reading.is_behind_the_end(&self.split).await {
+                Ok(true) => Quiet::NoSuchOffset,
+                Ok(false) => Quiet::Rightly,
+                Err(fault) => {
+                    tracing::debug!(
+                        ?fault,
+                        topic,
+                        partition,
+                        "the end of a quiet partition could not be asked for"
+                    );
+                    Quiet::Rightly
+                }
+            },
             Err(Fault::Code(ResponseError::OffsetOutOfRange)) => Quiet::NoSuchOffset,
             Err(fault) => {
                 tracing::debug!(?fault, topic, partition, "a quiet partition could not be asked for records");

@@ -531,3 +531,48 @@ async fn what_is_subscribed_to_must_exist_and_patterns_find_new_topics() {
     // A topic that appears later is read whole, whatever the start of the first run was.
     assert_eq!(found, [(format!("{prefix}-a"), 0), (format!("{prefix}-b"), 0)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_bounded_reader_ends_where_its_topic_was_made_again_with_less_in_it() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..20));
+    let mut lenient = config(&brokers, &topic).with_stop(Stop::Latest);
+    lenient.on_data_loss = OnDataLoss::Warn;
+    let source = connect(lenient).await;
+    let split = first_splits(&source).await.remove(0);
+    assert_eq!(split.stop, Some(20));
+    support::delete_topic(&brokers, &topic).await;
+    support::create_topic(&brokers, &topic, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(100..103));
+    let rest = KafkaSplit { offset: 5, ..split };
+    assert_eq!(texts(&read_all(&source, rest).await), numbers(100..103));
+}
+
+/// A partition does not lose its end at will, so the stop is one that it never had.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_stop_behind_the_end_of_its_partition_is_a_loss_unless_it_was_given() {
+    let brokers = support::brokers().await;
+    let topic = support::fresh_topic(&brokers, 1).await;
+    support::produce(&brokers, &topic, 0, numbers(0..3));
+    let mut bounded = config(&brokers, &topic).with_stop(Stop::Latest);
+    let split = KafkaSplit { stop: Some(7), ..first_splits(&connect(bounded.clone()).await).await.remove(0) };
+    let error = connect(bounded.clone()).await.open(split.clone()).await.expect_err("its end was lost");
+    assert_eq!(error.kind(), ErrorKind::Expired);
+    let text = error.to_string();
+    assert!(["stop=7", "end_offset=3", "on_data_loss"].iter().all(|part| text.contains(part)), "{text}");
+    // The remedy.
+    bounded.on_data_loss = OnDataLoss::Warn;
+    assert_eq!(texts(&read_all(&connect(bounded.clone()).await, split.clone()).await), numbers(0..3));
+    // An offset that was given may be yet to come.
+    bounded.stop = Stop::Offsets([(topic.clone(), [(0, 7)].into())].into());
+    let source = connect(bounded).await;
+    let mut waiting = source.open(split).await.expect("open");
+    assert_eq!(texts(&waiting.next().await.expect("read").expect("a batch").records), numbers(0..3));
+    support::produce(&brokers, &topic, 0, numbers(3..7));
+    let (read, ended) = read_on(&mut waiting).await;
+    ended.expect("the end");
+    assert_eq!(read, numbers(3..7));
+}

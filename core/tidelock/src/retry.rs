@@ -57,7 +57,9 @@ where
     let mut pauses = backoff(patience.jitter_seed);
     let mut again = false;
     loop {
-        let error = match in_time(what, patience.call_timeout, operation()).await {
+        // What is asked again has what is left, so that all tries together end in time.
+        let left = until.saturating_duration_since(Instant::now());
+        let error = match in_time(what, left, operation()).await {
             Ok(done) => return Tried { result: Ok(done), again },
             Err(error) => error,
         };
@@ -112,5 +114,27 @@ mod tests {
         let lines = heard.lines();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("no route") && lines[0].contains("for_at_most=5"), "{lines:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_tries_together_are_given_up_in_the_time_of_one_call() {
+        let (began, mut calls) = (Instant::now(), 0);
+        let patience = Patience { jitter_seed: 7, call_timeout: Duration::from_secs(60) };
+        let tried = retry("commit", patience, || {
+            calls += 1;
+            let is_first = calls == 1;
+            async move {
+                if is_first {
+                    tokio::time::sleep(Duration::from_secs(59)).await;
+                    let away = Error::new(ErrorKind::Unavailable, "commit", "no answer");
+                    return Err::<(), _>(away.with_retry(Retry::Retry));
+                }
+                std::future::pending().await
+            }
+        });
+        let error = tried.await.result.expect_err("it never answers");
+        assert_eq!((error.kind(), calls), (ErrorKind::Unavailable, 2), "{error}");
+        // The clock of the test stands still but for what is waited for.
+        assert!(began.elapsed() <= patience.call_timeout, "given up after {:?}", began.elapsed());
     }
 }

@@ -10,7 +10,7 @@ use crate::log::{Entry, Retention};
 
 /// How many entries are remembered until the books are loaded: each names its chunks, which a load does not
 /// read of entries that are not retained.
-pub(super) const UNNOTED_MAX: usize = 1000;
+const UNNOTED_MAX: usize = 1000;
 
 /// The books of what the log holds, on their way.
 #[derive(Debug, Default)]
@@ -48,6 +48,19 @@ impl Pruning {
 
     pub(super) fn export_ended(&mut self, position: Position) {
         self.exporting.remove(&position);
+    }
+
+    /// Takes what became durable while the books were loaded into them. `false` where too little of it is remembered: they
+    /// must be loaded anew.
+    pub(super) fn note_all(&mut self, books: &mut Retention, pinned: &BTreeSet<Position>) -> bool {
+        let remembered = self.unnoted.make_contiguous();
+        if self.since <= UNNOTED_MAX {
+            remembered.iter().for_each(|entry| books.note(entry));
+        } else if !books.bridge(remembered, pinned) {
+            return false;
+        }
+        self.unnoted.clear();
+        true
     }
 
     /// When the books are loaded once more.

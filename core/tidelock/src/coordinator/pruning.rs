@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::books::{Books, UNNOTED_MAX};
+use super::books::Books;
 use super::run::Running;
 use super::work::{Done, Work};
 use crate::log::{Entry, Log, PruneWork, Retention};
@@ -44,13 +44,15 @@ impl Running {
 
     pub(super) fn on_books_loaded(&mut self, books: Result<Retention>) {
         match books {
-            // What became durable meanwhile is neither in the books nor remembered.
-            Ok(_) if self.pruning.since > UNNOTED_MAX => self.load_books(),
             Ok(mut books) => {
                 self.pruning.failures = 0;
-                self.pruning.unnoted.drain(..).for_each(|entry| books.note(&entry));
-                self.pruning.books = Books::Loaded(books);
-                self.prune();
+                let pinned = self.pinned();
+                if self.pruning.note_all(&mut books, &pinned) {
+                    self.pruning.books = Books::Loaded(books);
+                    self.prune();
+                } else {
+                    self.load_books();
+                }
             }
             Err(error) if error.kind() == ErrorKind::Fenced => {
                 tracing::warn!(%error, "old snapshots are kept");
@@ -73,9 +75,13 @@ impl Running {
         self.prune();
     }
 
+    /// Entries that are copied, or will be.
+    fn pinned(&self) -> BTreeSet<Position> {
+        self.waiting.pinned().chain(self.pruning.exporting.iter().copied()).collect()
+    }
+
     pub(super) fn prune(&mut self) {
-        let pinned: BTreeSet<Position> =
-            self.waiting.pinned().chain(self.pruning.exporting.iter().copied()).collect();
+        let pinned = self.pinned();
         let Books::Loaded(books) = &mut self.pruning.books else { return };
         if let Some(work) = books.due(&pinned) {
             let call_timeout = self.deadlines.call_timeout();

@@ -39,6 +39,13 @@ pub struct EntryHead {
     pub chunks: Arc<BTreeSet<String>>,
 }
 
+impl EntryHead {
+    /// An entry that is no snapshot any more, and nothing else.
+    pub(super) fn without_state(position: Position) -> Self {
+        Self { position, claim: false, abandons: false, snapshot: None, chunks: Arc::default() }
+    }
+}
+
 impl From<&Entry> for EntryHead {
     fn from(entry: &Entry) -> Self {
         Self {

@@ -174,13 +174,7 @@ impl Retention {
                     }
                     continue;
                 }
-                let head = EntryHead {
-                    position,
-                    claim: position == claim,
-                    abandons: false,
-                    snapshot: None,
-                    chunks: Arc::default(),
-                };
+                let head = EntryHead { claim: position == claim, ..EntryHead::without_state(position) };
                 self.heads.insert(position, head);
             }
             let Some(below) = claim.0.checked_sub(1).map(Position).filter(|below| listed.contains(below))
@@ -219,6 +213,29 @@ impl Retention {
     /// Takes an entry into the books: each that became durable, in order.
     pub fn note(&mut self, entry: &Entry) {
         self.heads.insert(entry.position, EntryHead::from(entry));
+    }
+
+    /// Takes entries into the books that became durable while these were loaded, and of which only the newest were
+    /// remembered. Those between are known without being read: they are the attempt's own, above its start entry, so there is
+    /// no claim among them and nothing that names abandoned data. The chunks that only they refer to are left to the next
+    /// attempt, which sweeps them. `false` where one of them may be retained or is `pinned`: then the books must be
+    /// loaded anew.
+    pub fn bridge(&mut self, remembered: &[Arc<Entry>], pinned: &BTreeSet<Position>) -> bool {
+        let known = self.heads.last_key_value().map(|(position, _)| *position);
+        let (Some(known), Some(oldest)) = (known, remembered.first().map(|entry| entry.position)) else {
+            return false;
+        };
+        let epochs: BTreeSet<_> =
+            remembered.iter().filter_map(|entry| EntryHead::from(&**entry).snapshot).collect();
+        // One epoch more than retained: only then the last retained one is complete.
+        if epochs.len() <= self.retained as usize || pinned.range(known.next()..oldest).next().is_some() {
+            return false;
+        }
+        for position in (known.0 + 1..oldest.0).map(Position) {
+            self.heads.insert(position, EntryHead::without_state(position));
+        }
+        remembered.iter().for_each(|entry| self.note(entry));
+        true
     }
 
     /// What may be deleted now, except what `pinned` positions need: a savepoint is being copied from
