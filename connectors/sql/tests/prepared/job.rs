@@ -44,8 +44,21 @@ async fn until(place: &Place, what: &str, query: &str, wanted: impl Fn(i128) -> 
     }
 }
 
-/// Each record a row, or each a change of one of a hundred rows: a server that is killed in the middle costs nothing.
-async fn goes_on(database: Database, change: fn(Given) -> Change<Row>, expected: fn(u64) -> Vec<Row>) {
+/// What happens to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    Killed,
+    /// For longer than most things wait.
+    Paused,
+}
+
+/// Each record a row, or each a change of one of a hundred rows: a server that is killed or paused in the middle costs nothing.
+async fn goes_on(
+    database: Database,
+    blow: Blow,
+    change: fn(Given) -> Change<Row>,
+    expected: fn(u64) -> Vec<Row>,
+) {
     const ROWS: u64 = 6_000;
     let server = SqlServer::start(SqlOptions::new(database)).await.unwrap();
     let place = Place::on(&server).await.in_mode(Mode::Prepared);
@@ -79,10 +92,19 @@ async fn goes_on(database: Database, change: fn(Given) -> Change<Row>, expected:
         feed(&folder, &format!("{round}-a.jsonl"), next..next + ROWS);
         next += ROWS;
         until(&place, "rows come", newest, |value| value >= first).await;
-        server.kill().await.unwrap();
+        match blow {
+            Blow::Killed => server.kill().await.unwrap(),
+            Blow::Paused => server.pause().await.unwrap(),
+        }
         feed(&folder, &format!("{round}-b.jsonl"), next..next + ROWS);
         next += ROWS;
-        server.start_again().await.unwrap();
+        match blow {
+            Blow::Killed => server.start_again().await.unwrap(),
+            Blow::Paused => {
+                sleep(Duration::from_secs(20)).await;
+                server.unpause().await.unwrap();
+            }
+        }
         let last = i128::from(next) - 1;
         until(&place, "all come", newest, |value| value == last).await;
     }
@@ -100,7 +122,7 @@ async fn a_job_of_inserts_goes_on_where_its_server_is_killed() {
     for database in Database::there() {
         let change = |given: Given| Change::Insert(Row::new(format!("k{}", given.id), given.id));
         let expected = |count| (0..count).map(|id| Row::new(format!("k{id}"), id)).collect();
-        Box::pin(goes_on(database, change, expected)).await;
+        Box::pin(goes_on(database, Blow::Killed, change, expected)).await;
     }
 }
 
@@ -111,6 +133,16 @@ async fn a_job_that_changes_the_same_rows_in_each_epoch_goes_on_where_its_server
         let change = |given: Given| Change::Upsert(Row::new(format!("k{}", given.id % 100), given.id));
         let expected =
             |count: u64| (count - 100..count).map(|id| Row::new(format!("k{}", id % 100), id)).collect();
-        Box::pin(goes_on(database, change, expected)).await;
+        Box::pin(goes_on(database, Blow::Killed, change, expected)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_job_goes_on_where_its_server_is_paused() {
+    for database in Database::there() {
+        let change = |given: Given| Change::Insert(Row::new(format!("k{}", given.id), given.id));
+        let expected = |count| (0..count).map(|id| Row::new(format!("k{id}"), id)).collect();
+        Box::pin(goes_on(database, Blow::Paused, change, expected)).await;
     }
 }
