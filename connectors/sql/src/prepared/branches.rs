@@ -121,7 +121,10 @@ impl Branches {
         pending: &[Pending<Branch>],
     ) -> Result<Vec<TransactionName>> {
         let listing = wire::list(client, self.kind()).await.map_err(preflight::cannot_list)?;
-        let has_begun = self.lock().begun.as_ref() == Some(attempt);
+        // A rollback gives an attempt another generation, and its number stays.
+        let has_begun = self.lock().begun.as_ref().is_some_and(|begun| {
+            (&begun.job, &begun.uid, begun.number) == (&attempt.job, &attempt.uid, attempt.number)
+        });
         let mut leftovers = Vec::new();
         let mut strangers = Vec::new();
         for name in listing.ours {

@@ -106,6 +106,7 @@ scenes! {
     on_each::rows_of_what_was_committed_are_deleted
     on_each::a_mode_may_change_while_something_is_pending
     on_each::an_epoch_of_many_rows_is_written_as_it_comes
+    on_each::an_attempt_that_rolled_back_knows_its_own
 }
 
 fn row(key: &str, value: u64) -> Row {

@@ -403,3 +403,17 @@ pub(crate) async fn an_epoch_of_many_rows_is_written_as_it_comes(place: Place) {
     assert_eq!(rows.len() as u64, ROWS);
     assert!(rows.iter().zip(0..).all(|(row, at)| row.value == at), "in their order");
 }
+
+/// A rollback changes the generation of the attempt that does it.
+pub(crate) async fn an_attempt_that_rolled_back_knows_its_own(place: Place) {
+    place.make_log().await;
+    let mut one = attempt("job", 1);
+    let sink = ready(&place, &one).await;
+    one.generation = one.generation.next();
+    let pending = prepare(&sink, &one, 1, inserts("a", 3)).await.unwrap();
+    sink.recover(&one, &[]).await.unwrap();
+    sink.recover(&one, &pending).await.unwrap();
+    commit(&sink, 1, &pending).await.unwrap();
+    assert_eq!(place.rows("id").await.len(), 3);
+    nothing_is_locked(&place).await;
+}
