@@ -26,8 +26,14 @@ pub(super) struct Relation {
     /// What they hold; none of a query.
     columns: Vec<Column>,
     keys: Vec<Key>,
+    /// Other tables inherit from it: their rows are read with its own, and its indexes say nothing of them.
+    has_heirs: bool,
     orders: Vec<(String, String)>,
 }
+
+/// Of PostgreSQL, where partitions are no heirs in this sense: an index of a partitioned table is of all its rows.
+const HEIRS: &str = "SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relkind = 'r' \
+     AND i.inhparent = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) LIMIT 1";
 
 /// The columns by which rows are put in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +66,16 @@ impl Relation {
             let why = "there is no such table or view, or the user has no right to see it";
             return Err(Error::new(ErrorKind::NotFound, OPERATION, why).with("table", name));
         }
+        let has_heirs = match dialect.kind {
+            DatabaseKind::Postgres => {
+                let failed = |fault: Fault| fault.during(OPERATION).with("table", name);
+                !client.query(HEIRS, name.values()).await.map_err(failed)?.rows.is_empty()
+            }
+            _ => false,
+        };
         Ok(Self {
             dialect,
+            has_heirs,
             from: name.quoted(dialect),
             table: Some(name.to_string()),
             names: columns.iter().map(|column| column.name.clone()).collect(),
@@ -85,6 +99,7 @@ impl Relation {
             names,
             columns: Vec::new(),
             keys: Vec::new(),
+            has_heirs: false,
             orders: Vec::new(),
         })
     }
@@ -127,8 +142,10 @@ impl Relation {
         let says = |key: &Key| has(key) && (key.is_primary || !self.has_text(&key.columns));
         // In SQLite a primary key may have missing parts.
         let is_given = |name: &String| self.column(name).is_ok_and(|column| !column.nullable);
-        let is_complete = self.dialect.kind != DatabaseKind::Sqlite && names.iter().all(is_given);
-        Ok(Chosen { is_unique: self.keys.iter().any(says), is_complete, names })
+        let is_complete =
+            self.dialect.kind != DatabaseKind::Sqlite && !self.has_heirs && names.iter().all(is_given);
+        let is_unique = !self.has_heirs && self.keys.iter().any(says);
+        Ok(Chosen { is_unique, is_complete, names })
     }
 
     fn has_text(&self, names: &[String]) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tidelock::{ErrorKind, Known, Source as _, SplitReader as _};
-use tidelock_sql::{DatabaseKind, SqlScan, SqlScanConfig};
+use tidelock_sql::{DatabaseKind, SqlIncremental, SqlIncrementalConfig, SqlScan, SqlScanConfig};
 
 use super::*;
 
@@ -184,6 +184,31 @@ async fn texts_that_are_equal_by_the_order_of_their_column_are_no_key(place: Pla
     let mut read: Vec<i64> = read_all::<Numbered>(config).await.iter().map(|row| row.id).collect();
     read.sort_unstable();
     assert_eq!(read, [1, 2, 3], "{}", place.kind());
+}
+
+/// A key of the table says nothing of the rows that heirs have, and that are read with its own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_key_that_heirs_of_a_table_have_again_is_refused() {
+    let Some(place) = Place::on_shared(Database::Postgres).await else { return };
+    for statement in [
+        "CREATE TABLE t (id BIGINT PRIMARY KEY)",
+        "CREATE TABLE heir () INHERITS (t)",
+        "INSERT INTO t VALUES (1), (2)",
+        "INSERT INTO heir VALUES (2), (3)",
+    ] {
+        place.run(statement).await;
+    }
+    let scan = SqlScan::<Numbered>::connect(scan_of(&place, 1, 1)).await.unwrap();
+    let error = scan.discover(&first_run()).await.expect_err("two rows of one key");
+    told(&error, ErrorKind::Data, &["several rows have one key", "key=id=2"]);
+    let mut config = SqlIncrementalConfig::new(place.config.clone(), "t", "id");
+    config.lose_late_commits = true;
+    let error = SqlIncremental::<Numbered>::connect(config).await.expect_err("no key");
+    told(&error, ErrorKind::Config, &["setting=key"]);
+    place.run("DELETE FROM ONLY t WHERE id = 2").await;
+    let read: Vec<i64> = read_all::<Numbered>(scan_of(&place, 2, 1)).await.iter().map(|row| row.id).collect();
+    assert_eq!(read, [1, 2, 3]);
 }
 
 async fn keys_of_several_columns_are_read_once_by_their_whole(place: Place) {
