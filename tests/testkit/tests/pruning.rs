@@ -35,6 +35,7 @@ async fn left(list: Duration) -> usize {
         function: Arc::new(|_| Vec::new()),
         sinks: BTreeMap::new(),
         tasks: 1,
+        log: None,
     };
     let (coordinator, link, control) = Coordinator::new(job, pipeline.graph());
     let mut coordinator = Box::pin(coordinator.run());
