@@ -79,7 +79,9 @@ fn decide(
     let mut decision = Decision::default();
     for file in &found {
         let id = file.id();
-        if active.contains(&id) {
+        if config.drop_splits.contains(&*file.file) {
+            decision.notices.push(notice(file, Why::Dropped));
+        } else if active.contains(&id) {
             // Its reader looks whether it is still the same.
         } else if !finished.contains(&id) {
             if view.is_moved_and_unsettled(file) {
@@ -92,7 +94,7 @@ fn decide(
                 }
                 None => decision.new.push(file.clone()),
             }
-        } else if let Some(read) = view.ended.get(&*file.file).filter(|read| !read.is_same_content(file)) {
+        } else if let Some(read) = view.ended.get(&*file.file).filter(|read| !view.is_still(read, file)) {
             let grown = read.inode.is_some() && read.inode == file.inode && file.size > read.size;
             let why = if grown { Why::Grown } else { Why::Replaced };
             decision.notices.push(notice(file, why));
@@ -105,6 +107,8 @@ fn decide(
             }
         }
     }
+    let dropped = known.finished.iter().filter(|id| config.drop_splits.contains(id.as_str()));
+    decision.forget.extend(dropped.cloned());
     if config.forget_removed {
         let gone = known.finished.iter().filter(|id| !view.there.contains_key(id.as_str()));
         // Where its end is not in the snapshot yet, this is asked again: its content may have another name.
@@ -143,11 +147,27 @@ impl<'a> View<'a> {
         }
         let ended: HashMap<_, _> = known.ended.iter().map(|read| (&*read.file, read)).collect();
         let is_left =
-            |read: &&FileSplit| there.get(&*read.file).is_none_or(|file| !file.is_same_content(read));
+            |read: &&FileSplit| there.get(&*read.file).is_none_or(|file| content(file) != content(read));
         let left = known.ended.iter().filter(is_left);
         let ended_by_content = left.filter_map(|read| Some((content(read)?, read))).collect();
         let unsettled = unsettled.values().filter(is_left).filter_map(content).collect();
         Self { there, there_by_content, ended, ended_by_content, unsettled }
+    }
+
+    /// Whether what was read is still there under its name: it, or a copy of it as far as anybody can tell.
+    fn is_still(&self, read: &FileSplit, file: &FileSplit) -> bool {
+        if !read.is_same_content(file) {
+            return false;
+        }
+        let (Some(of_read), Some(of_file)) = (content(read), content(file)) else { return true };
+        if of_read == of_file {
+            return true;
+        }
+        // One that has another name cannot be here, and what came from another name is that.
+        let moved_on = self.there_by_content.contains_key(&of_read);
+        let came = self.moved(file).is_some() || self.is_moved_and_unsettled(file);
+        let other = read.edges.zip(file.edges).is_some_and(|(read, file)| read != file);
+        !(moved_on || came || other)
     }
 
     /// What was read of a file under another name, which it no longer has.
@@ -191,7 +211,16 @@ mod tests {
     fn file(name: &str, inode: u64, second: i64, size: u64) -> FileSplit {
         let version = FileVersion::Modified(jiff::Timestamp::from_second(second).unwrap());
         let made = Some(jiff::Timestamp::UNIX_EPOCH);
-        FileSplit { file: name.into(), offset: 0, size, version, line: Some(1), inode: Some(inode), made }
+        FileSplit {
+            file: name.into(),
+            offset: 0,
+            size,
+            version,
+            line: Some(1),
+            inode: Some(inode),
+            made,
+            edges: None,
+        }
     }
 
     fn config(on_changed_file: OnChangedFile) -> FilesSourceConfig {
@@ -238,6 +267,40 @@ mod tests {
         let third = [file("app.log", 3, 30, 70), file("app.log.1", 2, 20, 50), file("app.log.2", 1, 10, 100)];
         job.settle(&third, &config);
         assert_eq!(job.read, ["app.log of inode 1", "app.log of inode 2", "app.log of inode 3"]);
+    }
+
+    #[test]
+    fn rotated_logs_of_one_size_and_time_are_read_once_each() {
+        let config = config(OnChangedFile::ReadAgain);
+        let mut job = Job::default();
+        job.settle(&[file("app.log", 2, 10, 100), file("app.log.1", 1, 10, 100)], &config);
+        // The oldest is removed, and what has its name now is known under another one.
+        let rotated = [file("app.log", 3, 10, 100), file("app.log.1", 2, 10, 100)];
+        job.settle(&rotated, &config);
+        assert_eq!(job.read, ["app.log of inode 2", "app.log.1 of inode 1", "app.log of inode 3"]);
+        assert!(job.discover(&rotated, &config).notices.is_empty(), "all is as it was read");
+    }
+
+    #[test]
+    fn a_file_of_the_same_size_and_time_is_another_one_where_its_edges_are() {
+        let with_edges = |inode, edges| FileSplit { edges, ..file("a", inode, 10, 100) };
+        for (now, other) in [(Some(7), false), (None, false), (Some(8), true)] {
+            let mut job = Job::default();
+            job.settle(&[with_edges(1, Some(7))], &config(OnChangedFile::Warn));
+            let decision = job.discover(&[with_edges(2, now)], &config(OnChangedFile::Warn));
+            assert_eq!(!decision.notices.is_empty(), other, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn logs_of_one_size_and_time_that_wait_are_no_new_ones_when_they_are_rotated() {
+        let config = config(OnChangedFile::ReadAgain);
+        let waiting = [file("app.log", 2, 10, 100), file("app.log.1", 1, 10, 100)];
+        let known = Known { active: waiting.to_vec(), finished: vec![], ended: vec![], first_run: false };
+        let rotated =
+            [file("app.log", 3, 10, 100), file("app.log.1", 2, 10, 100), file("app.log.2", 1, 10, 100)];
+        let decision = Unsettled::default().decide(rotated.to_vec(), &known, &config).unwrap();
+        assert!(decision.new.is_empty() && decision.forget.is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Settings of the source and the sink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,10 @@ pub struct FilesSourceConfig {
     /// rewritten, or appended to. Default: warn.
     #[serde(deserialize_with = "choice")]
     pub on_changed_file: OnChangedFile,
+    /// Files, by their path below the folder, that are read no more: their splits leave the snapshot, and their positions
+    /// with them. For a file that is gone for good and was not read to its end. One that is there after its name was
+    /// taken off this list is read from its beginning. Default: none.
+    pub drop_splits: BTreeSet<String>,
     /// How many records a batch has at most. Default 1,024.
     pub batch_records_max: usize,
     /// After how many bytes of input a batch ends. Default 1 MiB.
@@ -79,6 +83,7 @@ impl Default for FilesSourceConfig {
             allow_empty: false,
             forget_removed: false,
             on_changed_file: OnChangedFile::default(),
+            drop_splits: BTreeSet::new(),
             batch_records_max: 1024,
             batch_bytes_max: MIB,
             record_bytes_max: 16 * MIB,

@@ -72,7 +72,7 @@ fn names_stand(root: &Path, files: &[FileSplit]) -> Result<bool> {
 }
 
 /// A walk through a local folder, and only into folders in which the glob can match.
-struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     selection: &'a Selection,
     follow_links: bool,
     listing: Listing,
@@ -89,11 +89,11 @@ struct LocalFolder {
 }
 
 impl<'a> Walk<'a> {
-    fn new(selection: &'a Selection, follow_links: bool) -> Self {
+    pub(crate) fn new(selection: &'a Selection, follow_links: bool) -> Self {
         Self { selection, follow_links, listing: Listing::default(), folders: Vec::new() }
     }
 
-    fn run(mut self, root: &Path) -> Result<Listing> {
+    pub(crate) fn run(mut self, root: &Path) -> Result<Listing> {
         let failed = |error| error::local(OPERATION, root, error);
         let above =
             if self.follow_links { vec![fs::canonicalize(root).map_err(failed)?] } else { Vec::new() };
@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Nothing where what was asked for is gone.
-fn there<T>(answer: io::Result<T>, path: &Path) -> Result<Option<T>> {
+pub(crate) fn there<T>(answer: io::Result<T>, path: &Path) -> Result<Option<T>> {
     match answer {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         answer => answer.map(Some).map_err(|error| error::local(OPERATION, path, error)),
@@ -221,11 +221,22 @@ fn look_at_file(path: &Path, name: &str) -> Result<Look> {
     if !metadata.is_file() {
         return Ok(Look::NoFile);
     }
-    let version = local_version(path, &metadata)?;
+    local_split(path, name, &metadata).map(Look::File)
+}
+
+/// A local file that nothing is read of, with the evidence that its metadata has.
+pub(crate) fn local_split(path: &Path, name: &str, metadata: &fs::Metadata) -> Result<FileSplit> {
     let Place { offset, line } = Place::BEGIN;
-    let inode = inode(&metadata);
-    let made = metadata.created().ok().and_then(|made| jiff::Timestamp::try_from(made).ok());
-    Ok(Look::File(FileSplit { file: name.into(), offset, line, size: metadata.len(), version, inode, made }))
+    Ok(FileSplit {
+        file: name.into(),
+        offset,
+        line,
+        size: metadata.len(),
+        version: local_version(path, metadata)?,
+        inode: inode(metadata),
+        made: metadata.created().ok().and_then(|made| jiff::Timestamp::try_from(made).ok()),
+        edges: None,
+    })
 }
 
 #[cfg(unix)]
@@ -278,6 +289,7 @@ async fn list_store(store: &StoreFolder, selection: &Selection) -> Result<Listin
             version,
             inode: None,
             made: None,
+            edges: None,
         });
     }
     Ok(listing)

@@ -18,9 +18,10 @@ use object_store::{GetOptions, GetRange};
 use tidelock::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 
-use crate::config::Compression;
-use crate::discovery::{local_path, local_version};
+use crate::config::{Compression, FilesSourceConfig};
+use crate::discovery::local_split;
 use crate::error;
+use crate::evidence;
 use crate::folder::{Folder, StoreFolder};
 use crate::gunzip::{self, Gunzip};
 use crate::split::{FileSplit, FileVersion};
@@ -38,8 +39,8 @@ const COMPRESSED_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Input {
     site: Site,
-    size: u64,
-    version: FileVersion,
+    /// What is read, with the evidence that it is that.
+    split: FileSplit,
     gzip: Gzip,
 }
 
@@ -78,28 +79,30 @@ impl Gzip {
 }
 
 impl Input {
-    /// Opens the file of a split and checks that it is the one that was found. `handle` is the runtime
+    /// Opens the file of a split: the one that was found, under whatever name it has now. `handle` is the runtime
     /// on which requests to object stores run.
     pub(crate) fn open(
         folder: &Folder,
         split: &FileSplit,
-        compression: Compression,
+        config: &FilesSourceConfig,
         handle: Handle,
     ) -> Result<Self> {
-        let site = match folder {
+        let gzip = Gzip::of(config.compression, &split.file);
+        match folder {
             Folder::Local(root) => {
-                let path = local_path(root, split);
-                let file = File::open(&path).map_err(|error| missing(&path, error))?;
-                Site::Local { file: Arc::new(file), path }
+                let evidence::Opened { file, path, split } = evidence::open(root, split, config)?;
+                Ok(Self { site: Site::Local { file: Arc::new(file), path }, split, gzip })
             }
             Folder::Store(store) => {
-                Site::Object { store: store.clone(), path: store.path(&split.file)?, handle }
+                let site = Site::Object { store: store.clone(), path: store.path(&split.file)?, handle };
+                Ok(Self { site, split: split.clone(), gzip })
             }
-        };
-        let gzip = Gzip::of(compression, &split.file);
-        let input = Self { site, size: split.size, version: split.version.clone(), gzip };
-        input.verify()?;
-        Ok(input)
+        }
+    }
+
+    /// The split, with the evidence of what is really read.
+    pub(crate) fn split(&self) -> &FileSplit {
+        &self.split
     }
 
     /// Checks that the file is still the one that was found.
@@ -107,13 +110,9 @@ impl Input {
         // Each request for an object is conditional on the version, so bytes that were read are the right ones.
         let Site::Local { file, path } = &self.site else { return Ok(()) };
         let metadata = file.metadata().map_err(|error| error::local(OPERATION, path, error))?;
-        let version_now = local_version(path, &metadata)?;
-        if metadata.len() != self.size || version_now != self.version {
-            return Err(changed(path.display())
-                .with("size_found", self.size)
-                .with("size_now", metadata.len())
-                .with("version_found", format!("{:?}", self.version))
-                .with("version_now", format!("{version_now:?}")));
+        let now = local_split(path, &self.split.file, &metadata)?;
+        if !now.is_same_content(&self.split) {
+            return Err(evidence::changed(path.display(), &self.split, &now));
         }
         Ok(())
     }
@@ -126,8 +125,11 @@ impl Input {
             Some(gzip) => *gzip,
             None => {
                 // At the beginning of the file the same request gives its first bytes and the others.
-                let end =
-                    if offset == 0 { self.size } else { self.size.min(gunzip::FIRST_BYTES.len() as u64) };
+                let end = if offset == 0 {
+                    self.split.size
+                } else {
+                    self.split.size.min(gunzip::FIRST_BYTES.len() as u64)
+                };
                 let mut stored = self.stored(0, end)?;
                 (&mut stored)
                     .take(gunzip::FIRST_BYTES.len() as u64)
@@ -142,9 +144,9 @@ impl Input {
             }
         };
         if !gzip {
-            return self.stored(offset, self.size);
+            return self.stored(offset, self.split.size);
         }
-        let mut content = gunzip(self.stored(0, self.size)?);
+        let mut content = gunzip(self.stored(0, self.split.size)?);
         let skipped = io::copy(&mut (&mut content).take(offset), &mut io::sink())
             .map_err(|error| self.failed(error))?;
         if skipped != offset {
@@ -164,13 +166,15 @@ impl Input {
                 Ok(Box::new(LocalBytes { file: Arc::clone(file), path: path.clone(), left }))
             }
             Site::Object { store, path, handle } => {
-                let FileVersion::Etag(etag) = self.version.clone() else {
-                    return Err(changed(path).with("version_found", format!("{:?}", self.version)));
+                let FileVersion::Etag(etag) = self.split.version.clone() else {
+                    let version = format!("{:?}", self.split.version);
+                    return Err(evidence::replaced(path, &self.split.file).with("version_found", version));
                 };
                 let (store, path, handle) = (store.clone(), path.clone(), handle.clone());
                 Ok(Box::new(ObjectBytes {
                     store,
                     path,
+                    file: Arc::clone(&self.split.file),
                     etag,
                     handle,
                     at: from,
@@ -232,25 +236,6 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-fn changed(file: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorKind::Expired,
-        OPERATION,
-        "the file is not the one that was found: it was replaced, truncated or written to; put the found one back, \
-         or roll back to a snapshot from before it",
-    )
-    .with("file", file)
-}
-
-fn missing(path: &Path, error: io::Error) -> Error {
-    if error.kind() != io::ErrorKind::NotFound {
-        return error::local(OPERATION, path, error);
-    }
-    Error::new(ErrorKind::NotFound, OPERATION, "the file was found and not read to its end, and is gone now")
-        .with("file", path.display())
-        .because(error)
-}
-
 /// Reads a local file up to the size that it had when it was found. Its place in the file is that of the
 /// handle, so there is one at a time.
 struct LocalBytes {
@@ -281,6 +266,8 @@ impl Read for LocalBytes {
 struct ObjectBytes {
     store: StoreFolder,
     path: StorePath,
+    /// The name of the split.
+    file: Arc<str>,
     etag: Arc<str>,
     handle: Handle,
     at: u64,
@@ -304,15 +291,20 @@ impl ObjectBytes {
             Ok((same, answer.bytes().await?))
         };
         let (same, block) = self.handle.block_on(request).map_err(|error| match error {
-            object_store::Error::Precondition { .. } => changed(&self.path).because(error),
+            object_store::Error::Precondition { .. } => {
+                evidence::replaced(&self.path, &self.file).because(error)
+            }
             object_store::Error::NotFound { .. } => {
                 let message = "the object was found and not read to its end, and is gone now";
-                Error::new(ErrorKind::NotFound, OPERATION, message).with("file", &self.path).because(error)
+                Error::new(ErrorKind::NotFound, OPERATION, message)
+                    .with("file", &self.path)
+                    .with("remedy", evidence::remedy(&self.file))
+                    .because(error)
             }
             error => error::store(OPERATION, self.path.as_ref(), error),
         })?;
         if !same || block.len() as u64 != end - self.at {
-            return Err(changed(&self.path).with("size_found", self.size));
+            return Err(evidence::replaced(&self.path, &self.file).with("size_found", self.size));
         }
         Ok(block)
     }

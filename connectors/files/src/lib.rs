@@ -7,6 +7,7 @@ mod config;
 mod dead_letter;
 mod discovery;
 mod error;
+mod evidence;
 mod folder;
 mod format;
 mod gunzip;

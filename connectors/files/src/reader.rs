@@ -31,8 +31,7 @@ const OPERATION: &str = "read a file";
 
 /// Reads the records of one file.
 pub struct FileReader<T> {
-    /// Gone only while, and after, a call that did not return.
-    work: Option<Box<Work>>,
+    work: State,
     split: FileSplit,
     config: Arc<FilesSourceConfig>,
     dead_letters: Option<Folder>,
@@ -47,6 +46,16 @@ impl<T> fmt::Debug for FileReader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileReader").field("split", &self.split).finish_non_exhaustive()
     }
+}
+
+/// What a reader can do.
+enum State {
+    /// It reads on.
+    Reads(Box<Work>),
+    /// The split was given up: nothing is read.
+    Dropped,
+    /// A call did not return, or not yet.
+    Broken,
 }
 
 /// What moves to the blocking thread and back.
@@ -72,14 +81,34 @@ impl<T: DeserializeOwned + Send + 'static> FileReader<T> {
         config: Arc<FilesSourceConfig>,
         dead_letters: Option<Folder>,
     ) -> Result<Self> {
-        let (opened, with, handle) = (split.clone(), Arc::clone(&config), Handle::current());
+        let (with, handle) = (Arc::clone(&config), Handle::current());
         let work = blocking(OPERATION, move || {
-            let input = Input::open(&folder, &opened, with.compression, handle)?;
-            let parser = Parser::open(&input, opened.place(), &with, columns::fields_of::<T>())?;
+            let input = Input::open(&folder, &split, &with, handle)?;
+            let parser = Parser::open(&input, split.place(), &with, columns::fields_of::<T>())?;
             Ok(Box::new(Work { input, parser, config: with }))
         });
-        let work = Some(work.await?);
-        Ok(Self { work, split, config, dead_letters, name: None, batch_bytes: 0, record: PhantomData })
+        let work = work.await?;
+        // What a snapshot says of the file is true of the one that is read.
+        let split = work.input.split().clone();
+        Ok(Self { work: State::Reads(work), ..Self::at(split, config, dead_letters) })
+    }
+
+    /// A reader of nothing: the user gave the split up by name.
+    pub(crate) fn dropped(split: FileSplit, config: Arc<FilesSourceConfig>) -> Self {
+        tracing::warn!(file = &*split.file, offset = split.offset, "dropped by name: it is read no more");
+        Self { work: State::Dropped, ..Self::at(split, config, None) }
+    }
+
+    fn at(split: FileSplit, config: Arc<FilesSourceConfig>, dead_letters: Option<Folder>) -> Self {
+        Self {
+            work: State::Broken,
+            split,
+            config,
+            dead_letters,
+            name: None,
+            batch_bytes: 0,
+            record: PhantomData,
+        }
     }
 
     /// Obeys the policy for records that cannot be read.
@@ -167,15 +196,23 @@ impl<T: DeserializeOwned + Send + 'static> SplitReader for FileReader<T> {
     type Split = FileSplit;
 
     async fn next(&mut self) -> Result<Option<Batch<T, FileSplit>>> {
-        let Some(mut work) = self.work.take() else {
-            return Err(Error::new(ErrorKind::Bug, OPERATION, "a reader is used after a call that failed"));
+        let mut work = match std::mem::replace(&mut self.work, State::Broken) {
+            State::Reads(work) => work,
+            State::Dropped => {
+                self.work = State::Dropped;
+                return Ok(None);
+            }
+            State::Broken => {
+                let why = "a reader is used after a call that failed";
+                return Err(Error::new(ErrorKind::Bug, OPERATION, why));
+            }
         };
         let (work, found) = blocking(OPERATION, move || {
             let found = work.batch::<T>()?;
             Ok((work, found))
         })
         .await?;
-        self.work = Some(work);
+        self.work = State::Reads(work);
         if found.end && found.records.is_empty() && found.bad.is_empty() {
             return Ok(None);
         }

@@ -8,9 +8,11 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source};
 
+use crate::blocking::blocking;
 use crate::changed::{Decision, Unsettled};
 use crate::config::{FilesSourceConfig, OnBadRecord};
 use crate::discovery::{self, Listing};
+use crate::evidence::{self, Copies};
 use crate::folder::Folder;
 use crate::reader::FileReader;
 use crate::selection::Selection;
@@ -26,6 +28,7 @@ pub struct FilesSource<T> {
     selection: Selection,
     told: Told,
     unsettled: Unsettled,
+    copies: Copies,
     record: PhantomData<fn() -> T>,
 }
 
@@ -55,8 +58,35 @@ impl<T> FilesSource<T> {
             selection,
             told: Told::default(),
             unsettled: Unsettled::default(),
+            copies: Copies::default(),
             record: PhantomData,
         })
+    }
+
+    /// Looks closer at files which may be copies of those that were read.
+    async fn with_copies(
+        &self,
+        mut files: Vec<FileSplit>,
+        known: &Known<FileSplit>,
+    ) -> Result<Vec<FileSplit>> {
+        let Folder::Local(root) = &self.folder else { return Ok(files) };
+        let doubtful = Copies::doubtful(&files, &known.ended);
+        let (root, copies) = (root.clone(), self.copies.clone());
+        blocking("look for files", move || {
+            copies.look(&root, &mut files, &doubtful);
+            Ok(files)
+        })
+        .await
+    }
+
+    /// Adds the evidence for which a file must be opened.
+    async fn with_edges(&self, mut new: Vec<FileSplit>) -> Result<Vec<FileSplit>> {
+        let Folder::Local(root) = self.folder.clone() else { return Ok(new) };
+        blocking("look for files", move || {
+            evidence::look_at_edges(&root, &mut new);
+            Ok(new)
+        })
+        .await
     }
 
     fn found_nothing(&self) -> Error {
@@ -84,7 +114,9 @@ impl<T: DeserializeOwned + Send + 'static> Source for FilesSource<T> {
             discovery::list(&self.folder, &self.selection, self.config.follow_links).await?;
         let nothing_known = known.active.is_empty() && known.finished.is_empty();
         let nothing_there = files.is_empty();
+        let files = self.with_copies(files, known).await?;
         let Decision { new, forget, notices } = self.unsettled.decide(files, known, &self.config)?;
+        let new = self.with_edges(new).await?;
         passed_over.extend(notices);
         self.told.tell(&self.config.folder, passed_over);
         if self.config.bounded && !self.config.allow_empty && nothing_known && nothing_there {
@@ -94,6 +126,9 @@ impl<T: DeserializeOwned + Send + 'static> Source for FilesSource<T> {
     }
 
     async fn open(&self, split: FileSplit) -> Result<FileReader<T>> {
+        if self.config.drop_splits.contains(&*split.file) {
+            return Ok(FileReader::dropped(split, Arc::clone(&self.config)));
+        }
         FileReader::open(split, self.folder.clone(), Arc::clone(&self.config), self.dead_letters.clone())
             .await
     }

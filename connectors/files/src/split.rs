@@ -53,6 +53,10 @@ pub struct FileSplit {
     /// nobody knows, and in older snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<jiff::Timestamp>,
+    /// A checksum (CRC-32C) of the first and the last 4 KiB of a local file, as stored: it tells a copy, which has another
+    /// inode, from another file of the same size and time. `None` where nobody looked yet, and in older snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edges: Option<u32>,
 }
 
 impl FileSplit {
@@ -64,6 +68,14 @@ impl FileSplit {
     /// Whether another listing shows the same content, as far as size and version tell.
     pub(crate) fn is_same_content(&self, other: &Self) -> bool {
         (self.size, &self.version) == (other.size, &other.version)
+    }
+
+    /// Whether this is the same local file with the same content, under whatever name.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.inode.is_some()
+            && self.inode == other.inode
+            && self.made.is_none_or(|made| other.made.is_none_or(|other| made == other))
+            && self.is_same_content(other)
     }
 }
 
@@ -85,12 +97,12 @@ impl Split for FileSplit {
 }
 
 impl Versioned for FileSplit {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn upgrade(version: u16, json: &str) -> Result<Self> {
         match version {
-            // The first version knew neither line nor inode nor when a file was made.
-            1 => from_json(json),
+            // The first version knew neither line nor inode nor when a file was made, the second no edges.
+            1 | 2 => from_json(json),
             _ => Err(unknown_version::<Self>(version)),
         }
     }
@@ -105,7 +117,7 @@ mod tests {
     fn split(version: FileVersion, line: Option<u64>, inode: Option<u64>) -> FileSplit {
         let made = inode.map(|_| "2013-01-01T09:00:00.5Z".parse().unwrap());
         let file = "2013/flights-01.csv".into();
-        FileSplit { file, offset: 4096, size: 2_500_000, version, line, inode, made }
+        FileSplit { file, offset: 4096, size: 2_500_000, version, line, inode, made, edges: None }
     }
 
     fn modified() -> FileVersion {
@@ -114,19 +126,35 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_the_one_that_was_released() {
+        let local = split(modified(), Some(57), Some(1_234_567));
         for (golden, split) in [
             (
-                include_str!("../tests/golden/split_v2_local.json"),
-                split(modified(), Some(57), Some(1_234_567)),
+                include_str!("../tests/golden/split_v3_local.json"),
+                FileSplit { edges: Some(3_735_928_559), ..local },
             ),
             (
-                include_str!("../tests/golden/split_v2_object.json"),
+                include_str!("../tests/golden/split_v3_object.json"),
                 split(FileVersion::Etag("\"9b2cf5\"".into()), Some(57), None),
             ),
         ] {
             let golden: Stored = serde_json::from_str(golden).unwrap();
             assert_eq!(golden.decode::<FileSplit>().unwrap(), split);
             assert_eq!(Stored::encode(&split).unwrap(), golden);
+        }
+    }
+
+    #[test]
+    fn a_position_of_the_second_version_goes_on_with_the_evidence_that_it_has() {
+        for (golden, version, inode) in [
+            (include_str!("../tests/golden/split_v2_local.json"), modified(), Some(1_234_567)),
+            (
+                include_str!("../tests/golden/split_v2_object.json"),
+                FileVersion::Etag("\"9b2cf5\"".into()),
+                None,
+            ),
+        ] {
+            let golden: Stored = serde_json::from_str(golden).unwrap();
+            assert_eq!(golden.decode::<FileSplit>().unwrap(), split(version, Some(57), inode));
         }
     }
 

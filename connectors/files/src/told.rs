@@ -21,6 +21,8 @@ pub(crate) enum Why {
     Replaced,
     /// It was read, and was appended to.
     Grown,
+    /// The user gave it up by name.
+    Dropped,
 }
 
 impl Why {
@@ -34,6 +36,7 @@ impl Why {
             Self::Moved => "moved",
             Self::Replaced => "replaced",
             Self::Grown => "grown",
+            Self::Dropped => "dropped",
         }
     }
 
@@ -49,6 +52,7 @@ impl Why {
                 "a file that was read to its end is another one now: on_changed_file says what to do"
             }
             Self::Grown => "a file that was read to its end was appended to: what was added is not read",
+            Self::Dropped => "a file that drop_splits names is passed over",
         }
     }
 

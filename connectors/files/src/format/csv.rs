@@ -303,7 +303,7 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
-    use crate::config::Compression;
+    use crate::config::{Compression, FilesSourceConfig};
     use crate::discovery;
     use crate::folder::Folder;
     use crate::selection::Selection;
@@ -315,7 +315,8 @@ mod tests {
         fs::write(folder.path().join("a.csv"), content).unwrap();
         let folder = Folder::Local(folder.path().to_owned());
         let listing = discovery::list(&folder, &Selection::new("*").unwrap(), false).await.unwrap();
-        Input::open(&folder, &listing.files[0], Compression::None, Handle::current()).unwrap()
+        let config = FilesSourceConfig { compression: Compression::None, ..FilesSourceConfig::default() };
+        Input::open(&folder, &listing.files[0], &config, Handle::current()).unwrap()
     }
 
     fn next(parser: &mut CsvParser, input: &Input) -> Option<One> {

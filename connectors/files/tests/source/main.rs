@@ -10,6 +10,8 @@ mod finding;
 mod letters;
 #[cfg(unix)]
 mod listing;
+#[cfg(unix)]
+mod rotation;
 
 use std::fs;
 use std::io::Write;
