@@ -181,7 +181,7 @@ impl Host<'_> {
             // A writer of files always has a free place, so it takes them all.
             writer.write(&mut records).await?;
         } else if let Some(Reading { state, .. }) = self.splits.pop_front() {
-            let finished = News::SplitFinished { uid: self.source_uid.clone(), id: state.id.clone() };
+            let finished = News::SplitFinished { uid: self.source_name.uid.clone(), id: state.id.clone() };
             self.finished.push(SplitState { finished: true, ..state });
             self.tell(finished).await;
         }
