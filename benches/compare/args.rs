@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::systems::System;
+use crate::target::Target;
 
-/// Copies a Kafka topic with several systems, exactly once, and measures them side by side.
+/// Copies a Kafka topic to another one or to a table with several systems, exactly once, and measures them side by side.
 ///
 /// Latency: records are made at a fixed rate that waits for nobody, and each carries the time at which it was
 /// due, so that a system which stalls is charged for every record that waited. Latency ends when a reader with
-/// isolation.level=read_committed has the record. The reader also checks that each record came once and in order.
+/// isolation.level=read_committed has the record, or one that asks a table for new rows each millisecond. The reader also checks that each record came once and in order.
 ///
 /// Throughput (--throughput): records are there before a system starts. What counts is how fast the last stable
 /// offset of the target grows (up to there a read_committed reader may read) between 20 % and 100 % of the records.
@@ -26,6 +27,7 @@ use crate::systems::System;
   compare --systems tidelock,raw --interval 10ms --seconds 15 --repeats 1    a first look, about a minute
   compare --interval 10ms --repeats 5 --results target/compare.jsonl --picture docs/latency
   compare --throughput --systems tidelock,tidelock-alo,flink,streams --interval 1s,100ms --partitions 4
+  compare --target postgres --systems tidelock,tidelock-prepared,flink,raw --size 100 --interval 100ms,1s    rows instead of records
   compare --soak-minutes 30 --interval 10ms --rate 20000
   compare --report --results target/compare.jsonl                           only print what is there"
 )]
@@ -35,6 +37,12 @@ pub(crate) struct Arguments {
     /// What is measured, with commas.
     #[arg(long, value_delimiter = ',', default_value = "floor,raw,tidelock,flink,streams")]
     pub(crate) systems: Vec<System>,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = Target::Kafka)]
+    pub(crate) target: Target,
+    /// A database that runs already, as a URL, instead of a container.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
     /// Time between two commits; several with commas.
     #[arg(long, value_delimiter = ',', default_value = "10ms", value_parser = humantime::parse_duration)]
     pub(crate) interval: Vec<Duration>,
@@ -107,4 +115,7 @@ pub(crate) struct RawLoop {
     pub(crate) to: String,
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) interval: Duration,
+    /// The database of the table `to`; without one it is a topic.
+    #[arg(long)]
+    pub(crate) database: Option<String>,
 }

@@ -7,12 +7,17 @@ use tempfile::TempDir;
 
 use crate::Failure;
 use crate::broker::{Broker, RETENTION};
+use crate::clock::Clock;
 use crate::outcome::{Outcome, Setting};
 use crate::process::Process;
+use crate::reader::Reader;
 use crate::systems::{System, Task, command};
+use crate::tables::Tables;
 
 pub(crate) struct Bench {
     pub(crate) broker: Broker,
+    /// Where rows go, unless they go to topics.
+    pub(crate) tables: Option<Tables>,
     /// Where everything was built.
     pub(crate) target: PathBuf,
     pub(crate) seed: u64,
@@ -45,7 +50,11 @@ impl Bench {
         let task = Task {
             brokers: self.broker.address.clone(),
             from,
-            to: self.broker.make_topic("to", setting.partitions, Some(RETENTION))?,
+            to: match &self.tables {
+                Some(tables) => tables.make()?,
+                None => self.broker.make_topic("to", setting.partitions, Some(RETENTION))?,
+            },
+            database: self.tables.as_ref().map(|tables| tables.url.clone()),
             interval: setting.interval(),
             folder: folder.path().join("state"),
             tidelock_properties: self.tidelock_properties.clone(),
@@ -57,8 +66,31 @@ impl Bench {
         Process::start(&command(placed.system, &placed.task, &self.target), placed.folder.path().join("log"))
     }
 
+    /// Removes what the system read and wrote.
     pub(crate) fn clear(&self, placed: &Placed) {
-        self.broker.delete_topics(&[&placed.task.from, &placed.task.to]);
+        self.broker.delete_topics(&[&placed.task.from]);
+        self.clear_target(placed);
+    }
+
+    pub(crate) fn clear_target(&self, placed: &Placed) {
+        let to = &placed.task.to;
+        match &self.tables {
+            None => self.broker.delete_topics(&[to]),
+            Some(tables) => {
+                if let Err(failure) = tables.remove(to) {
+                    eprintln!("a table was not removed: {failure}");
+                }
+            }
+        }
+    }
+
+    /// Sees what the system makes visible.
+    pub(crate) fn reader(&self, placed: &Placed, setting: &Setting, clock: Clock) -> Result<Reader, Failure> {
+        let to = &placed.task.to;
+        match &self.tables {
+            None => Reader::start(&self.broker.address, to, setting.partitions, clock),
+            Some(tables) => Reader::start_on_table(&tables.url, to.clone(), clock),
+        }
     }
 
     /// An outcome without figures but these latencies.

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::Failure;
 use crate::systems::System;
+use crate::target::Target;
 
 /// The workspace's folder.
 fn workspace() -> PathBuf {
@@ -20,13 +21,18 @@ pub(crate) fn target() -> Result<PathBuf, Failure> {
 }
 
 /// Builds what these systems need.
-pub(crate) fn build(systems: &[System], target: &Path) -> Result<(), Failure> {
+pub(crate) fn build(systems: &[System], written: Target, target: &Path) -> Result<(), Failure> {
     if systems.iter().any(|system| system.is_tidelock()) {
-        eprintln!("building the example copy");
         let mut cargo = Command::new("cargo");
-        // With this package beside it, so that what both are made of is built once.
-        cargo.args(["build", "--release", "--quiet", "-p", "tidelock-kafka", "-p", "tidelock-benches"]);
-        cargo.args(["--example", "copy"]);
+        cargo.args(["build", "--release", "--quiet", "-p", "tidelock-benches"]);
+        if written == Target::Kafka {
+            eprintln!("building the example copy");
+            // With this package beside it, so that what both are made of is built once.
+            cargo.args(["-p", "tidelock-kafka", "--example", "copy"]);
+        } else {
+            eprintln!("building the job");
+            cargo.args(["--bin", "to_table"]);
+        }
         run(cargo.arg("--target-dir").arg(target))?;
     }
     if systems.iter().any(|system| system.is_java()) {

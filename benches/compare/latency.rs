@@ -35,7 +35,7 @@ impl Flow {
         let Setting { partitions, size, rate, .. } = *setting;
         let clock = Clock::start();
         let brokers = &bench.broker.address;
-        let reader = Reader::start(brokers, &placed.task.to, partitions, clock)?;
+        let reader = bench.reader(placed, setting, clock)?;
         let process = bench.start(placed)?;
         let load = Load::start(brokers, placed.task.from.clone(), partitions, size, rate, clock)?;
         let mut flow = Self { load, process, reader, clock };

@@ -1,4 +1,4 @@
-//! Kafka to Kafka, exactly once: Tidelock beside what a user would pick instead. `--help` tells what is measured.
+//! Kafka to Kafka or to a table, exactly once: Tidelock beside what a user would pick instead. `--help` tells what is measured.
 
 mod args;
 mod bench;
@@ -14,8 +14,11 @@ mod process;
 mod raw;
 mod reader;
 mod soak;
+mod sql;
 mod systems;
 mod table;
+mod tables;
+mod target;
 mod throughput;
 
 use std::fmt;
@@ -33,6 +36,7 @@ use bench::Bench;
 use broker::Broker;
 use outcome::Setting;
 use systems::System;
+use tables::Tables;
 
 /// What went wrong, for the person before the terminal.
 #[derive(Debug)]
@@ -72,13 +76,16 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = tempfile::tempdir().map_err(|error| Failure::new("make a folder", error))?;
     let results = arguments.results.clone().unwrap_or_else(|| folder.path().join("results.jsonl"));
     if !arguments.report {
+        check(arguments)?;
         let seed = arguments.seed.unwrap_or_else(|| rand::rng().random());
         println!("seed {seed}");
         let target = builds::target()?;
-        builds::build(&arguments.systems, &target)?;
+        builds::build(&arguments.systems, arguments.target, &target)?;
         let broker = Broker::start(arguments.brokers.clone(), seed)?;
-        let bench =
-            Bench { broker, target, seed, tidelock_properties: arguments.tidelock_properties.clone() };
+        let tables = arguments.target.database().map(|kind| Tables::start(kind, arguments.database.clone()));
+        let tables = tables.transpose()?;
+        let tidelock_properties = arguments.tidelock_properties.clone();
+        let bench = Bench { broker, tables, target, seed, tidelock_properties };
         let settings = settings(arguments);
         if arguments.brokers.is_none() {
             latency::warm(&bench, arguments, &settings[0])?;
@@ -98,10 +105,27 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// Refuses what cannot be measured, before anything is built.
+fn check(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { target, partitions, .. } = arguments;
+    if let Some(system) = arguments.systems.iter().find(|system| !target.is_written_by(**system)) {
+        let why = format!("{} does not write to {target}: see --help", system.name());
+        return Err(Failure::new("choose the systems", why));
+    }
+    if target.database().is_some() && *partitions != 1 {
+        return Err(Failure::new(
+            "choose the partitions",
+            "of a table rows are read in order: take one partition",
+        ));
+    }
+    Ok(())
+}
+
 /// One setting for each interval.
 fn settings(arguments: &Arguments) -> Vec<Setting> {
     let Arguments { rate, size, partitions, seconds, records, throughput, .. } = *arguments;
     let of = |interval: &Duration| Setting {
+        target: arguments.target,
         throughput,
         interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
         rate: if throughput { 0 } else { rate },

@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::reader::histogram;
 use crate::systems::System;
+use crate::target::Target;
 
 /// What was asked for. Outcomes of one setting are compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Setting {
+    /// Results from before there was a choice are of Kafka.
+    #[serde(default)]
+    pub(crate) target: Target,
     pub(crate) throughput: bool,
     pub(crate) interval_ms: u64,
     /// Records a second; for throughput 0.

@@ -79,6 +79,7 @@ fn color(system: System) -> RGBColor {
         System::Raw => RGBColor(80, 80, 80),
         System::Tidelock => RGBColor(0, 114, 178),
         System::TidelockAlo => RGBColor(86, 180, 233),
+        System::TidelockPrepared => RGBColor(0, 60, 110),
         System::Flink => RGBColor(213, 94, 0),
         System::Streams => RGBColor(0, 158, 115),
     }

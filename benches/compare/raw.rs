@@ -1,5 +1,6 @@
-//! The bare loop: consume, produce, send offsets, commit. What a careful user writes without a framework.
+//! The bare loop: consume, produce or insert, store the offsets, commit. What a careful user writes without a framework.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,6 +12,8 @@ use crate::Failure;
 use crate::args::RawLoop;
 use crate::clock::Clock;
 use crate::load::offer;
+use crate::reader::Stamp;
+use crate::sql::Sql;
 
 /// Any request of a healthy broker is answered long before.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -20,19 +23,87 @@ const PAUSE: Duration = Duration::from_micros(50);
 
 /// Runs until it is killed.
 pub(crate) fn run(arguments: &RawLoop) -> Result<(), Failure> {
-    copy(arguments).map_err(|error| Failure::new("copy", error))
+    match &arguments.database {
+        Some(url) => insert(arguments, Sql::connect(url)?),
+        None => copy(arguments).map_err(|error| Failure::new("copy", error)),
+    }
 }
 
-fn copy(arguments: &RawLoop) -> Result<(), KafkaError> {
-    let RawLoop { brokers, from, to, interval } = arguments;
+fn consumer(arguments: &RawLoop) -> Result<BaseConsumer, KafkaError> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", to)
+        .set("bootstrap.servers", &arguments.brokers)
+        .set("group.id", &arguments.to)
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
         .create()?;
-    consumer.subscribe(&[from])?;
+    consumer.subscribe(&[&arguments.from])?;
+    Ok(consumer)
+}
+
+/// A transaction for each interval, which has its rows and the position behind them.
+fn insert(arguments: &RawLoop, mut database: Sql) -> Result<(), Failure> {
+    let failed = |error| Failure::new("consume", error);
+    let RawLoop { to, interval, .. } = arguments;
+    let consumer = consumer(arguments).map_err(failed)?;
+    let clock = Clock::start();
+    let (mut due, mut position) = (*interval, None);
+    let mut rows = Rows { table: to, statement: String::new(), count: 0 };
+    loop {
+        let left = due.saturating_sub(clock.elapsed());
+        if left.is_zero() {
+            due = (due + *interval).max(clock.elapsed());
+            if let Some(position) = position.take() {
+                rows.send(&mut database)?;
+                database.run(&format!("UPDATE {to}_position SET position = {position} WHERE slot = 0"))?;
+                database.run("COMMIT")?;
+            }
+            continue;
+        }
+        let Some(message) = consumer.poll(left.min(Duration::from_millis(1))) else { continue };
+        let message = message.map_err(failed)?;
+        let Some(value) = message.payload() else { continue };
+        let Some(stamp) = Stamp::read(value) else { continue };
+        if position.replace(message.offset() + 1).is_none() {
+            database.run("BEGIN")?;
+        }
+        rows.add(stamp, &value[16..]);
+        if rows.count == ROWS_MAX {
+            rows.send(&mut database)?;
+        }
+    }
+}
+
+/// An insert of many rows: beyond some hundreds it does not become faster.
+struct Rows<'t> {
+    table: &'t str,
+    statement: String,
+    count: usize,
+}
+
+const ROWS_MAX: usize = 1_000;
+
+impl Rows<'_> {
+    fn add(&mut self, Stamp { number, due }: Stamp, filler: &[u8]) {
+        if self.count == 0 {
+            self.statement = format!("INSERT INTO {} (number, due, filler) VALUES ", self.table);
+        } else {
+            self.statement.push(',');
+        }
+        // The load's filler has nothing that would have to be quoted.
+        let filler = String::from_utf8_lossy(filler);
+        let _ = write!(self.statement, "({number},{due},'{filler}')");
+        self.count += 1;
+    }
+
+    fn send(&mut self, database: &mut Sql) -> Result<(), Failure> {
+        if std::mem::take(&mut self.count) == 0 { Ok(()) } else { database.run(&self.statement) }
+    }
+}
+
+fn copy(arguments: &RawLoop) -> Result<(), KafkaError> {
+    let RawLoop { brokers, to, interval, .. } = arguments;
+    let consumer = consumer(arguments)?;
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("transactional.id", to)

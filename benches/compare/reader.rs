@@ -1,8 +1,9 @@
-//! The reader: what a consumer with `read_committed` sees, when, and whether each record came once.
+//! The reader: what a consumer with `read_committed`, or a query of what is new in a table, sees, when, and whether each
+//! record came once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{JoinHandle, spawn};
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -12,9 +13,13 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::Failure;
 use crate::clock::Clock;
+use crate::sql::Sql;
 
 /// How long the reader sleeps at most before it looks whether it is still needed.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// Between two queries of what is new in a table.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The longest latency that is told apart: ten minutes, in microseconds.
 const MICROS_MAX: u64 = 600_000_000;
@@ -35,7 +40,7 @@ impl Stamp {
         value[8..16].copy_from_slice(&self.due.to_le_bytes());
     }
 
-    fn read(value: &[u8]) -> Option<Self> {
+    pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let (number, rest) = value.split_first_chunk()?;
         let due = rest.first_chunk()?;
         Some(Self { number: u64::from_le_bytes(*number), due: u64::from_le_bytes(*due) })
@@ -57,7 +62,7 @@ pub(crate) struct Seen {
 
 pub(crate) struct Reader {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<Result<Seen, KafkaError>>>,
+    thread: Option<JoinHandle<Result<Seen, Failure>>>,
 }
 
 struct Shared {
@@ -86,6 +91,22 @@ impl Reader {
             all.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
         }
         consumer.assign(&all).map_err(failed)?;
+        Ok(Self::run(partitions, clock, move |look| {
+            read_topic(&consumer, look).map_err(|error| Failure::new("read what is visible", error))
+        }))
+    }
+
+    /// Reads a table by the numbers of its rows, which must be of one partition.
+    pub(crate) fn start_on_table(url: &str, table: String, clock: Clock) -> Result<Self, Failure> {
+        let database = Sql::connect(url)?;
+        Ok(Self::run(1, clock, move |look| read_table(database, &table, look)))
+    }
+
+    fn run(
+        partitions: u32,
+        clock: Clock,
+        read: impl FnOnce(&mut Look) -> Result<(), Failure> + Send + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             done: AtomicBool::new(false),
@@ -93,9 +114,17 @@ impl Reader {
             from: AtomicU64::new(u64::MAX),
             to: AtomicU64::new(u64::MAX),
         });
-        let state = Arc::clone(&shared);
-        let thread = spawn(move || read(&consumer, &state, u64::from(partitions), clock));
-        Ok(Self { shared, thread: Some(thread) })
+        let mut look = Look {
+            state: Arc::clone(&shared),
+            clock,
+            expected: (0..u64::from(partitions)).collect(),
+            seen: Seen { micros: histogram(), wrong: 0 },
+        };
+        let thread = spawn(move || {
+            read(&mut look)?;
+            Ok(look.seen)
+        });
+        Self { shared, thread: Some(thread) }
     }
 
     /// How many records were seen.
@@ -117,7 +146,7 @@ impl Reader {
     pub(crate) fn stop(mut self) -> Result<Seen, Failure> {
         self.shared.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(seen)) => seen.map_err(|error| Failure::new("read what is visible", error)),
+            Some(Ok(seen)) => seen,
             _ => Err(Failure::new("read what is visible", "its thread panicked")),
         }
     }
@@ -129,27 +158,59 @@ impl Drop for Reader {
     }
 }
 
-fn read(consumer: &BaseConsumer, state: &Shared, partitions: u64, clock: Clock) -> Result<Seen, KafkaError> {
-    let mut seen = Seen { micros: histogram(), wrong: 0 };
-    let mut expected: Vec<u64> = (0..partitions).collect();
-    while !state.stop.load(Ordering::Relaxed) {
-        let Some(message) = consumer.poll(WAIT) else { continue };
-        let message = message?;
-        let Some(Stamp { number, due }) = message.payload().and_then(Stamp::read) else { continue };
-        let next = usize::try_from(message.partition()).ok().and_then(|index| expected.get_mut(index));
-        let Some(next) = next else { continue };
-        seen.wrong += u64::from(number != *next);
+/// What a reading thread knows.
+struct Look {
+    state: Arc<Shared>,
+    clock: Clock,
+    /// The number of the next record of each partition.
+    expected: Vec<u64>,
+    seen: Seen,
+}
+
+impl Look {
+    fn is_over(&self) -> bool {
+        self.state.stop.load(Ordering::Relaxed)
+    }
+
+    /// A record is visible.
+    fn see(&mut self, Stamp { number, due }: Stamp, partition: usize) {
+        let partitions = self.expected.len() as u64;
+        let Some(next) = self.expected.get_mut(partition) else { return };
+        self.seen.wrong += u64::from(number != *next);
         *next = number + partitions;
-        state.seen.fetch_add(1, Ordering::Relaxed);
-        let (from, to) = (state.from.load(Ordering::Relaxed), state.to.load(Ordering::Relaxed));
+        self.state.seen.fetch_add(1, Ordering::Relaxed);
+        let (from, to) = (self.state.from.load(Ordering::Relaxed), self.state.to.load(Ordering::Relaxed));
         if (from..to).contains(&number) {
-            let micros = clock.nanos().saturating_sub(due) / 1000;
-            seen.micros.saturating_record(micros.max(1));
-        } else if number >= to && expected.iter().all(|next| *next >= to) {
-            state.done.store(true, Ordering::Relaxed);
+            let micros = self.clock.nanos().saturating_sub(due) / 1000;
+            self.seen.micros.saturating_record(micros.max(1));
+        } else if number >= to && self.expected.iter().all(|next| *next >= to) {
+            self.state.done.store(true, Ordering::Relaxed);
         }
     }
-    Ok(seen)
+}
+
+fn read_topic(consumer: &BaseConsumer, look: &mut Look) -> Result<(), KafkaError> {
+    while !look.is_over() {
+        let Some(message) = consumer.poll(WAIT) else { continue };
+        let message = message?;
+        let stamp = message.payload().and_then(Stamp::read);
+        let (Some(stamp), Ok(partition)) = (stamp, usize::try_from(message.partition())) else { continue };
+        look.see(stamp, partition);
+    }
+    Ok(())
+}
+
+fn read_table(mut database: Sql, table: &str, look: &mut Look) -> Result<(), Failure> {
+    while !look.is_over() {
+        let next = look.expected[0];
+        let new =
+            format!("SELECT number, due FROM {table} WHERE number >= {next} ORDER BY number LIMIT 100000");
+        for stamp in database.stamps(&new)? {
+            look.see(stamp, 0);
+        }
+        sleep(LOOK);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

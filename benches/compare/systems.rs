@@ -13,13 +13,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum System {
     /// One transaction alone, from its begin until it is visible: what the broker and librdkafka take.
     Floor,
-    /// A bare loop of librdkafka: consume, produce, send offsets, commit. Nothing recovers it.
+    /// A bare loop of the clients: consume, produce or insert, store the offsets, commit. Nothing recovers it.
     Raw,
-    /// The example `copy` of connectors/kafka, exactly once.
+    /// The example `copy` of connectors/kafka, or `to_table` of this package, exactly once.
     Tidelock,
     /// The same, at least once.
     TidelockAlo,
-    /// Apache Flink with its Kafka connector, exactly once.
+    /// `to_table` with transactions that are prepared.
+    TidelockPrepared,
+    /// Apache Flink with its Kafka connector, or its JDBC sink (XA), exactly once.
     Flink,
     /// Kafka Streams, exactly once (v2).
     Streams,
@@ -32,6 +34,7 @@ impl System {
             Self::Raw => "raw client loop",
             Self::Tidelock => "Tidelock",
             Self::TidelockAlo => "Tidelock, at least once",
+            Self::TidelockPrepared => "Tidelock, prepared",
             Self::Flink => "Flink",
             Self::Streams => "Kafka Streams",
         }
@@ -42,7 +45,7 @@ impl System {
     }
 
     pub(crate) fn is_tidelock(self) -> bool {
-        matches!(self, Self::Tidelock | Self::TidelockAlo)
+        matches!(self, Self::Tidelock | Self::TidelockAlo | Self::TidelockPrepared)
     }
 }
 
@@ -51,7 +54,9 @@ impl System {
 pub(crate) struct Task {
     pub(crate) brokers: String,
     pub(crate) from: String,
+    /// A topic, or a table of the database.
     pub(crate) to: String,
+    pub(crate) database: Option<String>,
     pub(crate) interval: Duration,
     /// A fresh folder for its state.
     pub(crate) folder: PathBuf,
@@ -64,26 +69,38 @@ const JAVA_OPENS: [&str; 3] = ["java.lang", "java.util", "java.nio"];
 /// The command that runs a system on a task. `target` is the folder of what was built.
 pub(crate) fn command(system: System, task: &Task, target: &Path) -> Command {
     match system {
-        System::Tidelock | System::TidelockAlo => tidelock(system, task, target),
+        System::Tidelock | System::TidelockAlo | System::TidelockPrepared => tidelock(system, task, target),
+        System::Flink if task.database.is_some() => java("tidelock.peers.FlinkToTable", task, target),
         System::Flink => java("tidelock.peers.FlinkCopy", task, target),
         System::Streams => java("tidelock.peers.StreamsCopy", task, target),
         System::Raw | System::Floor => {
             let mut command = Command::new(target.join("release/compare"));
-            command.args(["raw-loop", "--brokers", &task.brokers, "--from", &task.from, "--to", &task.to]);
-            command.arg("--interval").arg(humantime::format_duration(task.interval).to_string());
+            command.arg("raw-loop");
+            tell(&mut command, task);
             command
         }
     }
 }
 
-fn tidelock(system: System, task: &Task, target: &Path) -> Command {
-    let mut command = Command::new(target.join("release/examples/copy"));
+/// What our own programs are told.
+fn tell(command: &mut Command, task: &Task) {
     command.args(["--brokers", &task.brokers, "--from", &task.from, "--to", &task.to]);
     command.arg("--interval").arg(humantime::format_duration(task.interval).to_string());
+    if let Some(url) = &task.database {
+        command.args(["--database", url]);
+    }
+}
+
+fn tidelock(system: System, task: &Task, target: &Path) -> Command {
+    let program = if task.database.is_some() { "release/to_table" } else { "release/examples/copy" };
+    let mut command = Command::new(target.join(program));
+    tell(&mut command, task);
     command.arg("--checkpoints").arg(task.folder.join("checkpoints"));
     command.args(["--job-id", &task.to]);
-    if system == System::TidelockAlo {
-        command.arg("--at-least-once");
+    match system {
+        System::TidelockAlo => drop(command.arg("--at-least-once")),
+        System::TidelockPrepared => drop(command.arg("--prepared")),
+        _ => {}
     }
     for property in &task.tidelock_properties {
         command.args(["--property", property]);
@@ -101,6 +118,6 @@ fn java(main: &str, task: &Task, target: &Path) -> Command {
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
     command.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", peers.display())).arg(main);
     command.args([&task.brokers, &task.from, &task.to, &task.interval.as_millis().to_string(), &task.to]);
-    command.arg(&task.folder);
+    command.arg(&task.folder).args(&task.database);
     command
 }

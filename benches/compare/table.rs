@@ -23,8 +23,9 @@ pub(crate) fn print(outcomes: &[Outcome]) {
 }
 
 fn title(setting: &Setting) -> String {
-    let Setting { interval_ms, rate, size, partitions, seconds, records, .. } = setting;
-    let common = format!("interval {interval_ms} ms, records of {size} bytes, partitions: {partitions}");
+    let Setting { target, interval_ms, rate, size, partitions, seconds, records, .. } = setting;
+    let common =
+        format!("to {target}, interval {interval_ms} ms, records of {size} bytes, partitions: {partitions}");
     match setting.throughput {
         true => format!("Throughput: {common}, {records} records preloaded"),
         false => format!("Latency in ms: {common}, {rate} records/s, {seconds} s"),

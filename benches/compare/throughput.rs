@@ -1,7 +1,7 @@
 //! One measurement of throughput: how fast preloaded records become visible.
 //!
-//! What is watched is the last stable offset of the target: up to there a `read_committed` reader may read. A
-//! reader of all records would take a large part of the machine for itself.
+//! What is watched is the last stable offset of the target, up to which a `read_committed` reader may read, or the greatest
+//! number in the table. A reader of all records would take a large part of the machine for itself.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -57,11 +57,7 @@ pub(crate) fn measure(
     from: &str,
 ) -> Result<Outcome, Failure> {
     let placed = bench.place_on(system, setting, from.to_owned())?;
-    let watcher: Result<BaseConsumer, _> = ClientConfig::new()
-        .set("bootstrap.servers", &bench.broker.address)
-        .set("isolation.level", "read_committed")
-        .create();
-    let watcher = watcher.map_err(|error| Failure::new("make a watcher", error))?;
+    let watcher = watcher(&bench.broker.address)?;
     let mut process = bench.start(&placed)?;
     let clock = Clock::start();
     let mut steps: Vec<Step> = Vec::new();
@@ -71,14 +67,18 @@ pub(crate) fn measure(
             let why = format!("not within {LONGEST:?}; its log:\n{}", process.tail());
             return Err(Failure::new("wait for records to become visible", why));
         }
-        let visible = visible(&watcher, &placed.task.to, setting.partitions)?;
+        let to = &placed.task.to;
+        let visible = match &bench.tables {
+            None => visible(&watcher, to, setting.partitions)?,
+            Some(tables) => tables.visible(to)?,
+        };
         if visible > steps.last().map_or(0, |step| step.visible) {
             steps.push(Step { at: clock.elapsed(), visible, usage: process.usage()? });
         }
         sleep(LOOK);
     }
     drop(process);
-    bench.broker.delete_topics(&[&placed.task.to]);
+    bench.clear_target(&placed);
     let (first, last) = measured(&steps, setting.records)?;
     let records = last.visible.saturating_sub(first.visible) as f64;
     let cpu_seconds = last.usage.cpu_seconds - first.usage.cpu_seconds;
@@ -100,6 +100,12 @@ fn measured(steps: &[Step], records: u64) -> Result<(Step, Step), Failure> {
         (Some(first), Some(last)) if last.visible > first.visible => Ok((*first, *last)),
         _ => Err(Failure::new("measure throughput", "too few commits: take more --records")),
     }
+}
+
+fn watcher(brokers: &str) -> Result<BaseConsumer, Failure> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("isolation.level", "read_committed");
+    config.create().map_err(|error| Failure::new("make a watcher", error))
 }
 
 fn visible(watcher: &BaseConsumer, topic: &str, partitions: u32) -> Result<u64, Failure> {

@@ -26,6 +26,12 @@ public final class FlinkCopy {
 
     public static void main(String[] words) throws Exception {
         Arguments arguments = Arguments.of(words);
+        StreamExecutionEnvironment job = environment(arguments);
+        job.fromSource(source(arguments), WatermarkStrategy.noWatermarks(), "source").sinkTo(sink(arguments));
+        job.execute(arguments.name());
+    }
+
+    static StreamExecutionEnvironment environment(Arguments arguments) {
         Configuration settings = new Configuration();
         settings.set(CheckpointingOptions.CHECKPOINT_STORAGE, "filesystem");
         settings.set(
@@ -36,11 +42,10 @@ public final class FlinkCopy {
 
         StreamExecutionEnvironment job = StreamExecutionEnvironment.createLocalEnvironment(1, settings);
         job.enableCheckpointing(arguments.intervalMs(), CheckpointingMode.EXACTLY_ONCE);
-        job.fromSource(source(arguments), WatermarkStrategy.noWatermarks(), "source").sinkTo(sink(arguments));
-        job.execute(arguments.name());
+        return job;
     }
 
-    private static KafkaSource<byte[]> source(Arguments arguments) {
+    static KafkaSource<byte[]> source(Arguments arguments) {
         return KafkaSource.<byte[]>builder()
                 .setBootstrapServers(arguments.brokers())
                 .setTopics(arguments.from())
