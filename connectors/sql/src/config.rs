@@ -28,7 +28,7 @@ pub enum RecordPolicy {
 #[non_exhaustive]
 pub enum Mode {
     /// The rows of an epoch travel in the job's log, and one transaction writes those of all writers, with the ledger's row: a
-    /// reader never sees a part of an epoch. An epoch's size is bounded, and what its commit takes grows with it.
+    /// reader never sees a part of an epoch. An epoch may be of any size, and what its commit takes grows with it.
     #[default]
     Ledger,
     /// Each writer writes its rows at once, in a transaction that is prepared at the barrier (`PREPARE TRANSACTION`, `XA
