@@ -160,6 +160,11 @@ pub(crate) async fn run(
             drop(threads);
             Ok(())
         }
+        // Another one may be gone, and a connection to it stay open: what was decided is said all the same.
+        (Ok(_), Some(_)) if shared.stop.failed_late() => {
+            let _ = tokio::time::timeout(setup.end_timeout, threads.join(setup.end_timeout)).await;
+            Ok(())
+        }
         _ => threads.join(setup.end_timeout).await,
     };
     let stuck = "a reader, a writer or a lookup did not stop: it blocks its thread";
@@ -170,7 +175,8 @@ pub(crate) async fn run(
         (Some(failure), Err(error)) if error.kind() == ErrorKind::Fenced => {
             Err(error.because(failure.into_error()))
         }
-        // What the coordinator says after a failure only follows from it.
+        // What the coordinator says after a failure only follows from it: where it had decided how the job ends, the
+        // failure is not kept.
         (Some(failure), _) => Err(failure.into_error()),
         (None, ended) => ended,
     };
@@ -218,5 +224,5 @@ async fn alone(
     let (coordinator, HostLink { orders, news }) = coordinate(graph);
     shared.tasks.spawn(None, "obey", dispatch.run(orders));
     shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(news.clone()));
-    watch_coordinator(shared, coordinator, &news).await
+    watch_coordinator(&shared.stop, coordinator, &news).await
 }

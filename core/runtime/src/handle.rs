@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use crate::ask::{Ask, End, Far, Said, ended};
 use crate::counters::Counters;
 
+/// The key by which an error names a savepoint that was not written.
+pub(crate) const SAVEPOINT: &str = "savepoint";
+
 /// Stops a job, takes savepoints, and shows how it goes. Cheap to clone. Where a job runs in several
 /// processes, the handle of each does the same: what is asked in one of them goes to process 0.
 #[derive(Debug, Clone)]
@@ -44,6 +47,17 @@ impl Handle {
         let (end, settings) = (watch::Sender::new(None), watch::Sender::new(None));
         let (hold, heard) = (watch::Sender::new(Hold::Nothing), watch::Sender::default());
         Self { hold, end, heard, settings, counters }
+    }
+
+    /// The error with which the job ends, and in it the savepoints of the end that were asked for here. Where it names
+    /// one already, whoever wrote the others named all that are missing.
+    pub(crate) fn name_savepoints(&self, error: Error) -> Error {
+        if error.context().any(|(key, _)| key == SAVEPOINT) {
+            return error;
+        }
+        let end = self.end.borrow();
+        let wished = end.iter().flat_map(|end| &end.savepoints);
+        wished.fold(error, |error, url| error.with(SAVEPOINT, url))
     }
 
     pub(crate) fn shared_counters(&self) -> Arc<Counters> {

@@ -130,14 +130,16 @@ impl Job {
             let handle = self.handle.0.clone();
             let stop_on_signals = self.stop_on_signals;
             let attempts = Box::pin(self.attempts(workers, build));
-            if !stop_on_signals {
-                return attempts.await;
-            }
-            let signals = Signals::listen()?;
-            tokio::select! {
-                ended = attempts => ended,
-                error = obey(signals.each(), &handle) => Err(error),
-            }
+            let ended = if stop_on_signals {
+                let signals = Signals::listen()?;
+                tokio::select! {
+                    ended = attempts => ended,
+                    error = obey(signals.each(), &handle) => Err(error),
+                }
+            } else {
+                attempts.await
+            };
+            ended.map_err(|error| handle.name_savepoints(error))
         }
         .boxed()
     }

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tidelock::Result;
 use tidelock::host::News;
-use tidelock::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, mpsc};
 
 use crate::stop::Stop;
@@ -38,19 +38,36 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// Carries everything to the coordinator, in order, as long as it listens.
+    /// Carries everything to the coordinator, in order. Where it does not listen any more, it needs none of it to end, and
+    /// says itself how it ended.
     pub(crate) async fn forward(self: Arc<Self>, coordinator: mpsc::Sender<News>) -> Result<()> {
         loop {
             while let Some(news) = self.pop() {
-                if coordinator.send(news).await.is_err() {
-                    return Err(Error::new(
-                        ErrorKind::Other,
-                        "report",
-                        "the coordinator does not listen any more",
-                    ));
-                }
+                let _ = coordinator.send(news).await;
             }
             self.filled.notified().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn news_that_nobody_hears_any_more_fail_nothing_and_do_not_pile_up() {
+        let outbox = Outbox::new(Stop::new());
+        let (coordinator, heard) = mpsc::channel(1);
+        let forward = tokio::spawn(Arc::clone(&outbox).forward(coordinator));
+        drop(heard);
+        for _ in 0..100 {
+            outbox.push(News::NoFreePlace);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(!forward.is_finished(), "{:?}", forward.await);
+        assert!(outbox.pop().is_none(), "it fills up");
+        forward.abort();
     }
 }

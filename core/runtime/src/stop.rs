@@ -1,5 +1,15 @@
 //! How an attempt ends on this side: the first failure anywhere stops all of it.
 //!
+//! ```text
+//!   runs ──first failure──> stopped: the attempt ends with it
+//!    │
+//!    └──decided──> runs ──a failure──> stopped: the attempt ends as the coordinator says
+//! ```
+//!
+//! Once the coordinator has decided how the job ends, it needs nobody here any more, and its closed entry may stand. A
+//! failure after that is told and stops this side, but takes nothing away: whoever started the job again for it would run
+//! a job that its user has ended.
+//!
 //! Timely does not stop on an error. So the first failure sets a flag, cancels every task, and wakes
 //! every worker; each worker sees the flag between two steps and drops its dataflow.
 
@@ -34,6 +44,10 @@ impl Failure {
 pub(crate) struct Stop {
     stopped: AtomicBool,
     first: Mutex<Option<Failure>>,
+    /// Cancelled once the coordinator has decided how the job ends.
+    decided: CancellationToken,
+    /// Something failed, and only follows from that.
+    failed_late: AtomicBool,
     workers: Mutex<Vec<Thread>>,
     /// How many workers step their graph.
     stepping: watch::Sender<usize>,
@@ -49,13 +63,42 @@ impl Stop {
     pub(crate) fn fail(&self, uid: Option<Uid>, error: Error) {
         {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            if first.is_none() && !self.is_set() {
+            if self.decided.is_cancelled() && !self.is_set() {
+                self.only_follows(&Failure { uid, error });
+            } else if first.is_none() && !self.is_set() {
                 // Whoever runs the job is told: by the warning of a restart, or by what `run` returns.
                 tracing::debug!(uid = uid.as_ref().map(Uid::as_str), %error, "the attempt ends with an error");
                 *first = Some(Failure { uid, error });
             }
         }
         self.end();
+    }
+
+    /// The coordinator has decided how the job ends. What failed before it heard of that takes nothing away either.
+    pub(crate) fn decide(&self) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        self.decided.cancel();
+        if let Some(failure) = first.take() {
+            self.only_follows(&failure);
+        }
+    }
+
+    fn only_follows(&self, Failure { uid, error }: &Failure) {
+        self.failed_late.store(true, Ordering::SeqCst);
+        tracing::warn!(
+            uid = uid.as_ref().map(Uid::as_str), %error,
+            "this failed while the job was ending, and changes nothing of how it ends"
+        );
+    }
+
+    /// Cancelled once the coordinator has decided how the job ends.
+    pub(crate) fn decided(&self) -> &CancellationToken {
+        &self.decided
+    }
+
+    /// Something failed after the coordinator had decided how the job ends.
+    pub(crate) fn failed_late(&self) -> bool {
+        self.failed_late.load(Ordering::SeqCst)
     }
 
     /// Ends the attempt.
@@ -141,5 +184,37 @@ impl Place {
     /// Where the panic that was just caught on this thread happened.
     pub(crate) fn of_panic() -> Option<Self> {
         PLACE.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Error {
+        Error::new(ErrorKind::Unavailable, "read", "the broker is gone")
+    }
+
+    #[test]
+    fn the_first_failure_is_why_an_attempt_ends() {
+        let stop = Stop::new();
+        stop.fail(None, failure());
+        stop.fail(None, Error::new(ErrorKind::Other, "write", "it follows"));
+        assert!(stop.is_set() && !stop.failed_late());
+        assert_eq!(stop.take_failure().unwrap().error.to_string(), "read: the broker is gone");
+    }
+
+    #[test]
+    fn what_fails_before_or_after_the_end_is_decided_stops_all_and_is_not_why_it_ends() {
+        for decided_first in [true, false] {
+            let stop = Stop::new();
+            if decided_first {
+                stop.decide();
+            }
+            stop.fail(None, failure());
+            stop.decide();
+            assert!(stop.is_set() && stop.failed_late());
+            assert!(stop.take_failure().is_none(), "decided first: {decided_first}");
+        }
     }
 }

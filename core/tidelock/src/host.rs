@@ -12,6 +12,10 @@
 //! - Every task sends exactly one [`Report`] for each epoch, in the order of epochs, after `prepare` of
 //!   all its writers returned.
 //! - When the coordinator ends, everything of the attempt ends: readers and writers are dropped.
+//!
+//! The coordinator may end a job without its host: once it asks for the closed entry it gives no order and hears no news
+//! any more, and both channels are closed. It may still write savepoints then. What fails in the host from that moment on
+//! only follows from the end, so a host waits for the coordinator, and what that returns is how the job ended.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! Every process but the first: it obeys the coordinator of process 0.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tidelock::coordinator::Ended;
@@ -12,7 +13,7 @@ use super::post::Post;
 use super::questions::Questions;
 use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
-use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
+use super::{ALIVE_INTERVAL, FAREWELL, SILENCE_MAX, START_TIMEOUT, beside, silent, tell_budget};
 use crate::dispatch::Dispatch;
 use crate::shared::Shared;
 
@@ -27,7 +28,6 @@ pub(crate) async fn follow(
     hello: Hello,
 ) -> Result<Ended> {
     let signs = give_and_take_signs(Arc::clone(post), hello.job.clone());
-    shared.tasks.spawn(None, "give signs of life", signs);
     post.send(0, Content::Hello(hello))?;
     let (orders, own_orders) = mpsc::channel(MESSAGES_WAITING_MAX);
     let (to_post, news) = mpsc::channel(MESSAGES_WAITING_MAX);
@@ -35,35 +35,45 @@ pub(crate) async fn follow(
     shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(to_post));
     shared.tasks.spawn(None, "post news", post_news(Arc::clone(post), news));
     shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
-    let ended = tokio::select! {
-        ended = obey(shared, post, Questions::of(&shared.handle), &orders) => ended,
-        () = shared.stop.token().cancelled() => {
-            Err(Error::new(ErrorKind::Other, "run", "the attempt ended"))
+    let questions = Questions::of(&shared.handle);
+    let attempt = async {
+        let ended = take_part(shared, post, questions, &orders).await;
+        if ended.is_ok() {
+            post.send(0, Content::Bye)?;
         }
+        tokio::time::sleep(FAREWELL).await;
+        ended
     };
-    if ended.is_ok() {
-        post.send(0, Content::Bye)?;
-    } else if let Some(told) = shared.stop.with_failure(|failure| failure.map(Told::of)) {
-        post.send(0, Content::Failed(told))?;
-        // It has the coordinator, which looks whether the failure only follows from a newer attempt.
-        if let Ok(fenced) = tokio::time::timeout(FAREWELL, hear_fenced(post)).await {
-            return Err(fenced?);
-        }
-        return ended;
-    }
-    tokio::time::sleep(FAREWELL).await;
-    ended
+    beside(attempt, signs).await
 }
 
-/// Waits until process 0 says that a newer attempt owns the job.
-async fn hear_fenced(post: &Post) -> Result<Error> {
-    loop {
-        if let Mail { from, content: Content::Failed(told) } = post.next().await? {
-            let error = told.into_failure(from).into_error();
-            if error.kind() == ErrorKind::Fenced {
-                return Ok(error);
-            }
+/// Obeys until process 0 says how the job ended. Where this process fails before that is decided, process 0 is told.
+async fn take_part(
+    shared: &Shared,
+    post: &Post,
+    questions: Questions,
+    orders: &mpsc::Sender<Order>,
+) -> Result<Ended> {
+    let mut obeyed = pin!(obey(shared, post, questions, orders));
+    tokio::select! {
+        ended = &mut obeyed => return ended,
+        () = shared.stop.token().cancelled() => {}
+    }
+    if let Some(told) = shared.stop.with_failure(|failure| failure.map(Told::of)) {
+        post.send(0, Content::Failed(told))?;
+    }
+    // Process 0 looks whether the failure only follows from a newer attempt. It may also have decided how the job ends
+    // before it heard of it.
+    let hear = async {
+        tokio::select! {
+            ended = &mut obeyed => Some(ended),
+            () = shared.stop.decided().cancelled() => None,
         }
+    };
+    match tokio::time::timeout(FAREWELL, hear).await {
+        Ok(Some(ended)) => ended,
+        Ok(None) => obeyed.await,
+        Err(_) => Err(Error::new(ErrorKind::Other, "run", "the attempt ended")),
     }
 }
 
@@ -103,7 +113,11 @@ async fn obey(
                 // The other end is gone only when the attempt ends.
                 let _ = orders.send(order).await;
             }
-            Content::Ended(ended) => return Ok(ended),
+            Content::Decided => shared.stop.decide(),
+            Content::Ended(ended) => {
+                shared.stop.decide();
+                return Ok(ended);
+            }
             Content::Failed(told) => return Err(told.into_failure(from).into_error()),
             Content::Full(full) => shared.budget.peer_is_full(from, full),
             Content::Arrived(in_all) => shared.budget.arrived_at(from, in_all),

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tidelock::coordinator::{Ended, HostLink};
 use tidelock::host::{News, Order};
 use tidelock::job::Graph as CoreGraph;
@@ -14,7 +17,9 @@ use super::post::Post;
 use super::questions::answer;
 use super::signs::give_and_take_signs;
 use super::wire::{Content, Hello, Mail, Told};
-use super::{ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, silent, tell_budget};
+use super::{
+    ALIVE_INTERVAL, FAREWELL, FAREWELL_MAX, SILENCE_MAX, START_TIMEOUT, beside, silent, tell_budget,
+};
 use crate::ask::Ask;
 use crate::coordination::{Coordination, watch_coordinator};
 use crate::dispatch::Dispatch;
@@ -47,43 +52,68 @@ pub(crate) async fn lead(
     shared.tasks.spawn(None, "obey", dispatch.run(own_orders));
     shared.tasks.spawn(None, "pass orders on", pass_on(Arc::clone(post), orders, to_dispatch));
     shared.tasks.spawn(None, "report", Arc::clone(&shared.outbox).forward(own_news));
-    let hearing = Hearing {
+    let mut hearing = Hearing {
         shared: Arc::clone(shared),
         post: Arc::clone(post),
         heard: vec![Instant::now(); post.place.processes],
         opened: 0,
         byes: byes.clone(),
+        answers: FuturesUnordered::new(),
     };
     for (from, number, ask) in asked {
         hearing.answer(from, number, ask);
     }
-    let signs = give_and_take_signs(Arc::clone(post), hello.job.clone());
-    shared.tasks.spawn(None, "give signs of life", signs);
     shared.tasks.spawn(None, "watch the budget", tell_budget(Arc::clone(shared), Arc::clone(post)));
-    shared.tasks.spawn(None, "hear", hearing.run(from_outbox, news.clone()));
 
-    let ended = watch_coordinator(shared, coordinator, &news).await;
-    match &ended {
+    let attempt = async {
+        let ended = watch_coordinator(&shared.stop, coordinator, &news).await;
+        say_how_it_ended(shared, post, &ended, &byes).await?;
+        ended
+    };
+    let hear = async {
+        if let Err(error) = hearing.run(from_outbox, news.clone()).await {
+            shared.stop.fail(None, error);
+        }
+    };
+    let tell_decided = async {
+        shared.stop.decided().cancelled().await;
+        if let Err(error) = post.broadcast(Content::Decided) {
+            shared.stop.fail(None, error);
+        }
+    };
+    let signs = give_and_take_signs(Arc::clone(post), hello.job.clone());
+    beside(attempt, async {
+        tokio::join!(hear, tell_decided, signs);
+    })
+    .await
+}
+
+/// The last words of process 0.
+async fn say_how_it_ended(
+    shared: &Shared,
+    post: &Post,
+    ended: &Result<Ended>,
+    byes: &watch::Sender<usize>,
+) -> Result<()> {
+    match ended {
         Ok(ended) => {
             post.broadcast(Content::Ended(ended.clone()))?;
             let all = post.place.processes - 1;
-            // Whoever does not answer hears it from the end of the connection.
             let mut byes = byes.subscribe();
-            let _ = tokio::time::timeout(FAREWELL_MAX, byes.wait_for(|byes| *byes == all)).await;
+            let answered = tokio::time::timeout(FAREWELL_MAX, byes.wait_for(|byes| *byes == all)).await;
+            if answered.is_err() {
+                let why = "a process did not answer that the job has ended: it is gone, paused or overloaded";
+                shared.stop.fail(None, Error::new(ErrorKind::Unavailable, "end", why));
+            }
         }
         Err(error) => {
             let told = shared.stop.with_failure(|failure| failure.map(Told::of));
             let told = told.filter(|_| error.kind() != ErrorKind::Fenced);
-            let own = || Told::of(&Failure { uid: None, error: again(error) });
-            post.broadcast(Content::Failed(told.unwrap_or_else(own)))?;
+            post.broadcast(Content::Failed(told.unwrap_or_else(|| Told::of_error(error))))?;
             tokio::time::sleep(FAREWELL).await;
         }
     }
-    ended
-}
-
-fn again(error: &Error) -> Error {
-    Error::new(error.kind(), "run", error.to_string()).with_retry(error.retry())
+    Ok(())
 }
 
 /// What was asked before there was anybody to answer: in which process, by which number, and what.
@@ -160,6 +190,8 @@ struct Hearing {
     /// How many processes have opened their writers.
     opened: usize,
     byes: watch::Sender<usize>,
+    /// Questions of other processes that are being answered: a savepoint takes its time.
+    answers: FuturesUnordered<BoxFuture<'static, Result<()>>>,
 }
 
 impl Hearing {
@@ -169,6 +201,10 @@ impl Hearing {
             let news = tokio::select! {
                 Some(news) = own.recv() => Some(news),
                 mail = self.post.next() => self.take(mail?)?,
+                Some(answered) = self.answers.next() => {
+                    answered?;
+                    None
+                }
                 _ = alive.tick() => {
                     self.look_around()?;
                     None
@@ -181,10 +217,9 @@ impl Hearing {
                     continue;
                 }
             }
-            if coordinator.send(news).await.is_err() {
-                // It has ended. What is left to hear is who says good-bye.
-                own.close();
-            }
+            // Where it does not listen any more, it needs none of it to end. What is left to hear is who asks, and who
+            // says good-bye.
+            let _ = coordinator.send(news).await;
         }
     }
 
@@ -224,22 +259,27 @@ impl Hearing {
             | Content::Order(_)
             | Content::Answer { .. }
             | Content::Progress(_)
+            | Content::Decided
             | Content::Ended(_) => return Ok(None),
         }))
     }
 
-    /// Answers in a task of its own: a savepoint takes its time.
-    fn answer(&self, from: usize, number: u64, ask: Ask) {
+    fn answer(&mut self, from: usize, number: u64, ask: Ask) {
         let (shared, post) = (Arc::clone(&self.shared), Arc::clone(&self.post));
-        self.shared.tasks.spawn(None, "answer", async move {
+        let answer = async move {
             let said = answer(&shared.handle, ask).await;
             post.send(from, Content::Answer { number, said })
-        });
+        };
+        self.answers.push(answer.boxed());
     }
 
     fn look_around(&mut self) -> Result<()> {
         // It also says that process 0 is alive.
         self.post.broadcast(Content::Progress(self.shared.handle.progress()))?;
+        if self.shared.stop.decided().is_cancelled() {
+            // Nobody is needed any more.
+            return Ok(());
+        }
         let is_silent = |(process, heard): &(usize, &Instant)| {
             self.post.last_heard_of(*process, **heard).elapsed() > SILENCE_MAX
         };

@@ -8,7 +8,8 @@
 //! The post is a dataflow of its own beside the job's, so there is no second network layer. Only
 //! process 0 claims the job. Every process looks at the log, and the job begins only if all of them saw
 //! the same snapshot and built the same graph. Whatever fails anywhere ends all processes; a
-//! supervisor starts them again.
+//! supervisor starts them again. Only once the coordinator has decided how the job ends, every process waits for it and
+//! ends as it says, whatever fails meanwhile: see [`stop`](crate::stop).
 
 mod follow;
 mod lead;
@@ -18,6 +19,8 @@ mod questions;
 mod signs;
 mod wire;
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +48,19 @@ const FAREWELL: Duration = Duration::from_millis(300);
 
 /// How long the others may take to say good-bye.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+/// Does something else beside what the attempt waits for. Neither is a task of the attempt: both go on where this
+/// process has failed and the coordinator ends the job without it.
+async fn beside<T>(attempt: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
+    let other = async {
+        other.await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        ended = attempt => ended,
+        never = other => match never {},
+    }
+}
 
 /// Which of the processes this one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

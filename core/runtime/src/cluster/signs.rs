@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tidelock::{JobId, Result};
+use tidelock::JobId;
 use tokio::net::{UdpSocket, lookup_host};
 
 use super::ALIVE_INTERVAL;
@@ -21,12 +21,11 @@ const WORD: &str = "tidelock alive";
 /// More than a sign takes: names of jobs are short.
 const SIGN_BYTES_MAX: usize = 512;
 
-/// Gives signs, and notes those of others, until the attempt ends.
-pub(super) async fn give_and_take_signs(post: Arc<Post>, job: JobId) -> Result<()> {
+/// Gives signs, and notes those of others, as long as it is polled.
+pub(super) async fn give_and_take_signs(post: Arc<Post>, job: JobId) {
     if let Err(error) = exchange(&post, &job).await {
         tracing::debug!(%error, "signs of life go by post alone");
     }
-    Ok(())
 }
 
 async fn exchange(post: &Post, job: &JobId) -> std::io::Result<()> {

@@ -7,6 +7,7 @@ use tidelock::log::SnapshotId;
 use tidelock::{Error, ErrorKind, JobId, Result, Retry, SplitId, Uid};
 
 use crate::ask::{Ask, Said};
+use crate::handle::SAVEPOINT;
 use crate::stop::Failure;
 
 /// A message and who sent it.
@@ -35,6 +36,8 @@ pub(super) enum Content {
     },
     NoFreePlace,
     Failed(Told),
+    /// The coordinator has decided how the job ends, and needs no process any more for it.
+    Decided,
     Ended(Ended),
     /// A user's wish or question in a process without the coordinator; answered by number.
     Ask {
@@ -63,22 +66,35 @@ pub(crate) struct Hello {
 pub(super) struct Told {
     uid: Option<Uid>,
     message: String,
+    /// Savepoints that it names as not written.
+    savepoints: Vec<String>,
     halt: bool,
     fenced: bool,
 }
 
 impl Told {
     pub(super) fn of(failure: &Failure) -> Self {
-        let Failure { uid, error } = failure;
-        let (halt, fenced) = (error.retry() == Retry::Halt, error.kind() == ErrorKind::Fenced);
-        Self { uid: uid.clone(), message: error.to_string(), halt, fenced }
+        Self { uid: failure.uid.clone(), ..Self::of_error(&failure.error) }
+    }
+
+    pub(super) fn of_error(error: &Error) -> Self {
+        let savepoints = error.context().filter(|(key, _)| *key == SAVEPOINT).map(|(_, url)| url.to_owned());
+        Self {
+            uid: None,
+            message: error.to_string(),
+            savepoints: savepoints.collect(),
+            halt: error.retry() == Retry::Halt,
+            fenced: error.kind() == ErrorKind::Fenced,
+        }
     }
 
     pub(super) fn into_failure(self, from: usize) -> Failure {
         let retry = if self.halt { Retry::Halt } else { Retry::Restart };
         let kind = if self.fenced { ErrorKind::Fenced } else { ErrorKind::Other };
         let error = Error::new(kind, "run in another process", self.message);
-        Failure { uid: self.uid, error: error.with_retry(retry).with("process", from) }
+        let error = error.with_retry(retry).with("process", from);
+        let name = |error: Error, url| error.with(SAVEPOINT, url);
+        Failure { uid: self.uid, error: self.savepoints.into_iter().fold(error, name) }
     }
 }
 

@@ -180,10 +180,9 @@ async fn an_error_that_may_pass_is_tried_again_and_another_ends_the_attempt() {
 
     let lookup = Doubles::new(1_000);
     lookup.fails.lock().unwrap().push(Error::new(ErrorKind::Auth, "look up", "the key was revoked"));
-    let (mut fake, source) = start(2, &lookup, Lookups::ordered()).await;
+    let (fake, source) = start(2, &lookup, Lookups::ordered()).await;
     source.release("a", 30, false);
-    assert!(matches!(fake.next().await, News::Failed { .. }));
-    let error = format!("{:?}", fake.finish().await.unwrap_err());
+    let error = format!("{:?}", fake.ended().await.unwrap_err());
     assert!(error.contains("the key was revoked") && error.contains("uid=double"), "{error}");
 }
 
@@ -193,10 +192,9 @@ async fn a_store_that_fails_for_longer_than_the_patience_ends_the_attempt() {
     let away = || Error::new(ErrorKind::Unavailable, "look up", "nobody there").with_retry(Retry::Retry);
     lookup.fails.lock().unwrap().extend((0..100).map(|_| away()));
     let how = Lookups::ordered().retry_for(Duration::from_millis(200));
-    let (mut fake, source) = start(1, &lookup, how).await;
+    let (fake, source) = start(1, &lookup, how).await;
     source.release("a", 30, false);
-    assert!(matches!(fake.next().await, News::Failed { .. }));
-    let error = format!("{:?}", fake.finish().await.unwrap_err());
+    let error = format!("{:?}", fake.ended().await.unwrap_err());
     assert!(error.contains("nobody there"), "{error}");
     assert!(lookup.requests.lock().unwrap().len() > 1, "tried again before");
 }
@@ -280,8 +278,7 @@ async fn a_store_that_never_answers_ends_the_attempt_with_an_error_that_names_th
             fake.open().await;
             fake.assign("in", MemorySource::split("a", 0)).await;
         }
-        assert!(matches!(fake.next().await, News::Failed { .. }));
-        let error = fake.finish().await.unwrap_err();
+        let error = fake.ended().await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart));
         let error = format!("{error:?}");
         assert!(error.contains("no answer in time") && error.contains("uid=silent"), "{error}");
@@ -391,10 +388,9 @@ async fn a_table_that_cannot_be_loaded_for_now_is_tried_again_and_one_that_never
 
     let table = Growing::new(0);
     table.fails.lock().unwrap().push(Error::new(ErrorKind::NotFound, "load", "no such table"));
-    let (mut fake, _) = start_table(&table, LookupTables::refreshed_every(Duration::from_secs(60))).await;
+    let (fake, _) = start_table(&table, LookupTables::refreshed_every(Duration::from_secs(60))).await;
     table.may_load.add_permits(1);
-    assert!(matches!(fake.next().await, News::Failed { .. }));
-    let error = format!("{:?}", fake.finish().await.unwrap_err());
+    let error = format!("{:?}", fake.ended().await.unwrap_err());
     assert!(error.contains("no such table") && error.contains("uid=table"), "{error}");
 }
 

@@ -13,7 +13,8 @@ use crate::job::Settings;
 use crate::log::{Closed, SnapshotId};
 use crate::{Attempt, Epoch, Error, ErrorKind, Result, Retry, SplitId, Uid};
 
-/// The host's ends of the channels: see [`crate::host`].
+/// The host's ends of the channels: see [`crate::host`]. Once the coordinator has decided how the job ends and needs
+/// nothing of the host any more, both of them are closed, while it still writes the closed entry and savepoints.
 #[derive(Debug)]
 pub struct HostLink {
     /// What the coordinator asks.

@@ -28,6 +28,8 @@ impl Running {
                 );
             }
         };
+        // Also where the job had finished before, and its host was never opened.
+        self.link.cut();
         let was_finished = self.standing.newest().is_none();
         let last = self.standing.below().cloned();
         let last = last.ok_or_else(|| Error::new(ErrorKind::Bug, "end", "the job ended without an entry"))?;

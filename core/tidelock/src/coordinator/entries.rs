@@ -65,6 +65,11 @@ impl Running {
                     .with("position", position);
             return Err(self.requests.explain(error));
         }
+        if let EntryKind::Closed(_) = draft.kind {
+            // All that the host had to give is committed. From here on the entry may stand, and whatever fails there
+            // must not make the job look as if it had not ended.
+            self.link.cut();
+        }
         let pause = match retry {
             0 => Duration::ZERO,
             again => self.clocks.pause(PAUSE_MIN..=PAUSE_MAX, again),

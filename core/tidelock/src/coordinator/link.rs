@@ -8,8 +8,8 @@
 //!
 //! - Orders leave in the order in which they were given. As long as the link stands none is lost, and giving one never
 //!   waits: how many wait is bounded by the epochs in flight and the number of splits.
-//! - Once it is cut, the host is stopping by itself. What it reports late belongs to no entry, and an order would reach
-//!   nobody.
+//! - Once it is cut, the coordinator needs nothing of the host any more, and the host sees that at both of its ends. What it
+//!   reports late belongs to no entry, what fails there takes nothing away from the end, and an order would reach nobody.
 //! - A host that was told to open does so in time, or the attempt ends: what hangs there has no other clock.
 
 use std::collections::VecDeque;
@@ -61,10 +61,11 @@ impl Link {
         self.orders.is_some()
     }
 
-    /// The host is told nothing any more: it stops when it sees that.
+    /// The host is told nothing any more, and not listened to: it stops when it sees that.
     pub(super) fn cut(&mut self) {
         self.waiting.clear();
         self.orders = None;
+        self.news.close();
     }
 
     /// Sends the first order that waits, when the host has room, or hears what it tells. `None`: an order was sent.
@@ -115,9 +116,11 @@ mod tests {
         assert!(matches!(host.recv().await, Some(Order::Completed { epoch: Epoch(1) })));
 
         link.order(Order::EndOfInput);
+        assert!(!tell.is_closed());
         link.cut();
         link.order(Order::EndOfInput);
         assert!(host.recv().await.is_none());
+        assert!(tell.is_closed(), "the host cannot know that nobody listens");
     }
 
     #[tokio::test]

@@ -1,6 +1,11 @@
 //! Times at their ends, and how a job is told to end.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so")]
+
+mod broken;
+mod cancelled;
+mod gated;
+mod stopped;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -24,6 +29,32 @@ fn config() -> JobConfig {
 
 async fn open(config: JobConfig) -> Job {
     Job::open_on(config, Log::on(Arc::new(InMemory::new()), "log".into())).await.unwrap()
+}
+
+/// Free ones, for so many processes.
+fn addresses(processes: usize) -> Vec<String> {
+    let ports: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    ports.iter().map(|port| port.local_addr().unwrap().to_string()).collect()
+}
+
+/// One process of several, or a job of its own.
+fn workers(process: usize, addresses: &[String]) -> Workers {
+    match addresses.len() {
+        1 => Workers::threads(2),
+        _ => Workers::processes(process, addresses.to_vec(), 1).unwrap(),
+    }
+}
+
+/// How long anybody waits in a test for what must happen.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let waited = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.expect("it never comes");
 }
 
 fn source_of(rows: u64) -> Arc<MemorySource> {
@@ -106,9 +137,7 @@ struct Two {
 
 impl Two {
     async fn start(log: &Log, feed: &Feed, target: &Target, rows: u64) -> Self {
-        let ports: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap().to_string()).collect();
-        drop(ports);
+        let addresses = addresses(2);
         let (mut handles, mut running) = (Vec::new(), Vec::new());
         for process in [0, 1] {
             let mut config = config();
