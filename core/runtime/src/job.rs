@@ -217,7 +217,7 @@ impl Job {
                 handle.attach(control);
                 (coordinator.run().boxed(), link)
             };
-            match attempt::run(restored, &setup, coordinate).await {
+            match Box::pin(attempt::run(restored, &setup, coordinate)).await {
                 Ok(ended) => {
                     tidy(&ended, handle, &sinks).await;
                     return Ok(ended);

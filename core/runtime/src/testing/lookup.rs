@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidelock::host::News;
 use tidelock::*;
 use tokio::sync::Semaphore;
 
