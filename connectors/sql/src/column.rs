@@ -9,6 +9,8 @@ pub(crate) struct Column {
     pub(crate) nullable: bool,
     /// Whether the database puts something there where nothing is given.
     pub(crate) fills: bool,
+    /// Whether the database alone says what is there.
+    pub(crate) generated: bool,
 }
 
 /// What a column can hold.

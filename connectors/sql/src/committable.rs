@@ -8,7 +8,8 @@ use tidelock::{Committable, Result, Stored, Versioned, from_json, unknown_versio
 
 use crate::prepared::TransactionName;
 
-/// What is pending of a sink: by whichever [`Mode`](crate::Mode) it was written, any mode commits it.
+/// What is pending of a sink: by whichever [`Mode`](crate::Mode) it was written, any mode commits it. In the mode `upsert` nothing
+/// is ever pending.
 #[derive(Debug, Clone)]
 pub struct SqlCommittable(pub(crate) Kind);
 

@@ -35,6 +35,31 @@ pub enum Mode {
     /// PREPARE`) and committed when the snapshot is durable. Epochs may be large, and a commit does not grow with them; those of
     /// several writers become visible one after the other. PostgreSQL, MySQL and MariaDB alone.
     Prepared,
+    /// Rows are written at once, and readers see them at once: at least once, and each row ends as if it had been written once,
+    /// because it has a version, and is changed only by what is newer. No ledger, and no latency but the database's; a reader sees
+    /// parts of epochs, and after a restart values from before once more on their way. [`VersionFrom`] says where versions come
+    /// from. Every database.
+    Upsert,
+}
+
+/// Where the version of a row comes from, in [`Mode::Upsert`]. The columns must be integers that are never NULL; where they are not
+/// there, the error at the start of the job has the statement that adds them.
+///
+/// **All changes of a key must come to one writer**, in their order, as in the mode `prepared`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum VersionFrom {
+    /// The attempt's position in the job's log, and the number of the change within its writer, in two columns of the sink's own:
+    /// `attempt_column` and `sequence_column`. What an attempt replays wins over what was written before the crash or the
+    /// rollback, and an older attempt that wakes up late wins over nothing.
+    #[default]
+    Attempt,
+    /// This column of the table, which each record has as a field: an offset of the source, or the time of the update. The greater
+    /// one wins, whoever writes it and whenever; an older one and an equal one change nothing, so that two changes of one key must
+    /// not have one version. Changes may come in any order, where each says the whole row. A rollback cannot put anything into the
+    /// place of what has the same version.
+    Column(String),
 }
 
 /// How the sink writes.
@@ -46,8 +71,8 @@ pub struct SqlSinkConfig {
     pub database: SqlConfig,
     /// The table, perhaps with its schema: `orders` or `shop.orders`. Required.
     pub table: String,
-    /// How rows become visible exactly once: `ledger` or `prepared`. It may be changed from one run to the next: what is pending
-    /// is committed as it was written. Default `ledger`.
+    /// How rows become visible: `ledger`, `prepared` or `upsert`. It may be changed from one run to the next: what is pending is
+    /// committed as it was written. Default `ledger`.
     #[serde(default, deserialize_with = "choice")]
     pub mode: Mode,
     /// The columns by which upserts, updates and deletes find their row. They must be a unique key of the table. Default: the
@@ -67,14 +92,29 @@ pub struct SqlSinkConfig {
     /// transactions until a later one succeeds, so this is one more than the job's tolerable failures. Default 4.
     #[serde(default = "default_prepared_max")]
     pub prepared_max: u32,
+    /// Where the version of a row comes from, where the mode is `upsert`: `attempt`, or `{ column = "changed_at" }`. Default
+    /// `attempt`.
+    #[serde(default, deserialize_with = "choice")]
+    pub version: VersionFrom,
+    /// The column that has a row's attempt, where `version` is `attempt`. Default `tidelock_attempt`.
+    #[serde(default = "default_attempt_column")]
+    pub attempt_column: String,
+    /// The column that has the number of a row's change, where `version` is `attempt`. Default `tidelock_sequence`.
+    #[serde(default = "default_sequence_column")]
+    pub sequence_column: String,
+    /// The column that says of a row that it was deleted, where the mode is `upsert`: a boolean or an integer, never NULL. A delete
+    /// sets it, and empties the columns that may be empty; what is newer makes the row anew. Readers leave such rows out. Default:
+    /// none, and deletes are refused.
+    #[serde(default)]
+    pub tombstone_column: Option<String>,
     /// What happens to a row that the table cannot take. A row that does not fit goes to the place of the host instead where it
     /// has one: see [`Rejecting`](tidelock::Rejecting). What violates a constraint is found out at commit, where the
-    /// host has none; in the mode `prepared` it is found out when it is written, and goes there too. Default: fail.
+    /// host has none; in the modes `prepared` and `upsert` it is found out when it is written, and goes there too. Default: fail.
     #[serde(default, deserialize_with = "choice")]
     pub on_refused: RecordPolicy,
     /// The most bytes, as JSON, that one writer takes in one epoch: more are an error. They are stored in the job's log, and
-    /// are never in memory at once. In the mode `prepared` this bounds dead letters alone. Default: as many as come, and of dead
-    /// letters 16 MiB.
+    /// are never in memory at once. In the mode `prepared` this bounds dead letters alone, and in the mode `upsert` nothing. Default:
+    /// as many as come, and of dead letters 16 MiB.
     #[serde(default)]
     pub epoch_bytes_max: Option<u64>,
 }
@@ -91,6 +131,14 @@ fn default_prepared_max() -> u32 {
     4
 }
 
+fn default_attempt_column() -> String {
+    "tidelock_attempt".into()
+}
+
+fn default_sequence_column() -> String {
+    "tidelock_sequence".into()
+}
+
 impl SqlSinkConfig {
     /// Rows of `table`, with every other setting at its default.
     pub fn new(database: SqlConfig, table: impl Into<String>) -> Self {
@@ -102,6 +150,10 @@ impl SqlSinkConfig {
             ledger_table: default_ledger_table(),
             transactions_table: default_transactions_table(),
             prepared_max: default_prepared_max(),
+            version: VersionFrom::default(),
+            attempt_column: default_attempt_column(),
+            sequence_column: default_sequence_column(),
+            tombstone_column: None,
             on_refused: RecordPolicy::default(),
             epoch_bytes_max: None,
         }
@@ -124,6 +176,7 @@ impl SqlSinkConfig {
             let why = "one transaction waits for its commit while the next one is written: at least 2";
             return Err(setting("prepared_max", why));
         }
+        self.validate_columns()?;
         let letters = match &self.on_refused {
             RecordPolicy::DeadLetter(table) => Some(table),
             _ => None,
@@ -142,6 +195,27 @@ impl SqlSinkConfig {
                     setting_name,
                     "rows, ledger, transactions and dead letters are in tables of their own",
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of the mode `upsert` are columns, and each is one thing.
+    fn validate_columns(&self) -> Result<()> {
+        let mut names = match &self.version {
+            VersionFrom::Attempt => {
+                vec![("attempt_column", &self.attempt_column), ("sequence_column", &self.sequence_column)]
+            }
+            VersionFrom::Column(column) => vec![("version", column)],
+        };
+        names.extend(self.tombstone_column.iter().map(|column| ("tombstone_column", column)));
+        for (at, (setting_name, column)) in names.iter().enumerate() {
+            if column.is_empty() {
+                return Err(setting(setting_name, "the name of a column is required"));
+            }
+            if names[..at].iter().any(|(_, other)| other == column) || self.key.contains(column) {
+                let why = "key, version and tombstone are in columns of their own";
+                return Err(setting(setting_name, why));
             }
         }
         Ok(())
@@ -205,6 +279,12 @@ mod tests {
             ),
             (SqlSinkConfig { prepared_max: 1, ..config() }, "prepared_max"),
             (SqlSinkConfig { mode: Mode::Prepared, ..config() }, "mode"),
+            (SqlSinkConfig { version: VersionFrom::Column(String::new()), ..config() }, "version"),
+            (SqlSinkConfig { sequence_column: "tidelock_attempt".into(), ..config() }, "sequence_column"),
+            (
+                SqlSinkConfig { tombstone_column: Some("id".into()), key: vec!["id".into()], ..config() },
+                "tombstone_column",
+            ),
         ] {
             let error = wrong.validate().expect_err(named).to_string();
             assert!(error.contains(&format!("setting={named}")), "{error}");
@@ -222,6 +302,20 @@ mod tests {
         assert_eq!(read("prepared").expect("a mode"), Mode::Prepared);
         assert_eq!(read("ledger").expect("a mode"), Mode::Ledger);
         let told = read("xa").expect_err("no mode").to_string();
-        assert!(told.contains("ledger") && told.contains("prepared"), "{told}");
+        assert!(["ledger", "prepared", "upsert"].iter().all(|choice| told.contains(choice)), "{told}");
+    }
+
+    #[test]
+    fn a_version_is_a_word_or_a_column() {
+        let read = |version: serde_json::Value| {
+            let settings = serde_json::json!({
+                "database": { "url": "postgres://db/shop" }, "table": "orders", "mode": "upsert", "version": version,
+            });
+            serde_json::from_value::<SqlSinkConfig>(settings).map(|config| config.version)
+        };
+        assert_eq!(read(serde_json::json!("attempt")).expect("a version"), VersionFrom::Attempt);
+        let column = read(serde_json::json!({ "column": "changed_at" })).expect("a version");
+        assert_eq!(column, VersionFrom::Column("changed_at".into()));
+        assert!(read(serde_json::json!("offset")).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! The table of dialects: everything in which PostgreSQL, MySQL with MariaDB, and SQLite differ for those who write statements.
 
+mod newer;
+
 use std::fmt::Write as _;
 
 use crate::column::{ColumnType, Letters, TextType};
@@ -35,7 +37,8 @@ pub(crate) struct Dialect {
     /// Ends the definition of a table: one that takes part in transactions.
     table_options: &'static str,
     types: fn(&TypeName) -> ColumnType,
-    /// Columns of a table: name, type, whether it is nullable, whether the database fills it, its character set.
+    /// Columns of a table: name, type, whether it is nullable, whether the database fills it, its character set, whether nobody else
+    /// may fill it.
     pub(crate) columns_query: &'static str,
     /// By which order the texts of a table's columns are compared: name, order.
     pub(crate) orders_query: &'static str,
@@ -199,14 +202,18 @@ impl Dialect {
     pub(crate) fn insert_or_nothing(&self, table: &str, columns: &str, count: usize) -> String {
         let mut sql = format!("INSERT INTO {table} ({columns}) VALUES ");
         self.places(&mut sql, 0, count, true);
+        self.or_nothing(&mut sql, columns.split(',').next().unwrap_or(columns));
+        sql
+    }
+
+    /// Appends what makes an insert leave a row alone that is there. `column` is any of the table's.
+    pub(crate) fn or_nothing(&self, sql: &mut String, column: &str) {
         match self.upsert {
             Upsert::OnConflict => sql.push_str(" ON CONFLICT DO NOTHING"),
             Upsert::OnDuplicateKey => {
-                let first = columns.split(',').next().unwrap_or(columns);
-                let _infallible = write!(sql, " ON DUPLICATE KEY UPDATE {first}={first}");
+                let _infallible = write!(sql, " ON DUPLICATE KEY UPDATE {column}={column}");
             }
         }
-        sql
     }
 
     /// The definition of the ledger: one row for each job and sink.
@@ -273,7 +280,7 @@ static POSTGRES: Dialect = Dialect {
          format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE a.atttypid END, \
                      CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END), \
          NOT (a.attnotnull OR t.typnotnull), \
-         a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, NULL::text \
+         a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, NULL::text, a.attgenerated <> '' \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          WHERE a.attrelid = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
     orders_query: "SELECT a.attname::text, c.collname::text FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation \
@@ -308,7 +315,8 @@ static MYSQL: Dialect = Dialect {
     table_options: " ENGINE=InnoDB",
     types: mysql_type,
     columns_query: "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE = 'YES', \
-         COLUMN_DEFAULT IS NOT NULL OR EXTRA LIKE '%auto_increment%' OR EXTRA LIKE '%GENERATED%', CHARACTER_SET_NAME \
+         COLUMN_DEFAULT IS NOT NULL OR EXTRA LIKE '%auto_increment%' OR EXTRA LIKE '%GENERATED%', CHARACTER_SET_NAME, \
+         COALESCE(GENERATION_EXPRESSION, '') <> '' \
          FROM information_schema.COLUMNS \
          WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
     orders_query: "SELECT COLUMN_NAME, COLLATION_NAME FROM information_schema.COLUMNS \
@@ -340,7 +348,7 @@ static SQLITE: Dialect = Dialect {
     table_options: "",
     types: sqlite_type,
     columns_query: "SELECT name, type, \"notnull\" = 0 AND pk = 0, dflt_value IS NOT NULL OR hidden <> 0 OR \
-         (pk = 1 AND upper(type) = 'INTEGER'), NULL \
+         (pk = 1 AND upper(type) = 'INTEGER'), NULL, hidden IN (2, 3) \
          FROM pragma_table_xinfo(?2, coalesce(?1, 'main')) ORDER BY cid",
     // It tells the order of an index, and not that of a column.
     orders_query: "SELECT name, '' FROM pragma_table_xinfo(?2, coalesce(?1, 'main'))",
@@ -504,90 +512,4 @@ fn sqlite_type(declared: &TypeName) -> ColumnType {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn declared_types_say_what_a_column_can_hold() {
-        let text = |text: TextType| ColumnType::Text(text);
-        let plain = TextType::default();
-        for (kind, declared, expected) in [
-            (
-                DatabaseKind::Postgres,
-                "integer",
-                ColumnType::Int { min: i64::from(i32::MIN), max: 2_147_483_647 },
-            ),
-            (DatabaseKind::Postgres, "bigint", ColumnType::Int { min: i64::MIN, max: i64::MAX as u64 }),
-            (DatabaseKind::Postgres, "numeric(10,2)", ColumnType::Decimal(Some((10, 2)))),
-            (DatabaseKind::Postgres, "numeric", ColumnType::Decimal(None)),
-            (
-                DatabaseKind::Postgres,
-                "character varying(20)",
-                text(TextType { chars_max: Some(20), ..plain }),
-            ),
-            (
-                DatabaseKind::Postgres,
-                "timestamp(3) with time zone",
-                ColumnType::Moment { digits: 3, year_2038: false },
-            ),
-            (
-                DatabaseKind::Postgres,
-                "timestamp with time zone",
-                ColumnType::Moment { digits: 6, year_2038: false },
-            ),
-            (DatabaseKind::Postgres, "timestamp(0) without time zone", ColumnType::Timestamp(0)),
-            (DatabaseKind::Postgres, "time without time zone", ColumnType::Time(6)),
-            (DatabaseKind::Postgres, "time with time zone", ColumnType::Other),
-            (DatabaseKind::Postgres, "integer[]", ColumnType::Array(Box::new(signed(32)))),
-            (
-                DatabaseKind::Postgres,
-                "numeric(4,1)[]",
-                ColumnType::Array(Box::new(ColumnType::Decimal(Some((4, 1))))),
-            ),
-            (
-                DatabaseKind::Postgres,
-                "timestamp(3) with time zone[]",
-                ColumnType::Array(Box::new(ColumnType::Moment { digits: 3, year_2038: false })),
-            ),
-            (DatabaseKind::Postgres, "inet", ColumnType::Other),
-            (DatabaseKind::MySql, "int(10) unsigned", ColumnType::Int { min: 0, max: u64::from(u32::MAX) }),
-            (DatabaseKind::MySql, "bigint unsigned", ColumnType::Int { min: 0, max: u64::MAX }),
-            (DatabaseKind::MySql, "tinyint(1)", ColumnType::Int { min: -128, max: 127 }),
-            (DatabaseKind::MySql, "decimal(5,3)", ColumnType::Decimal(Some((5, 3)))),
-            (DatabaseKind::MySql, "datetime(6)", ColumnType::Timestamp(6)),
-            (DatabaseKind::MySql, "timestamp", ColumnType::Moment { digits: 0, year_2038: true }),
-            (DatabaseKind::MySql, "float(7,4)", ColumnType::Other),
-            (DatabaseKind::MySql, "char(3)", text(TextType { chars_max: Some(3), trims: true, ..plain })),
-            (DatabaseKind::MySql, "enum('a','b)')", ColumnType::Other),
-            (DatabaseKind::Sqlite, "BIGINT", signed(64)),
-            (DatabaseKind::Sqlite, "VARCHAR(3)", text(plain)),
-            (DatabaseKind::Sqlite, "DECIMAL(10,2)", ColumnType::Numeric),
-            (DatabaseKind::Sqlite, "DOUBLE PRECISION", ColumnType::Double),
-            (DatabaseKind::Sqlite, "", ColumnType::Any),
-            (DatabaseKind::Sqlite, "BOOLEAN", ColumnType::Numeric),
-        ] {
-            assert_eq!(Dialect::of(kind).type_of(declared, None), expected, "{kind} {declared}");
-        }
-    }
-
-    #[test]
-    fn a_name_cannot_end_its_quotes() {
-        for (kind, quoted) in [(DatabaseKind::Postgres, "\"a\"\"b`\""), (DatabaseKind::MySql, "`a\"b```")] {
-            let mut sql = String::new();
-            Dialect::of(kind).quote(&mut sql, "a\"b`");
-            assert_eq!(sql, quoted);
-        }
-    }
-
-    #[test]
-    fn an_upsert_of_nothing_but_its_key_is_one_still() {
-        for (kind, end) in [
-            (DatabaseKind::Sqlite, " ON CONFLICT (\"id\") DO NOTHING"),
-            (DatabaseKind::MySql, " ON DUPLICATE KEY UPDATE `id`=`id`"),
-        ] {
-            let mut sql = String::new();
-            Dialect::of(kind).upsert(&mut sql, ["id"].into_iter(), &["id".to_owned()]);
-            assert_eq!(sql, end);
-        }
-    }
-}
+mod tests;

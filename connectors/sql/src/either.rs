@@ -9,6 +9,7 @@ use tidelock::{Epoch, Prepared, Rejecting, Rejects, Result, SinkWriter};
 use crate::change::Change;
 use crate::committable::SqlCommittable;
 use crate::prepared::BranchWriter;
+use crate::upsert::UpsertWriter;
 use crate::writer::LedgerWriter;
 
 /// Writes rows: see [`SqlSink`](crate::SqlSink).
@@ -18,6 +19,7 @@ pub struct SqlWriter<T>(pub(crate) InMode<T>);
 pub(crate) enum InMode<T> {
     Ledger(Box<LedgerWriter<T>>),
     Prepared(Box<BranchWriter<T>>),
+    Upsert(Box<UpsertWriter<T>>),
 }
 
 impl<T> fmt::Debug for SqlWriter<T> {
@@ -25,17 +27,19 @@ impl<T> fmt::Debug for SqlWriter<T> {
         match &self.0 {
             InMode::Ledger(writer) => writer.fmt(f),
             InMode::Prepared(writer) => writer.fmt(f),
+            InMode::Upsert(writer) => writer.fmt(f),
         }
     }
 }
 
-/// What does not fit is found out here. What violates a constraint is found out when it is written in the mode `prepared`, and in
-/// the mode `ledger` at commit, where only the policy decides.
+/// What does not fit is found out here. What violates a constraint is found out when it is written in the modes `prepared` and
+/// `upsert`, and in the mode `ledger` at commit, where only the policy decides.
 impl<T: Serialize + Send + 'static> Rejecting for SqlWriter<T> {
     fn reject_to(&mut self, rejects: Rejects<Change<T>>) {
         match &mut self.0 {
             InMode::Ledger(writer) => writer.reject_to(rejects),
-            InMode::Prepared(writer) => writer.rejects = Some(rejects),
+            InMode::Prepared(writer) => writer.aside.rejects = Some(rejects),
+            InMode::Upsert(writer) => writer.reject_to(rejects),
         }
     }
 }
@@ -49,6 +53,7 @@ impl<T: Serialize + Send + 'static> SinkWriter for SqlWriter<T> {
         match &mut self.0 {
             InMode::Ledger(writer) => writer.write(records).await,
             InMode::Prepared(writer) => writer.write(records).await,
+            InMode::Upsert(writer) => writer.write(records).await,
         }
     }
 
@@ -63,6 +68,8 @@ impl<T: Serialize + Send + 'static> SinkWriter for SqlWriter<T> {
                 Ok(prepared.map(wrap).collect())
             }
             InMode::Prepared(writer) => writer.prepare(epoch).await,
+            // Everything is visible already: nothing waits for a commit.
+            InMode::Upsert(writer) => writer.prepare().map(|()| Vec::new()),
         }
     }
 
@@ -73,6 +80,7 @@ impl<T: Serialize + Send + 'static> SinkWriter for SqlWriter<T> {
                 writer.settled(epoch);
                 Ok(())
             }
+            InMode::Upsert(_) => Ok(()),
         }
     }
 }

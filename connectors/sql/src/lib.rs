@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+mod aside;
 mod batch;
 mod change;
 mod client;
@@ -24,12 +25,13 @@ mod source;
 mod statement;
 mod table;
 mod target;
+mod upsert;
 mod value;
 mod writer;
 
 pub use change::Change;
 pub use committable::SqlCommittable;
-pub use config::{Mode, RecordPolicy, SqlSinkConfig};
+pub use config::{Mode, RecordPolicy, SqlSinkConfig, VersionFrom};
 pub use database::SqlConfig;
 pub use either::SqlWriter;
 pub use kind::{DatabaseKind, Secret, Tls};

@@ -154,11 +154,30 @@ pub(crate) async fn insert_letters(
     client: &mut Client,
     letters: &[Vec<SqlValue>],
 ) -> Result<(), Fault> {
+    write_letters(target, client, letters, |_| {}).await
+}
+
+/// The same outside of a transaction, where they may be sent again: those that are there are left as they are.
+pub(crate) async fn insert_letters_once(
+    target: &Target,
+    client: &mut Client,
+    letters: &[Vec<SqlValue>],
+) -> Result<(), Fault> {
+    write_letters(target, client, letters, |sql| target.dialect.or_nothing(sql, COLUMNS[0])).await
+}
+
+async fn write_letters(
+    target: &Target,
+    client: &mut Client,
+    letters: &[Vec<SqlValue>],
+    ends: impl Fn(&mut String),
+) -> Result<(), Fault> {
     let Some(table) = &target.letters else { return Ok(()) };
     let table = table.quoted(target.dialect);
     for chunk in letters.chunks(LETTERS_MAX) {
         for part in parts(0..chunk.len()) {
-            let sql = insert(target.dialect, &table, COLUMNS.into_iter(), part.len());
+            let mut sql = insert(target.dialect, &table, COLUMNS.into_iter(), part.len());
+            ends(&mut sql);
             client.execute(&sql, chunk[part].concat()).await?;
         }
     }

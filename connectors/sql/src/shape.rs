@@ -91,7 +91,11 @@ impl Shape {
         Error::new(ErrorKind::Config, "write a row", why).with("table", &self.name)
     }
 
-    fn check_operation(&self, operation: Operation) -> Result<()> {
+    /// Whether the operation is possible on the table at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where it is not.
+    pub(crate) fn check_operation(&self, operation: Operation) -> Result<()> {
         if operation == Operation::Insert {
             return Ok(());
         }

@@ -17,6 +17,7 @@ use crate::either::{InMode, SqlWriter};
 use crate::ledger::Ledger;
 use crate::prepared::Branches;
 use crate::target::Target;
+use crate::upsert::UpsertWriter;
 use crate::writer::LedgerWriter;
 
 /// Writes rows to a table, exactly once for readers of committed rows: by default each epoch in one transaction of the database,
@@ -104,9 +105,16 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
     }
 
     async fn open(&self, attempt: &SinkAttempt, writer: WriterId) -> Result<SqlWriter<T>> {
-        if self.target.config.mode == Mode::Prepared {
-            let writer = self.branches.open(attempt, writer).await?;
-            return Ok(SqlWriter(InMode::Prepared(Box::new(writer))));
+        match self.target.config.mode {
+            Mode::Ledger => {}
+            Mode::Prepared => {
+                let writer = self.branches.open(attempt, writer).await?;
+                return Ok(SqlWriter(InMode::Prepared(Box::new(writer))));
+            }
+            Mode::Upsert => {
+                let writer = UpsertWriter::open(Arc::clone(&self.target), attempt, writer).await?;
+                return Ok(SqlWriter(InMode::Upsert(Box::new(writer))));
+            }
         }
         let shape = self.target.shape().await?;
         let mut inner = self.inner.open(attempt, writer).await?;

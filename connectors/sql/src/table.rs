@@ -120,8 +120,8 @@ fn is_true(value: &SqlValue) -> bool {
 
 fn read_columns(dialect: &Dialect, rows: Rows) -> Option<Vec<Column>> {
     let read = |row: Vec<SqlValue>| {
-        let [SqlValue::Text(name), SqlValue::Text(declared), nullable, fills, letters] =
-            <[_; 5]>::try_from(row).ok()?
+        let [SqlValue::Text(name), SqlValue::Text(declared), nullable, fills, letters, generated] =
+            <[_; 6]>::try_from(row).ok()?
         else {
             return None;
         };
@@ -130,7 +130,8 @@ fn read_columns(dialect: &Dialect, rows: Rows) -> Option<Vec<Column>> {
             _ => None,
         };
         let kind = dialect.type_of(&declared, letters);
-        Some(Column { name, kind, nullable: is_true(&nullable), fills: is_true(&fills) })
+        let (nullable, fills, generated) = (is_true(&nullable), is_true(&fills), is_true(&generated));
+        Some(Column { name, kind, nullable, fills, generated })
     };
     rows.rows.into_iter().map(read).collect()
 }

@@ -13,6 +13,7 @@ use crate::names::TableName;
 use crate::prepared::database_tag;
 use crate::shape::Shape;
 use crate::table::Table;
+use crate::upsert::Upserts;
 
 /// Where a sink writes.
 pub(crate) struct Target {
@@ -84,6 +85,7 @@ impl Target {
                 let numbers = ["generation", "attempt"];
                 self.own_table(&mut client, &self.transactions, &ddl, &numbers, &["name"]).await?;
             }
+            Mode::Upsert => Upserts::new(&self.config, &shape).map(drop)?,
         }
         if let Some(letters) = &self.letters {
             let ddl = self.dialect.letters_ddl(&letters.quoted(self.dialect));

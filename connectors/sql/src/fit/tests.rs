@@ -3,8 +3,13 @@ use crate::kind::DatabaseKind;
 
 fn fitted(kind: DatabaseKind, declared: &str, value: SqlValue) -> Result<SqlValue, Misfit> {
     let dialect = Dialect::of(kind);
-    let column =
-        Column { name: "c".into(), kind: dialect.type_of(declared, None), nullable: false, fills: false };
+    let column = Column {
+        name: "c".into(),
+        kind: dialect.type_of(declared, None),
+        nullable: false,
+        fills: false,
+        generated: false,
+    };
     fit(dialect, &column, value)
 }
 
@@ -112,7 +117,7 @@ fn a_character_set_without_a_letter_refuses_it() {
     let dialect = Dialect::of(DatabaseKind::MySql);
     for (letters, refused) in [("utf8mb3", "𝄞"), ("ascii", "ä")] {
         let kind = dialect.type_of("varchar(10)", Some(letters));
-        let column = Column { name: "c".into(), kind, nullable: false, fills: false };
+        let column = Column { name: "c".into(), kind, nullable: false, fills: false, generated: false };
         assert!(fit(dialect, &column, text(refused)).is_err(), "{letters}");
         assert!(fit(dialect, &column, text("a")).is_ok());
     }

@@ -172,7 +172,7 @@ mod tests {
     use crate::kind::DatabaseKind;
 
     fn column(name: &str, kind: ColumnType) -> Column {
-        Column { name: name.into(), kind, nullable: false, fills: false }
+        Column { name: name.into(), kind, nullable: false, fills: false, generated: false }
     }
 
     fn wanted<K: Serialize>(key: &K, columns: &[Column]) -> Result<Wanted, String> {

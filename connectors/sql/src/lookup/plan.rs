@@ -142,6 +142,7 @@ mod tests {
             kind: ColumnType::Any,
             nullable: false,
             fills: false,
+            generated: false,
         };
         let name = TableName::parse("table", "s.t").expect("a name");
         Plan::of(Dialect::of(kind), &name, key.iter().map(column).collect(), vec!["v".into()])

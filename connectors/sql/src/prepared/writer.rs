@@ -12,20 +12,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidelock::{Epoch, Error, ErrorKind, Prepared, Rejects, Result, Retry, SinkAttempt, WriterId};
+use tidelock::{Epoch, Error, ErrorKind, Prepared, Result, Retry, SinkAttempt, WriterId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::aside::{Aside, Letter};
 use crate::change::{Change, Operation, StoredChange};
 use crate::committable::{Branch, SqlCommittable};
-use crate::config::RecordPolicy;
 use crate::error::{Class, Fault};
 use crate::kind::DatabaseKind;
 use crate::prepared::name::{Owner, TransactionName};
 use crate::prepared::registry::Registry;
 use crate::prepared::sessions::{Line, Session};
 use crate::prepared::{detach, rows, wire};
-use crate::refused::{insert_letters, tell, what_cannot_be};
+use crate::refused::insert_letters;
 use crate::shape::Shape;
 use crate::target::Target;
 use crate::value::SqlValue;
@@ -39,6 +39,9 @@ const BYTES_MAX: usize = 1024 * 1024;
 const LETTERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 const OPERATION: &str = "write rows";
+
+const REMEDY: &str = "nothing of the epoch was written: mend the table or the row that is there, or choose another on_refused, and \
+     start the job again";
 
 /// Writes rows into transactions: see [`Mode::Prepared`](crate::Mode::Prepared).
 pub(crate) struct BranchWriter<T> {
@@ -62,12 +65,12 @@ pub(crate) struct BranchWriter<T> {
     /// Whether all of the epoch up to now are inserts.
     only_inserts: bool,
     /// Dead letters: what stands after the epoch in each. They wait for the epoch's number.
-    letters: Vec<[SqlValue; 3]>,
+    letters: Vec<Letter>,
     letters_bytes: usize,
     /// What is prepared and not settled.
     unsettled: Vec<Unsettled>,
-    /// Where records go that cannot be written; the policy decides where the host has no place for them.
-    pub(crate) rejects: Option<Rejects<Change<T>>>,
+    /// Where records go that cannot be written.
+    pub(crate) aside: Aside<T>,
     failed: bool,
 }
 
@@ -112,6 +115,7 @@ impl<T> BranchWriter<T> {
         detaches: bool,
     ) -> Self {
         let session = Session::of(&target, &attempt, writer);
+        let aside = Aside::new(Arc::clone(&shape), target.config.on_refused.clone());
         let mut new = Self {
             target,
             shape,
@@ -129,7 +133,7 @@ impl<T> BranchWriter<T> {
             letters: Vec::new(),
             letters_bytes: 0,
             unsettled: Vec::new(),
-            rejects: None,
+            aside,
             failed: false,
         };
         new.open_next();
@@ -288,30 +292,19 @@ impl<T: Serialize> BranchWriter<T> {
                         self.flush().await?;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Data => self.misfit(change, error)?,
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    if let Some(letter) = self.aside.misfit(change, error)? {
+                        self.letter(letter)?;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// A record whose values do not fit the table.
-    fn misfit(&mut self, change: Change<T>, error: Error) -> Result<()> {
-        if let Some(rejects) = &self.rejects {
-            return rejects.push(change, error);
-        }
-        let operation = change.operation();
-        if self.target.config.on_refused == RecordPolicy::Fail {
-            return Err(error);
-        }
-        tell(&self.shape, operation, "?", &error.to_string(), None);
-        let record = serde_json::to_string(change.record()).map_or(SqlValue::Null, SqlValue::Text);
-        let operation = SqlValue::Text(operation.name().to_owned());
-        self.letter([operation, SqlValue::Text(error.to_string()), record])
-    }
-
     /// Keeps a letter until the epoch's number is known, where letters are wanted.
-    fn letter(&mut self, letter: [SqlValue; 3]) -> Result<()> {
+    fn letter(&mut self, letter: Letter) -> Result<()> {
         if self.target.letters.is_none() {
             return Ok(());
         }
@@ -352,34 +345,12 @@ impl<T: Serialize> BranchWriter<T> {
         let mut refused = refused;
         refused.sort_by_key(|(place, _)| *place);
         for (place, fault) in refused {
-            if let Some(record) = records[place].take() {
-                self.set_aside(&changes[place], record, fault)?;
+            let Some(record) = records[place].take() else { continue };
+            if let Some(letter) = self.aside.violation(&changes[place], record, fault, REMEDY)? {
+                self.letter(letter)?;
             }
         }
         Ok(())
-    }
-
-    /// A row that violates a constraint.
-    fn set_aside(&mut self, change: &StoredChange, record: Change<T>, fault: Fault) -> Result<()> {
-        let key = self.shape.shown_key(&change.row);
-        let policy = &self.target.config.on_refused;
-        if self.rejects.is_none() && *policy != RecordPolicy::Fail {
-            tell(&self.shape, change.operation, &key, &fault.message, fault.constraint.as_deref());
-            return self.letter(what_cannot_be(change, &fault));
-        }
-        let error = fault
-            .during("write a row")
-            .with("table", &self.shape.name)
-            .with("operation", change.operation.name())
-            .with("key", key);
-        match &self.rejects {
-            Some(rejects) => rejects.push(record, error),
-            None => Err(error.with(
-                "remedy",
-                "nothing of the epoch was written: mend the table or the row that is there, or choose another on_refused, and \
-                 start the job again",
-            )),
-        }
     }
 
     /// See [`SinkWriter::prepare`](tidelock::SinkWriter::prepare).
@@ -442,7 +413,7 @@ impl<T: Serialize> BranchWriter<T> {
             SqlValue::from(self.attempt.generation.0),
             SqlValue::from(epoch.0),
         ];
-        let letter = |(place, rest): (u64, [SqlValue; 3])| -> Vec<SqlValue> {
+        let letter = |(place, rest): (u64, Letter)| -> Vec<SqlValue> {
             begins.iter().cloned().chain([SqlValue::from(first + place)]).chain(rest).collect()
         };
         let letters: Vec<_> = (0..).zip(letters).map(letter).collect();

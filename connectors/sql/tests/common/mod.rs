@@ -20,7 +20,7 @@ use tidelock::{Rejecting as _, Rejects, Result};
 use tidelock_containers::{Database, SqlServer};
 use tidelock_sql::{Change, DatabaseKind, Mode, SqlConfig, SqlSink, SqlSinkConfig, SqlWriter};
 use tidelock_testkit::harness::{
-    RejectingHarness, Row, Shape, SinkFacets, SinkHarness, Value, ValuesHarness,
+    IdempotentHarness, RejectingHarness, Row, Shape, SinkFacets, SinkHarness, Value, ValuesHarness,
 };
 use tokio_postgres::types::Type;
 
@@ -78,6 +78,11 @@ impl Place {
         let name = server.fresh_database().await.unwrap();
         let config = SqlConfig::from_url(&server.url(&name)).unwrap();
         Self { config, mode: Mode::Ledger, _folder: None }
+    }
+
+    /// One that somebody else made.
+    pub(crate) fn of_config(config: SqlConfig, mode: Mode) -> Self {
+        Self { config, mode, _folder: None }
     }
 
     /// The same database once more.
@@ -201,11 +206,24 @@ impl Place {
 
     /// A table with a row for each key.
     pub(crate) async fn make_table(&self) {
-        self.run("CREATE TABLE log (\"key\" VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL)").await;
+        let own = self.own_columns();
+        self.run(&format!("CREATE TABLE log (\"key\" VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL{own})"))
+            .await;
+    }
+
+    /// What a table must have beside its columns: in the mode `upsert` versions, and a mark for what was deleted.
+    pub(crate) fn own_columns(&self) -> &'static str {
+        match self.mode {
+            Mode::Upsert => {
+                ", tidelock_attempt BIGINT NOT NULL, tidelock_sequence BIGINT NOT NULL, deleted BOOLEAN NOT NULL DEFAULT FALSE"
+            }
+            _ => "",
+        }
     }
 
     pub(crate) async fn rows(&self, order: &str) -> Vec<Row> {
-        let rows = self.query(&format!("SELECT \"key\", value FROM log ORDER BY {order}")).await;
+        let there = if self.mode == Mode::Upsert { "WHERE NOT deleted" } else { "" };
+        let rows = self.query(&format!("SELECT \"key\", value FROM log {there} ORDER BY {order}")).await;
         rows.iter().map(|row| Row::new(row[0].text(), u64::try_from(row[1].int()).unwrap())).collect()
     }
 
@@ -216,6 +234,7 @@ impl Place {
     pub(crate) fn sink_config_of(&self, table: &str) -> SqlSinkConfig {
         let mut config = SqlSinkConfig::new(self.config.clone(), table);
         config.mode = self.mode;
+        config.tombstone_column = (self.mode == Mode::Upsert).then(|| "deleted".to_owned());
         config
     }
 }
@@ -276,6 +295,12 @@ impl SinkHarness for Rows {
             Mode::Prepared => facets.with_expiry(&self.place).with_leftovers(&self.place),
             _ => facets,
         }
+    }
+}
+
+impl IdempotentHarness for Rows {
+    fn delete(&self, row: &Row) -> Option<Change<Row>> {
+        Some(Change::Delete(row.clone()))
     }
 }
 

@@ -351,7 +351,8 @@ pub(crate) async fn every_type_of_column_takes_its_value(place: Place) {
         "small SMALLINT, price TEXT, flag BOOLEAN, day DATE, noon TIME, local DATETIME, moment TEXT, tag TEXT, nested TEXT, \
          list TEXT",
     );
-    place.run(&format!("CREATE TABLE log (id BIGINT PRIMARY KEY, {columns})")).await;
+    let own = place.own_columns();
+    place.run(&format!("CREATE TABLE log (id BIGINT PRIMARY KEY, {columns}{own})")).await;
     let sink = SqlSink::new(place.sink_config()).unwrap();
     let attempt = attempt("job", 1);
     sink.recover(&attempt, &[]).await.unwrap();
