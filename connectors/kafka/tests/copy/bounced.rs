@@ -6,10 +6,10 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tidelock_containers::{Kafka, KafkaOptions};
+use tidelock_processes::{Process, count, is_soak, seed};
 
-use crate::process::Process;
+use crate::support;
 use crate::world::World;
-use crate::{count, is_soak, seed, support};
 
 /// How long a broker is paused.
 const PAUSE: Duration = Duration::from_secs(20);

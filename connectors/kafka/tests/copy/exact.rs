@@ -2,12 +2,9 @@
 //! "confirmed". A proxy holds back the request that commits, or its answer.
 
 use tidelock_kafka::Verdict;
+use tidelock_processes::{Defect, Fate, Process, Side, count};
 
-use crate::count;
-use crate::double::Defect;
 use crate::held::Held;
-use crate::process::Process;
-use crate::proxy::{Fate, Side};
 
 /// The answer that let its entry pass may have been on its way when the holding began.
 const TRIES_MAX: usize = 5;

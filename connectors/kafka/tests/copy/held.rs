@@ -3,11 +3,11 @@
 
 use tidelock_containers::{Kafka, KafkaOptions};
 use tidelock_kafka::{KafkaCommittable, Transactions, Verdict};
+use tidelock_processes::{Fate, Process, Proxy, Side};
 use tokio::sync::OnceCell;
 
 use crate::evidence::Evidence;
-use crate::process::Process;
-use crate::proxy::{Fate, Proxy, Side};
+use crate::wire::KafkaWire;
 use crate::world::World;
 
 /// A job and what can be done to its commits.
@@ -15,12 +15,12 @@ pub(crate) struct Held {
     pub(crate) world: World,
     pub(crate) log: Evidence,
     pub(crate) transactions: Transactions,
-    proxy: &'static Proxy,
+    proxy: &'static Proxy<KafkaWire>,
 }
 
 /// One broker behind one proxy for all tests: what is held back is told apart by the name of the job.
-async fn shared() -> &'static (Proxy, Kafka) {
-    static SHARED: OnceCell<(Proxy, Kafka)> = OnceCell::const_new();
+async fn shared() -> &'static (Proxy<KafkaWire>, Kafka) {
+    static SHARED: OnceCell<(Proxy<KafkaWire>, Kafka)> = OnceCell::const_new();
     let start = async || {
         let (proxy, listener) = Proxy::bind().await;
         let kafka = Kafka::start(KafkaOptions::default().with_proxy(proxy.address())).await.expect("started");

@@ -2,59 +2,16 @@
 
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use tidelock::Position;
 use tidelock_containers::Kafka;
 use tidelock_kafka::Verdict;
+use tidelock_processes::{Defect, Moment, count, seed};
 
-use crate::double::Defect;
-use crate::process::Process;
 use crate::world::World;
-use crate::{count, seed};
-
-/// A start takes about as long: killed by then, it is killed at any step of it.
-const START: Duration = Duration::from_millis(1_500);
 
 /// A double must be found out within so many kills.
 const KILLS_OF_A_DOUBLE: usize = 20;
-
-/// When the job is killed.
-#[derive(Debug, Clone, Copy)]
-enum Moment {
-    /// After this time from its start, also before it started to work.
-    FromStart(Duration),
-    /// After this time from when it worked.
-    AtWork(Duration),
-    /// As soon as a new entry shows: just before its transactions are committed, more often than not.
-    AtEntry,
-}
-
-impl Moment {
-    fn choose(random: &mut StdRng, interval: Duration) -> Self {
-        match random.random_range(0..4) {
-            0 => Self::FromStart(random.random_range(Duration::ZERO..START)),
-            1 => Self::AtWork(random.random_range(Duration::ZERO..interval * 20)),
-            _ => Self::AtEntry,
-        }
-    }
-
-    async fn wait_for(self, world: &World, process: &mut Process, before: Position) {
-        match self {
-            Self::FromStart(time) => tokio::time::sleep(time).await,
-            Self::AtWork(time) => {
-                world.wait_for_attempt(process, before).await;
-                tokio::time::sleep(time).await;
-            }
-            Self::AtEntry => {
-                world.wait_for_attempt(process, before).await;
-                // Some epochs of this attempt first, so that there are records in them.
-                world.wait_for_records(process, 1).await;
-                world.wait_for_entry(process, 3).await;
-            }
-        }
-    }
-}
 
 /// Kills the job at random moments, so often; and then as entries show, until a tenth of that left an open
 /// transaction that the log lists. Returns how many kills did.
@@ -68,7 +25,8 @@ pub(crate) async fn kill(world: &World, random: &mut StdRng, kills: usize, inter
         }
         let before = log.position().await;
         let mut process = world.start(&[]);
-        moment.wait_for(world, &mut process, before).await;
+        let records = async |process: &mut _| world.wait_for_records(process, 1).await;
+        moment.wait_for(&log, &mut process, before, records).await;
         process.kill();
         with_open += usize::from(!log.pending_that_are(Verdict::Open, &transactions).await.is_empty());
         world.reader().assert_right();

@@ -2,11 +2,9 @@
 //! what was committed by hand is fine.
 
 use tidelock_kafka::{KafkaCommittable, Verdict};
+use tidelock_processes::{Defect, Fate, Process};
 
-use crate::double::Defect;
 use crate::held::Held;
-use crate::process::Process;
-use crate::proxy::Fate;
 use crate::reader::{Checker, read_to_the_end};
 use crate::support;
 

@@ -7,9 +7,10 @@ use rand::{RngExt, SeedableRng};
 use rustix::process::Signal;
 use tidelock::Position;
 use tidelock_containers::Kafka;
+use tidelock_processes::{count, seed};
 
+use crate::support;
 use crate::world::World;
-use crate::{count, seed, support};
 
 /// The exit code of a process that a newer one fenced.
 const FENCED: i32 = 3;

@@ -10,9 +10,9 @@ use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidelock_processes::PATIENCE;
 use tokio::time::Instant;
 
-use crate::PATIENCE;
 use crate::records::Numbered;
 
 /// So many wrong things are enough to understand.

@@ -9,8 +9,7 @@ use rdkafka::Message;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-
-use crate::PATIENCE;
+use tidelock_processes::PATIENCE;
 
 /// The timestamp of the first record.
 const BEGINNING_MS: i64 = 1_700_000_000_000;

@@ -2,9 +2,9 @@
 
 use rustix::process::Signal;
 use tidelock_containers::Kafka;
+use tidelock_processes::Process;
 
 use crate::evidence::positions_of;
-use crate::process::Process;
 use crate::reader::{Checker, Reader};
 use crate::support;
 use crate::world::World;

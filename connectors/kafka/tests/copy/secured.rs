@@ -5,10 +5,10 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tidelock_containers::{Kafka, KafkaOptions};
+use tidelock_processes::{count, seed};
 
 use crate::killed::kill;
 use crate::world::World;
-use crate::{count, seed};
 
 /// Kills a job that reaches its broker by this listener with these settings; all others go by the plain one.
 async fn killed(name: &str, kafka: &Kafka, listener: &str, settings: &[(&'static str, String)]) {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::process::{Process, example};
+use tidelock_processes::{Process, example};
 
 /// Nobody listens there: the port of a socket that was closed again.
 fn nowhere() -> String {
@@ -15,7 +15,7 @@ async fn a_job_whose_brokers_are_away_says_within_seconds_what_it_waits_for_and_
     let folder = tempfile::tempdir().expect("a folder");
     let (nowhere, log) = (nowhere(), folder.path().join("log"));
     let start = |filter: Option<&str>, name: &str| {
-        let mut command = Command::new(example());
+        let mut command = Command::new(example("copy"));
         command.args(["--brokers", &nowhere, "--from", "a", "--to", "b"]).arg("--checkpoints").arg(&log);
         command.env_remove("RUST_LOG").envs(filter.map(|filter| ("RUST_LOG", filter)));
         Process::start(&mut command, &folder.path().join(name))

@@ -6,12 +6,10 @@ use std::time::Duration;
 use tidelock::{Position, TargetName};
 use tidelock_containers::Kafka;
 use tidelock_kafka::{KafkaSinkConfig, Properties, TransactionState};
+use tidelock_processes::{Defect, PATIENCE, Process, count, is_soak};
 use tokio::time::Instant;
 
-use crate::double::Defect;
-use crate::process::Process;
 use crate::world::World;
-use crate::{PATIENCE, count, is_soak};
 
 /// Checkpoints that must not make more ids.
 const CHECKPOINTS: u64 = 150;

@@ -9,11 +9,10 @@ use rdkafka::error::KafkaResult;
 use tempfile::TempDir;
 use tidelock::Position;
 use tidelock_kafka::Transactions;
+use tidelock_processes::{Defect, Ended, PATIENCE, Process, example};
 
-use crate::PATIENCE;
-use crate::double::{self, Defect};
+use crate::double;
 use crate::evidence::Evidence;
-use crate::process::{Ended, Process, example};
 use crate::reader::{Checker, Reader, read_to_the_end};
 use crate::records::Feeder;
 use crate::stand::stand;
@@ -156,7 +155,7 @@ impl World {
 
     /// Starts the example with the world's options and these.
     pub(crate) fn start(&self, options: &[&str]) -> Process {
-        self.run(Command::new(example()).args(self.arguments(options)))
+        self.run(Command::new(example("copy")).args(self.arguments(options)))
     }
 
     /// Starts the same job with something broken in it.
@@ -166,30 +165,12 @@ impl World {
 
     /// Waits until an attempt after `before` has started. Returns it.
     pub(crate) async fn wait_for_attempt(&self, process: &mut Process, before: Position) -> Position {
-        let log = self.log().await;
-        let mut attempt = before;
-        process
-            .wait_until("an attempt started", async |_| {
-                attempt = log.started().await.unwrap_or(before);
-                attempt > before
-            })
-            .await;
-        attempt
+        self.log().await.wait_for_attempt(process, before).await
     }
 
-    /// Waits until so many more entries show in the log, and returns at that very moment: names are looked at
-    /// without a pause, and nothing is read. A later entry counts as well, because old ones are soon deleted.
+    /// Waits until so many more entries show in the log.
     pub(crate) async fn wait_for_entry(&self, process: &mut Process, more: u64) {
-        let position = self.log().await.position().await.0 + more;
-        let (log, wanted) = (self.path("checkpoints").join("log"), format!("{position:020}.json"));
-        let shows = || {
-            let names = std::fs::read_dir(&log).expect("the log's folder");
-            names.filter_map(Result::ok).any(|name| {
-                let name = name.file_name();
-                name.len() == wanted.len() && name.as_encoded_bytes() >= wanted.as_bytes()
-            })
-        };
-        process.wait_at_once("an entry shows", shows).await;
+        self.log().await.wait_for_entry(process, more).await;
     }
 
     /// Waits until so many more records of every partition are visible than when this was called.

@@ -68,10 +68,13 @@ impl SqlServer {
             for (name, text) in files {
                 image = image.with_copy_to(format!("{FILES_PATH}/{name}"), text.into_bytes());
             }
-            match options.memory_bytes {
-                Some(bytes) => image.with_mount(Mount::tmpfs_mount(DATA_PATH).with_size_bytes(bytes)),
-                None => image,
+            if let Some(bytes) = options.memory_bytes {
+                image = image.with_mount(Mount::tmpfs_mount(DATA_PATH).with_size_bytes(bytes));
             }
+            if let Some(folder) = &options.folder {
+                image = image.with_mount(Mount::bind_mount(folder.to_string_lossy(), DATA_PATH));
+            }
+            image
         });
         let server = Self { database, container: container.await?, port, password, tls };
         ready::wait(&server).await?;
@@ -179,6 +182,14 @@ impl SqlServer {
     pub async fn start_again(&self) -> Result<()> {
         self.container.start_again().await?;
         ready::wait(self).await
+    }
+
+    /// Whether it is there: one whose disk is full may end itself.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub async fn is_running(&self) -> Result<bool> {
+        self.container.is_running().await
     }
 
     /// Freezes it: its connections stay open and nothing is answered.

@@ -1,5 +1,7 @@
 //! What a server can be asked to be.
 
+use std::path::{Path, PathBuf};
+
 use super::Database;
 
 /// How to start a [`SqlServer`](crate::SqlServer); by default without TLS, on a disk, and as its makers ship it, with
@@ -10,13 +12,14 @@ pub struct SqlOptions {
     pub(super) settings: Vec<(String, String)>,
     pub(super) tls: bool,
     pub(super) memory_bytes: Option<i64>,
+    pub(super) folder: Option<PathBuf>,
 }
 
 impl SqlOptions {
     /// A server of this kind.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database, settings: Vec::new(), tls: false, memory_bytes: None }
+        Self { database, settings: Vec::new(), tls: false, memory_bytes: None, folder: None }
     }
 
     /// A setting of the server, such as `wait_timeout` or `max_prepared_transactions`.
@@ -38,6 +41,14 @@ impl SqlOptions {
     #[must_use]
     pub fn with_data_in_memory(mut self, bytes: i64) -> Self {
         self.memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Keeps its data in a folder of this machine, which outlives it: on a small disk, say, that a test fills. The engine must
+    /// run on this machine.
+    #[must_use]
+    pub fn with_data_in(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
         self
     }
 }

@@ -1,0 +1,141 @@
+//! Killed with signal 9, again and again.
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tidelock_containers::{Database, SqlServer};
+use tidelock_processes::{Moment, Process, count, is_soak, seed};
+use tidelock_sql::Mode;
+
+use crate::databases;
+use crate::world::World;
+
+/// Two writers: where each has transactions of its own, a kill may come between both.
+const WRITERS: usize = 2;
+
+/// In a soak so many on each database.
+fn kills(database: Database) -> usize {
+    let in_a_soak = match database {
+        Database::Postgres => 100,
+        Database::Mariadb => 50,
+        Database::Mysql => 20,
+    };
+    count(8, in_a_soak)
+}
+
+/// Kills the job at random moments, so often; and then as entries show, until a tenth of that left something open that the log
+/// lists. Returns how many kills did.
+async fn kill(world: &World, random: &mut StdRng, kills: usize) -> usize {
+    let (log, interval) = (world.log().await, Duration::from_millis(world.task.interval_ms));
+    let mut with_open = 0;
+    for kill in 0..kills * 3 {
+        let moment = if kill < kills { Moment::choose(random, interval) } else { Moment::AtEntry };
+        if kill >= kills && with_open >= kills.div_ceil(10) {
+            break;
+        }
+        let before = log.position().await;
+        let mut process = world.start();
+        let rows = async |process: &mut Process| {
+            world.recovered(process, before).await;
+            world.wait_for_rows(process, 1).await;
+        };
+        moment.wait_for(&log, &mut process, before, rows).await;
+        process.kill();
+        with_open += usize::from(world.listed().await.open > 0);
+        world.reader.assert_right();
+    }
+    with_open
+}
+
+async fn killed_again_and_again(mode: Mode, interval_ms: u64) {
+    for database in databases() {
+        let name = format!("killed, {database:?}, {mode:?}, {interval_ms} ms");
+        let mut random = StdRng::seed_from_u64(seed(&name));
+        let kills = kills(database);
+        let server = SqlServer::shared(database).await.unwrap();
+        let mut world = World::new(server, mode, WRITERS).await.every(interval_ms);
+        let with_open = kill(&world, &mut random, kills).await;
+        let last = world.start_at_work().await;
+        world.finish(last).await;
+        let recoveries = world.log().await.recoveries().await;
+        println!(
+            "{name}: {kills} kills, after {with_open} of them something listed was open; {recoveries:?}"
+        );
+        assert!(with_open >= kills.div_ceil(10), "too few kills left something open: {with_open}");
+        assert!(recoveries.with_pending >= kills.div_ceil(10), "too few had to commit: {recoveries:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn kill_9_at_10_ms_in_the_mode_ledger_loses_and_doubles_nothing_and_shows_no_part_of_an_epoch() {
+    killed_again_and_again(Mode::Ledger, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container; does nothing but in a soak"]
+async fn kill_9_at_100_ms_in_the_mode_ledger_loses_and_doubles_nothing_and_shows_no_part_of_an_epoch() {
+    if is_soak() {
+        killed_again_and_again(Mode::Ledger, 100).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container; does nothing but in a soak"]
+async fn kill_9_at_10_ms_in_the_mode_prepared_loses_and_doubles_nothing_and_leaves_no_lock() {
+    if is_soak() {
+        killed_again_and_again(Mode::Prepared, 10).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn kill_9_at_100_ms_in_the_mode_prepared_loses_and_doubles_nothing_and_leaves_no_lock() {
+    killed_again_and_again(Mode::Prepared, 100).await;
+}
+
+/// Input that ends: the job ends by itself, however often it was killed before.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_scan_from_the_server_that_is_written_to_is_exact_however_often_the_job_is_killed() {
+    const ROWS: u64 = 20_000;
+    let mut random = StdRng::seed_from_u64(seed("scan"));
+    for database in databases() {
+        let server = SqlServer::shared(database).await.unwrap();
+        let mut world = World::new(server, Mode::Prepared, WRITERS).await;
+        world.place.run("CREATE TABLE input (id BIGINT PRIMARY KEY, word VARCHAR(32) NOT NULL)").await;
+        for first in (1..=ROWS).step_by(1_000) {
+            let rows = (first..first + 1_000).map(|id| format!("({id}, '{}')", crate::input::word(id)));
+            let rows = rows.collect::<Vec<_>>().join(", ");
+            world.place.run(&format!("INSERT INTO input VALUES {rows}")).await;
+        }
+        world.task.from.clone_from(&world.task.to);
+        world.task.endless = false;
+        let log = world.log().await;
+        for _ in 0..count(4, 20) {
+            let before = log.position().await;
+            let mut process = world.start();
+            // It may have ended by itself, which is as good.
+            let at_work = async |process: &mut Process| {
+                let started = async || log.started().await.is_some_and(|attempt| attempt > before);
+                while process.is_running() && !started().await {}
+            };
+            at_work(&mut process).await;
+            tokio::time::sleep(rand::RngExt::random_range(
+                &mut random,
+                Duration::ZERO..Duration::from_millis(300),
+            ))
+            .await;
+            process.kill();
+            world.reader.assert_right();
+        }
+        world.start().ended().await.assert_success();
+        world.stop_feeding();
+        world.reader.stop();
+        world.reader.assert_right();
+        assert_eq!(world.copies("copied").await, vec![1; usize::try_from(ROWS).unwrap()], "{database:?}");
+        world.place.assert_nothing_is_left().await;
+        println!("scan, {database:?}: {:?}", log.recoveries().await);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a job has left in its database, as a stranger sees it.
+
+use std::time::Duration;
+
+use tidelock::Position;
+use tidelock_sql::{DatabaseKind, TransactionName};
+
+use crate::common::Place;
+
+/// What a dead process held is free within a moment, or something is wrong.
+const LOOKS: usize = 1_000;
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Place {
+    /// Connections of jobs to this database, or on MySQL those of anybody that have a transaction open.
+    async fn connections_that_hold(&self) -> i128 {
+        let query = self.of(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidelock%'",
+            "SELECT count(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
+             ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE() AND p.ID <> CONNECTION_ID()",
+            "",
+        );
+        self.query(query).await[0][0].int()
+    }
+
+    /// Whether a transaction in this database waits for another one.
+    pub(crate) async fn is_waited_for_a_lock(&self) -> bool {
+        let query = self.of(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            "SELECT count(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
+             ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE() AND t.trx_state = 'LOCK WAIT'",
+            "",
+        );
+        self.query(query).await[0][0].int() > 0
+    }
+
+    /// Ends all connections of jobs to this database.
+    pub(crate) async fn end_connections(&self) {
+        if self.kind() == DatabaseKind::Postgres {
+            let end = "SELECT pg_terminate_backend(pid)::int::bigint FROM pg_stat_activity \
+                       WHERE datname = current_database() AND application_name LIKE 'tidelock%'";
+            self.query(end).await;
+            return;
+        }
+        use mysql_async::prelude::Queryable as _;
+        let mut connection = self.mysql_connection().await;
+        let query =
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let ids: Vec<u64> = connection.query(query).await.unwrap();
+        for id in ids {
+            // It may have ended by itself.
+            let _ended = connection.query_drop(format!("KILL {id}")).await;
+        }
+        connection.disconnect().await.unwrap();
+    }
+
+    /// The job runs as this attempt: nothing of an older one is prepared, or connected.
+    pub(crate) async fn assert_no_orphans(&self, attempt: Position) {
+        let prepared = self.prepared().await;
+        let is_orphan = |name: &&String| {
+            assert!(TransactionName::parse(name).is_some(), "{name}");
+            let numbers = name.split(':').nth(2).unwrap();
+            numbers.split('.').next().unwrap().parse::<u64>().unwrap() < attempt.0
+        };
+        let orphans: Vec<_> = prepared.iter().filter(is_orphan).collect();
+        assert!(orphans.is_empty(), "attempt {attempt} runs beside {orphans:?}");
+        if self.kind() == DatabaseKind::Postgres {
+            let query = "SELECT application_name FROM pg_stat_activity \
+                         WHERE datname = current_database() AND application_name LIKE 'tidelock:%'";
+            for row in self.query(query).await {
+                let number: u64 = row[0].text().rsplit(':').next().unwrap().parse().unwrap();
+                assert!(number >= attempt.0, "attempt {attempt} runs beside {:?}", row[0]);
+            }
+        }
+    }
+
+    /// The job has ended: nothing is prepared, and nobody holds a row or the table.
+    pub(crate) async fn assert_nothing_is_left(&self) {
+        assert_eq!(self.prepared().await, Vec::<String>::new());
+        let mut holding = 0;
+        for _ in 0..LOOKS {
+            holding = self.connections_that_hold().await;
+            if holding == 0 {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        assert_eq!(holding, 0, "connections are left");
+        let gone = tokio::time::timeout(Duration::from_secs(20), self.run("DROP TABLE copied")).await;
+        gone.expect("nobody has it");
+    }
+}
