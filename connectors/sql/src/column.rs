@@ -47,6 +47,17 @@ pub(crate) enum ColumnType {
     Numeric,
     /// It holds whatever comes, as it comes.
     Any,
+    /// A text of which the fractions have so many digits at most.
+    Fraction(u8),
+    /// One of these texts, letter for letter; of a set `several` of them in this order, with commas.
+    Labels {
+        labels: Vec<String>,
+        several: bool,
+    },
+    /// Four digits: 1901 to 2155.
+    Year,
+    /// What it keeps is mostly not what it was given.
+    Lossy,
     /// The database reads it from a text: an enum, an address, a range.
     Other,
 }

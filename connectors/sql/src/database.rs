@@ -56,6 +56,9 @@ pub struct SqlConfig {
     pub idle_max_ms: u64,
 }
 
+/// Eleven days: twice as long is counted by everybody in 32 bits.
+const MILLIS_MAX: u64 = 1_000_000_000;
+
 impl SqlConfig {
     /// The database of this name, with every other setting at its default.
     pub fn new(kind: DatabaseKind, name: impl Into<String>) -> Self {
@@ -106,6 +109,12 @@ impl SqlConfig {
         ] {
             if value == 0 {
                 return Err(setting(name, "must be greater than zero"));
+            }
+            if name != "connections_max" && value > MILLIS_MAX {
+                return Err(setting(
+                    name,
+                    format!("must be at most {MILLIS_MAX}: servers and clients count no further"),
+                ));
             }
         }
         Ok(())
@@ -387,6 +396,7 @@ mod tests {
             (SqlConfig { connect_timeout_ms: 0, ..config() }, "connect_timeout_ms"),
             (SqlConfig { statement_timeout_ms: 0, ..config() }, "statement_timeout_ms"),
             (SqlConfig { idle_max_ms: 0, ..config() }, "idle_max_ms"),
+            (SqlConfig { statement_timeout_ms: u64::MAX, ..config() }, "statement_timeout_ms"),
         ] {
             let error = wrong.validate().expect_err(named).to_string();
             assert!(error.contains(&format!("setting={named}")), "{error}");

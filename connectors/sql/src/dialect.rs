@@ -5,6 +5,7 @@ mod newer;
 use std::fmt::Write as _;
 
 use crate::column::{ColumnType, Letters, TextType};
+use crate::exact;
 use crate::kind::DatabaseKind;
 
 /// How one kind of database wants to be spoken to.
@@ -246,7 +247,8 @@ impl Dialect {
 
     /// What a column of this declared type can hold.
     pub(crate) fn type_of(&self, declared: &str, letters: Option<&str>) -> ColumnType {
-        let mut kind = (self.types)(&TypeName::parse(declared));
+        let exact = exact::of(self.kind, declared);
+        let mut kind = exact.unwrap_or_else(|| (self.types)(&TypeName::parse(declared)));
         if let (ColumnType::Text(text), Some(letters)) = (&mut kind, letters) {
             text.letters = match letters {
                 "utf8" | "utf8mb3" | "ucs2" => Letters::Basic,

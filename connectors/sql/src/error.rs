@@ -52,6 +52,11 @@ impl Fault {
         Self::new(Class::Gone, "", message)
     }
 
+    /// A value was no text of its column's type, such as a label that an enum of PostgreSQL has not.
+    pub(crate) fn is_no_value(&self) -> bool {
+        self.class == Class::Violation && self.code.starts_with("22")
+    }
+
     /// The error of an operation that met it. What passes by itself is tried again here, as the whole of it is repeatable.
     pub(crate) fn during(self, operation: &'static str) -> Error {
         let (kind, retry) = match self.class {
@@ -75,6 +80,25 @@ impl Fault {
     }
 }
 
+/// Said in place of what a trigger says, which may be the row.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(crate) const TRIGGER_REFUSES: &str = "a trigger or a function of the database refuses the row";
+
+/// PostgreSQL's own classes of errors. Whatever has another one was raised by somebody's trigger or function.
+#[cfg(feature = "postgres")]
+const POSTGRES_CLASSES: &str = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 \
+     53 54 55 57 58 72 F0 HV P0 XX";
+
+/// Whether a trigger or a function of the database raised this on PostgreSQL: then the words are its own.
+#[cfg(feature = "postgres")]
+pub(crate) fn is_raised(code: &str) -> bool {
+    match code.get(..2) {
+        Some("P0" | "09" | "20" | "2F" | "38" | "39") => true,
+        Some(class) => !POSTGRES_CLASSES.split(' ').any(|known| known == class),
+        None => false,
+    }
+}
+
 /// PostgreSQL: SQLSTATE.
 #[cfg(feature = "postgres")]
 pub(crate) fn postgres_class(code: &str) -> Class {
@@ -86,18 +110,20 @@ pub(crate) fn postgres_class(code: &str) -> Class {
         "42501" => Class::Refused,
         // Table, column, schema, database.
         "42P01" | "42703" | "3F000" | "3D000" => Class::Missing,
-        // A trigger that raises, and an upsert that meets a row twice.
-        "P0001" | "21000" => Class::Violation,
+        // An upsert that meets a row twice.
+        "21000" => Class::Violation,
         // Idle in a transaction for too long.
         "25P03" => Class::Gone,
         _ => match code.get(..2) {
             // Connection, shutdown, too many of something; the class of internal timeouts of the server.
             Some("08" | "57" | "53") => Class::Gone,
             Some("28") => Class::Refused,
-            Some("22" | "23") => Class::Violation,
+            // 54: more than an index, a row or a value can have.
+            Some("22" | "23" | "27" | "44" | "54") => Class::Violation,
             Some("40") => Class::Contended,
             Some("42" | "0A") => Class::Impossible,
             Some("XX") if matches!(code, "XX001" | "XX002") => Class::Corrupt,
+            _ if is_raised(code) => Class::Violation,
             _ => Class::Other,
         },
     }
@@ -117,18 +143,22 @@ pub(crate) fn mysql_class(code: u16) -> Class {
         1021 | 1114 | 1290 | 1836 | 1792 => Class::Unwilling,
         1044 | 1045 | 1130 | 1131 | 1142 | 1143 | 1227 | 1251 | 1698 => Class::Refused,
         1049 | 1051 | 1054 | 1109 | 1146 => Class::Missing,
-        // Null, duplicate, foreign keys, checks, lengths, ranges, texts that are no such value, a trigger that signals.
+        // Null, duplicate, foreign keys, checks, lengths, ranges, texts that are no such value or have letters that the column has
+        // not, a row that is too large, a division by zero, a trigger that signals.
         1022
         | 1048
         | 1062
+        | 1118
         | 1169
         | 1216
         | 1217
         | 1263..=1265
         | 1292
-        | 1364
-        | 1366
+        | 1364..=1367
         | 1406
+        | 1411
+        | 1416
+        | 1441
         | 1451
         | 1452
         | 1526
@@ -136,15 +166,17 @@ pub(crate) fn mysql_class(code: u16) -> Class {
         | 1586
         | 1644
         | 1690
+        | 1748
         | 1761
         | 1762
-        | 3140..=3146
-        | 3156
+        | 3140..=3158
         | 3819
+        | 3854
+        | 3988
         | 4025 => Class::Violation,
         1034 | 1035 | 1194 | 1712 => Class::Corrupt,
         // A packet that is too large, syntax, binlog formats that forbid the isolation.
-        1153 | 1064 | 1295 | 1235 | 1665 | 3105 => Class::Impossible,
+        1153 | 1064 | 1295 | 1235 | 1665 | 1906 | 3105 => Class::Impossible,
         _ => Class::Other,
     }
 }
@@ -214,6 +246,12 @@ mod tests {
             ("23514", Class::Violation),
             ("22001", Class::Violation),
             ("P0001", Class::Violation),
+            ("P0004", Class::Violation),
+            ("U0001", Class::Violation),
+            ("45000", Class::Violation),
+            ("54000", Class::Violation),
+            ("44000", Class::Violation),
+            ("55000", Class::Other),
             ("42601", Class::Impossible),
             ("XX001", Class::Corrupt),
             ("XX000", Class::Other),
@@ -244,6 +282,12 @@ mod tests {
             (3819, Class::Violation),
             (1366, Class::Violation),
             (1644, Class::Violation),
+            (1118, Class::Violation),
+            (1365, Class::Violation),
+            (1416, Class::Violation),
+            (3157, Class::Violation),
+            (3988, Class::Violation),
+            (1906, Class::Impossible),
             (1064, Class::Impossible),
             (1153, Class::Impossible),
             (1105, Class::Other),

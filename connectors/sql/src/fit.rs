@@ -106,6 +106,10 @@ fn fit_type(dialect: &Dialect, kind: &ColumnType, value: SqlValue) -> Result<Sql
         (ColumnType::Numeric, SqlValue::Text(text)) => numeric_text(text),
         (ColumnType::Numeric, value @ SqlValue::Bytes(_)) => Ok(value),
         (ColumnType::Any, value) => any(dialect, value),
+        (ColumnType::Fraction(digits), SqlValue::Text(text)) => fraction(dialect, *digits, text),
+        (ColumnType::Labels { labels, several }, SqlValue::Text(text)) => label(labels, *several, text),
+        (ColumnType::Year, value) => year(&value),
+        (ColumnType::Lossy, _) => no_type("the column rounds or cuts what it is given: declare it otherwise"),
         (ColumnType::Other, SqlValue::Text(text)) => self::text(dialect, &TextType::default(), text),
         _ => Err(Misfit::Type(format!("the column cannot hold {kind_of_value} without changing it"))),
     }
@@ -210,6 +214,53 @@ fn bytes_of(list: &[SqlValue]) -> Result<Vec<u8>, Misfit> {
         .ok_or_else(|| Misfit::Type("a list that is not one of bytes".into()))
 }
 
+/// A text with numbers in it, such as an interval: their fractions must not be rounded.
+fn fraction(dialect: &Dialect, digits: u8, text: String) -> Result<SqlValue, Misfit> {
+    let fits = |after: &str| {
+        let fraction: &str = after.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+        fraction.trim_end_matches('0').len() <= usize::from(digits)
+    };
+    if text.split('.').skip(1).all(fits) {
+        self::text(dialect, &TextType::default(), text)
+    } else {
+        Err(Misfit::Value(format!("the column keeps {digits} digits of a fraction")))
+    }
+}
+
+fn label(labels: &[String], several: bool, text: String) -> Result<SqlValue, Misfit> {
+    let place = |label: &str| labels.iter().position(|one| one == label);
+    let is_one = match several {
+        false => place(&text).is_some(),
+        true if text.is_empty() => true,
+        true => {
+            let places: Option<Vec<_>> = text.split(',').map(place).collect();
+            places.is_some_and(|places| places.windows(2).all(|pair| pair[0] < pair[1]))
+        }
+    };
+    match (is_one, several) {
+        (true, _) => Ok(SqlValue::Text(text)),
+        (false, false) => no_place("the text is none of the column's labels, letter for letter"),
+        (false, true) => {
+            no_place("the text is not labels of the column in its order, each once, with commas")
+        }
+    }
+}
+
+fn year(value: &SqlValue) -> Result<SqlValue, Misfit> {
+    let year = match value {
+        SqlValue::I64(year) => *year,
+        SqlValue::Text(text) if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().unwrap_or(0)
+        }
+        _ => return no_type("a year is an integer, or a text of four digits"),
+    };
+    if (1901..=2155).contains(&year) {
+        Ok(SqlValue::I64(year))
+    } else {
+        no_place("the year is not one of 1901 to 2155")
+    }
+}
+
 /// Years that every database and every client writes with four digits.
 fn usual(year: i16) -> Result<(), Misfit> {
     if (1..=9999).contains(&year) { Ok(()) } else { no_place("the year is not one of 1 to 9999") }
@@ -261,6 +312,14 @@ fn is_date_and_time(form: &str) -> bool {
     form.split_once(['T', 't', ' ']).is_some_and(|(date, time)| is_date(date) && is_time(time))
 }
 
+/// A leap second, of which parsers make the second before it.
+fn no_leap_second(text: &str) -> Result<(), Misfit> {
+    match text.split(':').nth(2) {
+        Some(second) if second.starts_with("60") => no_place("the column has no place for a leap second"),
+        _ => Ok(()),
+    }
+}
+
 /// What a parser says of a text that has the form: there is no such day, or no such hour.
 fn there_is<T, E>(parsed: Result<T, E>) -> Result<T, Misfit> {
     parsed.map_err(|_| {
@@ -272,6 +331,7 @@ fn time(digits: u8, text: &str) -> Result<SqlValue, Misfit> {
     if !is_time(&form(text)) {
         return no_type("the text is no time such as 23:59:59.5");
     }
+    no_leap_second(text)?;
     let time: Time = there_is(text.parse())?;
     digits_fit(digits, time.subsec_nanosecond()).map(|()| SqlValue::Time(time))
 }
@@ -281,6 +341,7 @@ fn timestamp(digits: u8, text: &str) -> Result<SqlValue, Misfit> {
     if !is_date_and_time(&form(text)) {
         return no_type("the text is no timestamp without a zone, such as 2024-02-29T23:59:59.5");
     }
+    no_leap_second(text)?;
     let time: DateTime = there_is(text.parse())?;
     usual(time.year())?;
     digits_fit(digits, time.subsec_nanosecond())?;
@@ -296,6 +357,7 @@ fn moment(digits: u8, year_2038: bool, text: &str) -> Result<SqlValue, Misfit> {
         failed if zone.is_some_and(is_date_and_time) => there_is(failed)?,
         Err(_) => return no_type("the text is no timestamp with a zone, such as 2024-02-29T23:59:59.5Z"),
     };
+    no_leap_second(text)?;
     usual(moment.to_zoned(jiff::tz::TimeZone::UTC).year())?;
     digits_fit(digits, moment.subsec_nanosecond())?;
     if year_2038 && !(1..=SECONDS_MAX).contains(&moment.as_second()) {

@@ -10,6 +10,7 @@ mod database;
 mod dialect;
 mod either;
 mod error;
+mod exact;
 mod execute;
 mod fit;
 mod kind;

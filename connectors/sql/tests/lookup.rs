@@ -482,3 +482,50 @@ async fn a_lookup_over_tls_trusts_whom_the_settings_name_and_nobody_else() {
         }
     }
 }
+
+/// `CHAR(6)` of PostgreSQL gives `abc   ` for `abc`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_key_that_its_column_fills_up_with_blanks_is_found_by_its_text_however_it_is_looked_up() {
+    for place in Place::servers().await {
+        place.run("CREATE TABLE planes (tailnum CHAR(6) PRIMARY KEY, model VARCHAR(9), seats BIGINT)").await;
+        place.run("INSERT INTO planes VALUES ('abc', 'one', 1), ('abcdef', 'two', 2)").await;
+        let planes = place.planes::<String>("planes", &["tailnum"]).await;
+        let keys: Vec<String> = ["abc", "abcdef", "abc   "].map(str::to_owned).into();
+        let found = planes.lookup(&keys).await.expect("answers");
+        assert_eq!(found, [plane("one", Some(1)), plane("two", Some(2)), None], "{}", place.name());
+        let loaded: BTreeMap<String, Plane> = planes.load().await.expect("a table").into_iter().collect();
+        let found: Vec<Option<Plane>> = keys.iter().map(|key| loaded.get(key).cloned()).collect();
+        assert_eq!(found, [plane("one", Some(1)), plane("two", Some(2)), None], "{}", place.name());
+    }
+}
+
+/// What the database reads from a text, as the labels of an enum, may be none.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_key_that_is_no_value_of_its_type_is_a_miss_and_a_view_that_fails_is_told() {
+    for place in Place::servers().await {
+        let kind = place.config().kind;
+        let mood = if kind == DatabaseKind::Postgres { "mood" } else { "ENUM('good', 'bad')" };
+        if kind == DatabaseKind::Postgres {
+            place.run("CREATE TYPE mood AS ENUM ('good', 'bad')").await;
+        }
+        place
+            .run(&format!("CREATE TABLE planes (mood {mood} PRIMARY KEY, model VARCHAR(9), seats BIGINT)"))
+            .await;
+        place.run("INSERT INTO planes VALUES ('good', 'one', 1), ('bad', 'two', 2)").await;
+        let planes = place.planes::<String>("planes", &["mood"]).await;
+        let keys: Vec<String> = ["", "good", "better", "bad", "1", "GOOD"].map(str::to_owned).into();
+        let found = planes.lookup(&keys).await.expect("answers");
+        let expected = [None, plane("one", Some(1)), None, plane("two", Some(2)), None, None];
+        assert_eq!(found, expected, "{}", place.name());
+        if kind == DatabaseKind::Postgres {
+            place
+                .run("CREATE VIEW broken AS SELECT mood, model, (model || 'x')::bigint AS seats FROM planes")
+                .await;
+            let broken = place.planes::<String>("broken", &["mood"]).await;
+            let error = broken.lookup(&["good".to_owned()]).await.expect_err("it is no number");
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+        }
+    }
+}

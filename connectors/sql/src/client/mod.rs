@@ -41,6 +41,8 @@ pub(crate) enum Access {
 pub(crate) struct Rows {
     /// The names of the columns.
     pub(crate) columns: Vec<String>,
+    /// Those of them whose values the server compares by other rules than it puts them in order.
+    pub(crate) unordered: Vec<String>,
     pub(crate) rows: Vec<Vec<SqlValue>>,
     /// These took as many bytes as were allowed, and what may follow was left out.
     pub(crate) cut: bool,

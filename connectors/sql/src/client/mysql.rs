@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
-use crate::error::{Class, Fault, mysql_class};
+use crate::error::{Class, Fault, TRIGGER_REFUSES, mysql_class};
 use crate::value::{SqlValue, plain_text};
 
 /// The collation of bytes that are no text.
@@ -23,8 +23,13 @@ const BINARY: u16 = 63;
 const MODES: &str = "STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
                      NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
 
+/// What a value has around it in a packet, and more.
+const AROUND_VALUE: u64 = 1_024;
+
 struct MySql {
     connection: Conn,
+    /// How many bytes a value may have: the client closes the connection where one has more.
+    value_max: u64,
 }
 
 pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
@@ -55,17 +60,19 @@ pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
     }
     let connected = async {
         let mut connection = Conn::new(options).await?;
-        let version: Option<String> = connection.query_first("SELECT VERSION()").await?;
-        if version.is_some_and(|version| version.contains("MariaDB")) {
+        let about: Option<(String, u64)> =
+            connection.query_first("SELECT VERSION(), CAST(@@max_allowed_packet AS UNSIGNED)").await?;
+        let (version, packet_max) = about.unwrap_or_default();
+        if version.contains("MariaDB") {
             // In seconds. MySQL has such a bound for queries alone: there we close the connection.
             let seconds = config.statement_timeout_ms.div_ceil(1000);
             connection.query_drop(format!("SET SESSION max_statement_time = {seconds}")).await?;
         }
-        Ok(connection)
+        Ok(MySql { connection, value_max: packet_max.saturating_sub(AROUND_VALUE) })
     };
     // A future of this library is large.
     let connection = Box::pin(connected).await.map_err(|error| fault(error).during("connect"))?;
-    Ok(Box::new(MySql { connection }))
+    Ok(Box::new(connection))
 }
 
 /// What is said of every connection.
@@ -126,13 +133,18 @@ impl Connection for MySql {
     }
 
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault> {
+        if values.iter().any(|value| value.weight() as u64 > self.value_max) {
+            return Err(too_large());
+        }
         self.connection.exec_drop(statement, parameters(values)).await.map_err(fault)?;
         Ok(self.connection.affected_rows())
     }
 
     async fn query(&mut self, query: &str, values: Vec<SqlValue>, bytes_max: usize) -> Result<Rows, Fault> {
         let mut result = self.connection.exec_iter(query, parameters(values)).await.map_err(fault)?;
-        let names = result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
+        let name = |column: &Column| column.name_str().into_owned();
+        let names = result.columns_ref().iter().map(name).collect();
+        let unordered = result.columns_ref().iter().filter(|column| is_unordered(column)).map(name).collect();
         let mut rows = Intake::new(names, bytes_max);
         while let Some(row) = result.next().await.map_err(fault)? {
             let described = row.columns();
@@ -153,8 +165,15 @@ impl Connection for MySql {
         }
         // What follows on the wire is passed over.
         result.drop_result().await.map_err(fault)?;
-        Ok(rows.rows())
+        Ok(Rows { unordered, ..rows.rows() })
     }
+}
+
+/// Enums and sets are put in order by their numbers, and bits as bytes; with a text they are compared as texts, and as numbers.
+fn is_unordered(column: &Column) -> bool {
+    use ColumnType as T;
+    column.flags().intersects(ColumnFlags::ENUM_FLAG | ColumnFlags::SET_FLAG)
+        || matches!(column.column_type(), T::MYSQL_TYPE_ENUM | T::MYSQL_TYPE_SET | T::MYSQL_TYPE_BIT)
 }
 
 /// A value as the library takes it.
@@ -233,7 +252,11 @@ fn read(column: &Column, value: Value) -> Option<SqlValue> {
 fn fault(error: mysql_async::Error) -> Fault {
     match error {
         mysql_async::Error::Server(reported) => {
-            let class = mysql_class(reported.code);
+            let class = match &*reported.state {
+                // A trigger that signals: it may choose any number.
+                "45000" => Class::Violation,
+                _ => mysql_class(reported.code),
+            };
             let named = |after: &str| {
                 let (_, rest) = reported.message.rsplit_once(after)?;
                 rest.split('\'').next().map(str::to_owned)
@@ -268,7 +291,7 @@ fn fault(error: mysql_async::Error) -> Fault {
                         .to_owned();
                     (None, format!("a value does not fit column {column}"))
                 }
-                (Class::Violation, 1644) => (None, "a trigger refuses the row".to_owned()),
+                (Class::Violation, _) if reported.state == "45000" => (None, TRIGGER_REFUSES.to_owned()),
                 (Class::Violation, _) => (None, "a value does not fit its column".to_owned()),
                 _ => (None, reported.message.clone()),
             };
@@ -284,9 +307,7 @@ fn fault(error: mysql_async::Error) -> Fault {
         mysql_async::Error::Driver(DriverError::StmtParamsMismatch { .. }) => {
             Fault::new(Class::Impossible, "", "the statement wants another number of values")
         }
-        mysql_async::Error::Driver(DriverError::PacketTooLarge) => {
-            Fault::new(Class::Violation, "", "a row is larger than max_allowed_packet")
-        }
+        mysql_async::Error::Driver(DriverError::PacketTooLarge) => too_large(),
         // What the library cannot make sense of leaves the connection in no known state. Its words may have values in them.
         mysql_async::Error::Driver(_) => {
             Fault::gone("the connection is closed, or does not speak this protocol")
@@ -295,6 +316,10 @@ fn fault(error: mysql_async::Error) -> Fault {
             Fault::new(Class::Other, "", "the client failed")
         }
     }
+}
+
+fn too_large() -> Fault {
+    Fault::new(Class::Violation, "", "a value is larger than the server's max_allowed_packet")
 }
 
 #[cfg(test)]

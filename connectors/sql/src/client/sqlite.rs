@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Access, Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
-use crate::error::{Class, Fault, sqlite_class};
+use crate::error::{Class, Fault, TRIGGER_REFUSES, sqlite_class};
 use crate::value::{SqlValue, plain_text};
 
 struct Sqlite {
@@ -173,6 +173,10 @@ fn fault(error: rusqlite::Error) -> Fault {
             let constraint = (class == Class::Violation)
                 .then(|| message.split_once("constraint failed: ").map(|(_, columns)| columns.to_owned()))
                 .flatten();
+            let message = match code {
+                rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER => TRIGGER_REFUSES.to_owned(),
+                _ => message,
+            };
             Fault { constraint, ..Fault::new(class, code.to_string(), message) }
         }
         rusqlite::Error::SqlInputError { error, msg, .. } => {

@@ -123,6 +123,19 @@ pub(super) fn form_of(columns: &[Column], values: &[SqlValue]) -> Option<Form> {
     Some(form)
 }
 
+/// Takes off the blanks that a column fills a text up with: they are no part of the key.
+pub(super) fn without_padding(columns: &[Column], values: &mut [SqlValue]) {
+    for (column, value) in columns.iter().zip(values) {
+        if let (
+            ColumnType::Text(TextType { pads: true, .. } | TextType { trims: true, .. }),
+            SqlValue::Text(text),
+        ) = (&column.kind, value)
+        {
+            text.truncate(text.trim_end_matches(' ').len());
+        }
+    }
+}
+
 fn push_bytes(form: &mut Form, kind: u8, bytes: &[u8]) {
     form.push(kind);
     form.extend((bytes.len() as u64).to_le_bytes());

@@ -89,11 +89,50 @@ impl<K, V: DeserializeOwned> SqlLookup<K, V> {
         Ok(Self { config, pool, plan, types: PhantomData })
     }
 
-    async fn query(&self, statement: &str, values: Vec<SqlValue>) -> Result<Rows> {
+    async fn query(&self, statement: &str, values: Vec<SqlValue>) -> Result<Result<Rows, Fault>> {
         let mut client = self.pool.get().await?;
-        let failed = |fault: Fault| fault.during("look up").with("table", &self.config.table);
-        let rows = client.query(statement, values).await.map_err(failed)?;
-        client.give_back();
+        let found = client.query(statement, values).await;
+        if found.is_ok() {
+            client.give_back();
+        }
+        Ok(found)
+    }
+
+    /// Whether it is the key that the database cannot read, and not something in a row of a view.
+    async fn is_no_value(&self, mut key: Vec<Vec<SqlValue>>) -> Result<bool> {
+        let (statement, values) = self.plan.ask_of_no_row(key.pop().unwrap_or_default());
+        let asked = self.query(statement, values).await?;
+        Ok(asked.is_err_and(|fault| fault.is_no_value()))
+    }
+
+    fn failed(&self, fault: Fault) -> Error {
+        fault.during("look up").with("table", &self.config.table)
+    }
+
+    /// The rows of these keys. Of a type that the database reads from a text, a key may be no value at all: no row has it.
+    async fn rows_of(&self, keys: Vec<Vec<SqlValue>>) -> Result<Vec<Vec<SqlValue>>> {
+        let mut rows = Vec::new();
+        let mut left = vec![keys];
+        while let Some(mut keys) = left.pop() {
+            let rest = keys.split_off(keys.len().min(self.plan.keys_max()));
+            if !rest.is_empty() {
+                left.push(rest);
+            }
+            let (statement, values) = self.plan.ask(keys.clone());
+            match self.query(statement, values).await? {
+                Ok(found) => rows.extend(found.rows),
+                Err(fault) if fault.is_no_value() && keys.len() > 1 => {
+                    let second = keys.split_off(keys.len() / 2);
+                    left.extend([second, keys]);
+                }
+                Err(fault) => {
+                    let is_no_value = fault.is_no_value() && self.is_no_value(keys).await?;
+                    if !is_no_value {
+                        return Err(self.failed(fault));
+                    }
+                }
+            }
+        }
         Ok(rows)
     }
 
@@ -141,20 +180,18 @@ where
             }
             places.push(place);
         }
-        while !values.is_empty() {
-            let rest = values.split_off(values.len().min(self.plan.keys_max()));
-            let (statement, values_of_keys) = self.plan.ask(std::mem::replace(&mut values, rest));
-            let rows = self.query(statement, values_of_keys).await?;
-            for row in rows.rows {
-                let (value, key) = self.read(row)?;
-                // A row that was found by rules of the database's own is nobody's answer.
-                let Some(places) = form_of(&self.plan.key, &key).and_then(|form| asked.get(&form)) else {
-                    continue;
-                };
-                for place in places {
-                    if answers[*place].replace(value.clone()).is_some() {
-                        return Err(self.data(SEVERAL_ROWS, &key));
-                    }
+        if values.is_empty() {
+            return Ok(answers);
+        }
+        for row in self.rows_of(values).await? {
+            let (value, key) = self.read(row)?;
+            // A row that was found by rules of the database's own is nobody's answer.
+            let Some(places) = form_of(&self.plan.key, &key).and_then(|form| asked.get(&form)) else {
+                continue;
+            };
+            for place in places {
+                if answers[*place].replace(value.clone()).is_some() {
+                    return Err(self.data(SEVERAL_ROWS, &key));
                 }
             }
         }
@@ -172,7 +209,8 @@ where
     type Value = V;
 
     async fn load(&self) -> Result<Vec<(K, V)>> {
-        let rows = self.query(&self.plan.everything(self.config.rows_max), Vec::new()).await?;
+        let found = self.query(&self.plan.everything(self.config.rows_max), Vec::new()).await?;
+        let rows = found.map_err(|fault| self.failed(fault))?;
         if rows.rows.len() > self.config.rows_max {
             let why =
                 "the table has too many rows to be loaded whole: look keys up instead, or raise rows_max";
@@ -185,7 +223,8 @@ where
             if at % ROWS_PER_TURN == 0 {
                 yield_now().await;
             }
-            let (value, key) = self.read(row)?;
+            let (value, mut key) = self.read(row)?;
+            key::without_padding(&self.plan.key, &mut key);
             // No record asks for such a row.
             if key.contains(&SqlValue::Null) {
                 continue;

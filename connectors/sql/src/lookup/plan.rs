@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) columns: Vec<String>,
     key_names: Vec<String>,
     by_key: Vec<OfSize>,
+    /// Reads what a key is, and no row.
+    of_no_row: String,
     whole: String,
 }
 
@@ -74,7 +76,7 @@ impl Plan {
         dialect.names(&mut whole, columns.iter().map(String::as_str).chain(names()));
         whole.push_str(" FROM ");
         whole.push_str(&table.quoted(dialect));
-        let mut left = format!("{whole} WHERE ");
+        let mut left = String::new();
         if key.len() > 1 {
             left.push('(');
         }
@@ -82,7 +84,7 @@ impl Plan {
         if key.len() > 1 {
             left.push(')');
         }
-        let by_key = if has_lists(dialect) && key.len() == 1 {
+        let by_key: Vec<OfSize> = if has_lists(dialect) && key.len() == 1 {
             let largest = SIZES[SIZES.len() - 1];
             vec![OfSize { keys: largest, statement: format!("{left} = ANY($1)") }]
         } else {
@@ -94,7 +96,12 @@ impl Plan {
             };
             SIZES.into_iter().filter(fits).map(sized).collect()
         };
-        Self { dialect, key, columns, key_names, by_key, whole }
+        let of_no_row = format!("{whole} WHERE 1 = 0 AND {}", by_key[0].statement);
+        let by_key = by_key.into_iter().map(|sized| OfSize {
+            keys: sized.keys,
+            statement: format!("{whole} WHERE {}", sized.statement),
+        });
+        Self { dialect, key, columns, key_names, by_key: by_key.collect(), of_no_row, whole }
     }
 
     pub(super) fn key_names(&self) -> &[String] {
@@ -118,6 +125,11 @@ impl Plan {
         let padding = std::iter::repeat_n(last, missing).flatten();
         let values = keys.into_iter().flatten().chain(padding).collect();
         (&sized.statement, values)
+    }
+
+    /// The same for one key, without a look at any row: it fails where the key is no value of its column.
+    pub(super) fn ask_of_no_row(&self, key: Vec<SqlValue>) -> (&str, Vec<SqlValue>) {
+        (&self.of_no_row, self.ask(vec![key]).1)
     }
 
     /// Asks for every row, and one more than there may be.

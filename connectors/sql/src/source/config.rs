@@ -164,6 +164,9 @@ fn default_poll_interval_ms() -> u64 {
 /// More splits than that are a snapshot of splits alone.
 const SPLITS_MAX: u32 = 100_000;
 
+/// A year. MySQL makes a missing value of times that are too long ago, and nothing would ever be old enough.
+const LAG_MAX_MS: u64 = 365 * 24 * 3_600 * 1_000;
+
 impl SqlScanConfig {
     /// The rows of a table or view, with every other setting at its default.
     pub fn table(database: SqlConfig, table: impl Into<String>) -> Self {
@@ -256,6 +259,9 @@ impl SqlIncrementalConfig {
             (Some(0), _) => {
                 return Err(setting("lag_ms", "must be greater than zero: lose_late_commits reads at once"));
             }
+            (Some(lag), _) if lag > LAG_MAX_MS => {
+                return Err(setting("lag_ms", "a year is more than any transaction takes"));
+            }
             (Some(_), true) => {
                 return Err(setting("lose_late_commits", "with lag_ms nothing is lost: choose one of them"));
             }
@@ -338,6 +344,7 @@ mod tests {
         for (wrong, named) in [
             (SqlIncrementalConfig { column: String::new(), ..config() }, "column"),
             (SqlIncrementalConfig { lag_ms: Some(0), ..config() }, "lag_ms"),
+            (SqlIncrementalConfig { lag_ms: Some(u64::MAX), ..config() }, "lag_ms"),
             (
                 SqlIncrementalConfig { lag_ms: Some(1), lose_late_commits: true, ..config() },
                 "lose_late_commits",

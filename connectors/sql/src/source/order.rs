@@ -13,6 +13,7 @@ use super::config::SqlIncrementalConfig;
 use super::key::{KeyColumn, KeyKind};
 use super::page::{Pages, Ripe};
 use super::relation::Relation;
+use crate::column::ColumnType;
 use crate::error::setting;
 use crate::kind::DatabaseKind;
 
@@ -56,6 +57,21 @@ impl Order {
     }
 }
 
+/// How much older a time may look than it is, because its column keeps so few digits of a second: MySQL's keeps none where
+/// nothing else was said.
+fn cut_ms(kind: &ColumnType) -> u64 {
+    match kind {
+        ColumnType::Timestamp(digits) | ColumnType::Moment { digits, .. } => match digits {
+            0 => 1_000,
+            1 => 100,
+            2 => 10,
+            3..=5 => 1,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
 fn ripe(config: &SqlIncrementalConfig, relation: &Relation, key: &[KeyColumn]) -> Result<Ripe> {
     let is_sqlite = relation.dialect.kind == DatabaseKind::Sqlite;
     let Some(lag_ms) = config.lag_ms else {
@@ -72,6 +88,7 @@ fn ripe(config: &SqlIncrementalConfig, relation: &Relation, key: &[KeyColumn]) -
     let column = relation.column(name).map_err(|error| error.with("setting", "lag_column"))?;
     let kind = KeyKind::of_column(relation.dialect, &column.kind);
     let is_time = matches!(kind, Some(KeyKind::Timestamp | KeyKind::Moment));
+    let lag_ms = lag_ms.saturating_add(cut_ms(&column.kind));
     let ago = relation.dialect.so_long_ago(lag_ms, kind == Some(KeyKind::Moment));
     let (true, Some(ago)) = (is_time, ago) else {
         let why = match is_sqlite {

@@ -4,7 +4,7 @@ use tidelock::{Error, ErrorKind, Result, Retry};
 
 use super::config::SqlRelation;
 use super::key::{KeyColumn, KeyKind};
-use crate::client::Client;
+use crate::client::{Client, Rows};
 use crate::column::Column;
 use crate::dialect::Dialect;
 use crate::error::Fault;
@@ -13,6 +13,9 @@ use crate::names::TableName;
 use crate::table::{Key, Table};
 
 const OPERATION: &str = "look at a table";
+
+const NO_ORDER: &str = "a key is made of integers, texts, bytes, dates, timestamps and uuids: values of this column have not one \
+     order, or do not come back exactly as they are stored";
 
 /// A table, a view or a query.
 pub(super) struct Relation {
@@ -29,6 +32,8 @@ pub(super) struct Relation {
     /// Other tables inherit from it: their rows are read with its own, and its indexes say nothing of them.
     has_heirs: bool,
     orders: Vec<(String, String)>,
+    /// Columns of a query that can be in no key.
+    unordered: Vec<String>,
 }
 
 /// Of PostgreSQL, where partitions are no heirs in this sense: an index of a partitioned table is of all its rows.
@@ -82,6 +87,7 @@ impl Relation {
             columns,
             keys: Table::keys_of(client, dialect, name).await?,
             orders: Table::orders_of(client, dialect, name).await?,
+            unordered: Vec::new(),
         })
     }
 
@@ -91,7 +97,7 @@ impl Relation {
         let failed = |fault: Fault| fault.during(OPERATION).with("table", "a query");
         let none =
             client.query(&format!("SELECT * FROM {from} LIMIT 0"), Vec::new()).await.map_err(failed)?;
-        let names = none.columns;
+        let Rows { columns: names, unordered, .. } = none;
         Ok(Self {
             dialect,
             from,
@@ -101,6 +107,7 @@ impl Relation {
             keys: Vec::new(),
             has_heirs: false,
             orders: Vec::new(),
+            unordered,
         })
     }
 
@@ -137,6 +144,9 @@ impl Relation {
         if let Some(name) = names.iter().find(|name| !self.names.contains(name)) {
             return Err(self.missing(name).with("setting", "key"));
         }
+        if let Some(name) = names.iter().find(|name| self.unordered.contains(name)) {
+            return Err(self.wrong(ErrorKind::Config, NO_ORDER).with("column", name));
+        }
         let has = |key: &Key| key.columns.iter().all(|column| names.contains(column));
         // An index may compare texts by another order than its column, and then says nothing of that of the column.
         let says = |key: &Key| has(key) && (key.is_primary || !self.has_text(&key.columns));
@@ -163,9 +173,7 @@ impl Relation {
     fn key_column(&self, name: &str) -> Result<KeyColumn> {
         let column = self.column(name)?;
         let Some(kind) = KeyKind::of_column(self.dialect, &column.kind) else {
-            let why = "a key is made of integers, texts, bytes, dates, timestamps and uuids: values of this column have not one order, \
-                       or do not come back exactly as they are stored";
-            return Err(self.wrong(ErrorKind::Config, why).with("column", name));
+            return Err(self.wrong(ErrorKind::Config, NO_ORDER).with("column", name));
         };
         let order = self.orders.iter().find(|(column, order)| column == name && !order.is_empty());
         let order = order.map(|(_, order)| order.clone()).filter(|_| kind == KeyKind::Text);

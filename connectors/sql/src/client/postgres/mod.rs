@@ -19,7 +19,7 @@ use self::values::NoForm;
 use super::tls::Rustls;
 use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
-use crate::error::{Class, Fault, postgres_class};
+use crate::error::{Class, Fault, TRIGGER_REFUSES, is_raised, postgres_class};
 use crate::value::SqlValue;
 
 struct Postgres {
@@ -183,6 +183,7 @@ fn fault(error: &tokio_postgres::Error) -> Fault {
                 Some(column) => format!("a value does not fit column {column}"),
                 None => "a value does not fit its column".to_owned(),
             },
+            (Class::Violation, _) if is_raised(code) => TRIGGER_REFUSES.to_owned(),
             _ => reported.message().to_owned(),
         };
         let constraint = reported.constraint().map(str::to_owned);

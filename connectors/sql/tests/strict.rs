@@ -1,0 +1,236 @@
+//! What a database makes of a row without a word, and what it can never take: on real servers, because only they know.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::Place;
+use common::scenes::{attempt, commit, prepare};
+use mysql_async::prelude::Queryable as _;
+use serde_json::{Value, json};
+use tidelock::{ErrorKind, Result, Retry, Sink as _};
+use tidelock_containers::{Database, SqlOptions, SqlServer};
+use tidelock_sql::{Change, DatabaseKind, Mode, RecordPolicy, SqlSink, SqlSinkConfig};
+use tokio::time::{Instant, sleep, timeout};
+
+/// What a busy machine may need.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(place: &Place, on_refused: RecordPolicy) -> SqlSinkConfig {
+    let mut config = place.sink_config_of("t");
+    config.on_refused = on_refused;
+    config
+}
+
+/// One epoch, in an attempt of its own.
+async fn epoch(config: SqlSinkConfig, number: u64, rows: Vec<Value>) -> Result<()> {
+    let sink = SqlSink::<Value>::new(config)?;
+    let attempt = attempt("job", number);
+    sink.recover(&attempt, &[]).await?;
+    let rows = rows.into_iter().map(Change::Insert).collect();
+    let pending = prepare(&sink, &attempt, number, rows).await?;
+    commit(&sink, number, &pending).await
+}
+
+async fn count(place: &Place) -> i128 {
+    place.query("SELECT count(*) FROM t").await[0][0].int()
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn what_a_server_would_change_without_a_word_is_refused() {
+    for database in Database::there() {
+        let place = Place::on_shared(database).await.unwrap();
+        let refused = match place.kind() {
+            DatabaseKind::Postgres => vec![
+                ("\"char\"", json!("ab")),
+                ("name", json!("x".repeat(64))),
+                ("interval(0)", json!("1.6 seconds")),
+                ("interval", json!("0.0000001 seconds")),
+                ("interval year to month", json!("1 day")),
+                ("interval(0)[]", json!(["1.6 seconds"])),
+                ("money", json!("1.239")),
+                ("time(0) with time zone", json!("10:00:00.7+00")),
+                ("numeric(4,-3)", json!(12)),
+                ("bpchar", json!("a ")),
+                ("timestamptz", json!("2016-12-31T23:59:60Z")),
+            ],
+            _ => vec![
+                ("ENUM('a','b')", json!("1")),
+                ("ENUM('a','b')", json!("A")),
+                ("SET('a','b')", json!("b,a")),
+                ("BIT(8)", json!("1")),
+                ("YEAR", json!("99")),
+                ("FLOAT(7,4)", json!("1.23456")),
+                ("DOUBLE(9,2)", json!("1.239")),
+                ("TIMESTAMP", json!("2016-12-31T23:59:60Z")),
+            ],
+        };
+        for (at, (declared, value)) in (1..).zip(refused) {
+            place.run(&format!("CREATE TABLE t (id BIGINT PRIMARY KEY, v {declared})")).await;
+            let error = epoch(config(&place, RecordPolicy::Fail), at, vec![json!({ "id": 1, "v": value })])
+                .await
+                .expect_err(declared);
+            let told = error.to_string();
+            assert!(error.kind() == ErrorKind::Data && told.contains("column=v"), "{declared}: {told}");
+            assert_eq!(count(&place).await, 0, "{declared}");
+            place.run("DROP TABLE t").await;
+        }
+    }
+}
+
+/// What makes rows of a table impossible, and one of them.
+struct Impossible {
+    make: Vec<&'static str>,
+    row: Value,
+}
+
+fn impossible(kind: DatabaseKind) -> Vec<Impossible> {
+    // It does not shrink.
+    let long = |letters: usize| -> String {
+        let mut state = 7_u64;
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap())
+        };
+        (0..letters).map(|_| letter()).collect()
+    };
+    let raising = |what: &'static str| {
+        vec![
+            "CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT)",
+            what,
+            "CREATE TRIGGER refuses BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ]
+    };
+    match kind {
+        DatabaseKind::Postgres => vec![
+            Impossible {
+                make: vec!["CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT UNIQUE)"],
+                row: json!({ "id": 1, "v": long(20_000) }),
+            },
+            Impossible {
+                make: raising(
+                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 1 THEN \
+                     RAISE EXCEPTION 'not %', NEW USING ERRCODE = 'U0001'; END IF; RETURN NEW; END $$",
+                ),
+                row: json!({ "id": 1, "v": "s3cret" }),
+            },
+            Impossible {
+                make: raising(
+                    "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     ASSERT NEW.id <> 1, NEW::text; RETURN NEW; END $$",
+                ),
+                row: json!({ "id": 1, "v": "s3cret" }),
+            },
+        ],
+        _ => vec![
+            Impossible {
+                make: vec!["CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(9) CHARACTER SET cp1250)"],
+                row: json!({ "id": 1, "v": "日" }),
+            },
+            Impossible {
+                make: vec!["CREATE TABLE t (id BIGINT PRIMARY KEY, v POINT)"],
+                row: json!({ "id": 1, "v": "s3cret" }),
+            },
+            Impossible {
+                make: vec!["CREATE TABLE t (id BIGINT PRIMARY KEY, v LONGTEXT)"],
+                row: json!({ "id": 1, "v": "x".repeat(3 << 20) }),
+            },
+        ],
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_row_that_can_never_be_is_set_aside_and_a_trigger_s_words_are_not_passed_on() {
+    for database in Database::there() {
+        let mut options = SqlOptions::new(database);
+        if database != Database::Postgres {
+            options = options.with_setting("max_allowed_packet", "1M");
+        }
+        let server = SqlServer::start(options).await.unwrap();
+        for mode in [Mode::Ledger, Mode::Prepared] {
+            let place = Place::on(&server).await.in_mode(mode);
+            let mut number = 0;
+            for Impossible { make, row } in impossible(place.kind()) {
+                for statement in &make {
+                    place.run(statement).await;
+                }
+                let others = [json!({ "id": 0 }), json!({ "id": 2 })];
+                let rows = || vec![others[0].clone(), row.clone(), others[1].clone()];
+                number += 1;
+                epoch(config(&place, RecordPolicy::Skip), number, rows()).await.expect(make[0]);
+                assert_eq!(count(&place).await, 2, "{database:?} {mode:?} {}", make[0]);
+                place.run("DELETE FROM t").await;
+                number += 1;
+                let error =
+                    epoch(config(&place, RecordPolicy::Fail), number, rows()).await.expect_err(make[0]);
+                assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+                let told = format!("{error:?}");
+                assert!(told.contains("key=id=1") && !told.contains("s3cret"), "{told}");
+                place.run("DROP TABLE t").await;
+            }
+        }
+    }
+}
+
+/// A connection of somebody else.
+enum Other {
+    Postgres(tokio_postgres::Client),
+    MySql(Box<mysql_async::Conn>),
+}
+
+impl Other {
+    async fn open(place: &Place) -> Self {
+        if place.kind() != DatabaseKind::Postgres {
+            return Self::MySql(Box::new(place.mysql_connection().await));
+        }
+        let url = place.url("postgres");
+        let (client, wire) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(wire);
+        Self::Postgres(client)
+    }
+
+    async fn run(&mut self, statement: &str) {
+        match self {
+            Self::Postgres(client) => client.batch_execute(statement).await.unwrap(),
+            Self::MySql(connection) => connection.query_drop(statement).await.unwrap(),
+        }
+    }
+}
+
+/// A process that is paused, or whose machine is gone, in the middle of a commit has the ledger's row.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn what_a_process_that_fell_silent_within_a_commit_holds_is_free_soon() {
+    for database in Database::there() {
+        let place = Place::on_shared(database).await.unwrap();
+        place.run("CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
+        let mut config = config(&place, RecordPolicy::Fail);
+        (config.database.statement_timeout_ms, config.database.idle_max_ms) = (1_000, 1_000);
+        let silent = SqlSink::<Value>::new(config.clone()).unwrap();
+        silent.recover(&attempt("job", 1), &[]).await.unwrap();
+        let rows = vec![Change::Insert(json!({ "id": 1 }))];
+        let pending = prepare(&silent, &attempt("job", 1), 1, rows).await.unwrap();
+        // Somebody's row holds its statement up until it is not polled any more: then it is in the middle.
+        let mut other = Other::open(&place).await;
+        other.run("BEGIN").await;
+        other.run("INSERT INTO t VALUES (1)").await;
+        let mut committing = Box::pin(commit(&silent, 1, &pending));
+        assert!(timeout(Duration::from_millis(400), &mut committing).await.is_err(), "it is held up");
+        other.run("ROLLBACK").await;
+        let next = SqlSink::<Value>::new(config).unwrap();
+        next.recover(&attempt("job", 2), &pending).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = commit(&next, 1, &pending).await {
+            assert!(error.retry() == Retry::Retry && Instant::now() < deadline, "{database:?}: {error:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(count(&place).await, 1);
+        // It wakes up.
+        let _lost_its_connection = committing.await;
+        assert_eq!(count(&place).await, 1, "once");
+    }
+}
