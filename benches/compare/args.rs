@@ -29,6 +29,7 @@ use crate::target::Target;
   compare --throughput --systems tidelock,tidelock-alo,flink,streams --interval 1s,100ms --partitions 4
   compare --target postgres --systems tidelock,tidelock-prepared,flink,raw --size 100 --interval 100ms,1s    rows instead of records
   compare --soak-minutes 30 --interval 10ms --rate 20000
+  compare --soak-minutes 30 --target postgres --systems tidelock-prepared --interval 100ms --rate 2000
   compare --report --results target/compare.jsonl                           only print what is there"
 )]
 pub(crate) struct Arguments {
@@ -75,7 +76,7 @@ pub(crate) struct Arguments {
     /// Records that are preloaded for a measurement of throughput.
     #[arg(long, default_value_t = 4_000_000)]
     pub(crate) records: u64,
-    /// Instead: load for so many minutes, and look every half minute at memory, threads and connections.
+    /// Instead: load the first of ours for so many minutes, and look every half minute at memory, threads and connections.
     #[arg(long)]
     pub(crate) soak_minutes: Option<u64>,
     /// Shuffles the order. By default another one each time; it is printed.

@@ -91,7 +91,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             latency::warm(&bench, arguments, &settings[0])?;
         }
         if let Some(minutes) = arguments.soak_minutes {
-            return soak::run(&bench, System::Tidelock, &settings[0], minutes);
+            let ours = arguments.systems.iter().copied().find(|system| system.is_tidelock());
+            return soak::run(&bench, ours.unwrap_or(System::Tidelock), &settings[0], minutes);
         }
         for setting in &settings {
             measure_all(&bench, arguments, setting, &results)?;

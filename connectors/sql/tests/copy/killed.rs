@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tidelock_containers::{Database, SqlServer};
 use tidelock_processes::{Moment, Process, count, is_soak, seed};
 use tidelock_sql::Mode;
@@ -99,7 +99,7 @@ async fn kill_9_at_100_ms_in_the_mode_prepared_loses_and_doubles_nothing_and_lea
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_scan_from_the_server_that_is_written_to_is_exact_however_often_the_job_is_killed() {
-    const ROWS: u64 = 20_000;
+    const ROWS: u64 = 40_000;
     let mut random = StdRng::seed_from_u64(seed("scan"));
     for database in databases() {
         let server = SqlServer::shared(database).await.unwrap();
@@ -114,19 +114,12 @@ async fn a_scan_from_the_server_that_is_written_to_is_exact_however_often_the_jo
         world.task.endless = false;
         let log = world.log().await;
         for _ in 0..count(4, 20) {
-            let before = log.position().await;
+            let end = log.position().await.0 + random.random_range(2..10);
             let mut process = world.start();
             // It may have ended by itself, which is as good.
-            let at_work = async |process: &mut Process| {
-                let started = async || log.started().await.is_some_and(|attempt| attempt > before);
-                while process.is_running() && !started().await {}
-            };
-            at_work(&mut process).await;
-            tokio::time::sleep(rand::RngExt::random_range(
-                &mut random,
-                Duration::ZERO..Duration::from_millis(300),
-            ))
-            .await;
+            while process.is_running() && log.position().await.0 < end {
+                tokio::task::yield_now().await;
+            }
             process.kill();
             world.reader.assert_right();
         }
@@ -136,6 +129,8 @@ async fn a_scan_from_the_server_that_is_written_to_is_exact_however_often_the_jo
         world.reader.assert_right();
         assert_eq!(world.copies("copied").await, vec![1; usize::try_from(ROWS).unwrap()], "{database:?}");
         world.place.assert_nothing_is_left().await;
-        println!("scan, {database:?}: {:?}", log.recoveries().await);
+        let recoveries = log.recoveries().await;
+        println!("scan, {database:?}: {recoveries:?}");
+        assert!(recoveries.attempts > 1, "no kill came in its middle: {recoveries:?}");
     }
 }

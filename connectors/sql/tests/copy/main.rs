@@ -33,6 +33,7 @@ mod wire;
 mod world;
 
 use tidelock_containers::Database;
+use tidelock_processes::is_soak;
 use tidelock_sql::Mode;
 
 /// The allocator of the job that is measured in `memory`: with the one of glibc each thread keeps what its busiest moment took.
@@ -41,11 +42,24 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MODES: [Mode; 2] = [Mode::Ledger, Mode::Prepared];
 
-/// The databases of the usual run, and all of a soak.
+/// The databases of the usual run, and all of a soak; of them those that `TIDELOCK_DATABASES` has, with commas.
 fn databases() -> Vec<Database> {
-    let all = Database::there();
-    if tidelock_processes::is_soak() {
-        return all;
-    }
-    all.into_iter().filter(|database| *database != Database::Mysql).collect()
+    let wanted = std::env::var("TIDELOCK_DATABASES").map(|names| names.to_lowercase());
+    let is_wanted = |database: &Database| {
+        let name = format!("{database:?}").to_lowercase();
+        wanted.as_ref().map_or(is_soak() || name != "mysql", |names| names.split(',').any(|one| one == name))
+    };
+    Database::there().into_iter().filter(is_wanted).collect()
+}
+
+/// What takes long: each database in one mode, PostgreSQL in this one, and in a soak each in both.
+fn pairs(first: Mode) -> Vec<(Database, Mode)> {
+    let is_chosen =
+        |database: Database, mode: Mode| is_soak() || (mode == first) == (database == Database::Postgres);
+    let in_modes = |database| MODES.map(|mode| (database, mode));
+    databases()
+        .into_iter()
+        .flat_map(in_modes)
+        .filter(|(database, mode)| is_chosen(*database, *mode))
+        .collect()
 }

@@ -51,7 +51,9 @@ async fn is_flat(mode: Mode) {
     world.input().at_once(20);
     let mut process = world.start_at_work().await;
     let mut looks = Vec::new();
-    println!("| minute | memory, MiB | threads | open files | server's connections | CPU s | rows visible |");
+    println!(
+        "| mode | minute | memory, MiB | threads | open files | server's connections | CPU s | rows visible |"
+    );
     for look in 1..=LOOKS {
         tokio::time::sleep(LOOK).await;
         world.wait_for_rows(&mut process, 1).await;
@@ -60,7 +62,7 @@ async fn is_flat(mode: Mode) {
                            AND application_name LIKE 'tidelock%'";
         let connections = world.place.query(connections).await[0][0].int();
         println!(
-            "| {} | {:.1} | {threads} | {files} | {connections} | {:.1} | {} |",
+            "| {mode:?} | {} | {:.1} | {threads} | {files} | {connections} | {:.1} | {} |",
             look as f64 / 2.0,
             memory_kib as f64 / 1024.0,
             cpu_ticks as f64 / 100.0,

@@ -125,9 +125,14 @@ impl World {
         let log = self.log().await;
         let mut found = Listed::default();
         if self.task.mode == Mode::Ledger {
+            let listed = log.listed().await;
+            if listed.is_empty() {
+                // The ledger may not be there yet.
+                return found;
+            }
             let query = format!("SELECT epoch FROM tidelock_ledger WHERE job = '{}'", self.task.job);
             let applied = self.place.query(&query).await.first().map_or(0, |row| row[0].int());
-            for one in log.listed().await {
+            for one in listed {
                 found.add(i128::from(one.epoch.0) > applied);
             }
             return found;
