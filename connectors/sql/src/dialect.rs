@@ -43,7 +43,8 @@ pub(crate) struct Dialect {
     pub(crate) columns_query: &'static str,
     /// By which order the texts of a table's columns are compared: name, order.
     pub(crate) orders_query: &'static str,
-    /// Unique keys of a table: name, column, whether it is the primary key; in the order of the columns in each.
+    /// Unique keys of a table: name, column, whether it is the primary key, whether it is checked at the end of a transaction; in the
+    /// order of the columns in each.
     pub(crate) keys_query: &'static str,
     /// What kind of table it is: a text that is empty where rows in it are as durable as their transaction says.
     pub(crate) fault_query: &'static str,
@@ -282,12 +283,12 @@ static POSTGRES: Dialect = Dialect {
          format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE a.atttypid END, \
                      CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END), \
          NOT (a.attnotnull OR t.typnotnull), \
-         a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, NULL::text, a.attgenerated <> '' \
+         a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, NULL::text, a.attgenerated <> '' OR a.attidentity = 'a' \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          WHERE a.attrelid = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
     orders_query: "SELECT a.attname::text, c.collname::text FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation \
          WHERE a.attrelid = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) AND a.attnum > 0 AND NOT a.attisdropped",
-    keys_query: "SELECT i.indexrelid::int8::text, a.attname::text, i.indisprimary \
+    keys_query: "SELECT i.indexrelid::int8::text, a.attname::text, i.indisprimary, NOT i.indimmediate \
          FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
          WHERE i.indrelid = to_regclass(coalesce(quote_ident($1) || '.', '') || quote_ident($2)) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL \
@@ -323,7 +324,7 @@ static MYSQL: Dialect = Dialect {
          WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
     orders_query: "SELECT COLUMN_NAME, COLLATION_NAME FROM information_schema.COLUMNS \
          WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND COLLATION_NAME IS NOT NULL",
-    keys_query: "SELECT INDEX_NAME, COLUMN_NAME, INDEX_NAME = 'PRIMARY' FROM information_schema.STATISTICS \
+    keys_query: "SELECT INDEX_NAME, COLUMN_NAME, INDEX_NAME = 'PRIMARY', 0 FROM information_schema.STATISTICS \
          WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND NON_UNIQUE = 0 \
          ORDER BY INDEX_NAME, SEQ_IN_INDEX",
     fault_query: "SELECT CASE WHEN TABLE_TYPE <> 'BASE TABLE' THEN 'it is no table' \
@@ -354,9 +355,9 @@ static SQLITE: Dialect = Dialect {
          FROM pragma_table_xinfo(?2, coalesce(?1, 'main')) ORDER BY cid",
     // It tells the order of an index, and not that of a column.
     orders_query: "SELECT name, '' FROM pragma_table_xinfo(?2, coalesce(?1, 'main'))",
-    keys_query: "SELECT '', name, 1 FROM (SELECT name, pk FROM pragma_table_info(?2, coalesce(?1, 'main')) \
+    keys_query: "SELECT '', name, 1, 0 FROM (SELECT name, pk FROM pragma_table_info(?2, coalesce(?1, 'main')) \
          WHERE pk > 0 ORDER BY pk) \
-         UNION ALL SELECT * FROM (SELECT l.name, i.name, 0 FROM pragma_index_list(?2, coalesce(?1, 'main')) l \
+         UNION ALL SELECT * FROM (SELECT l.name, i.name, 0, 0 FROM pragma_index_list(?2, coalesce(?1, 'main')) l \
          JOIN pragma_index_info(l.name, coalesce(?1, 'main')) i \
          WHERE l.\"unique\" AND l.origin <> 'pk' AND NOT l.partial ORDER BY l.seq, i.seqno)",
     fault_query: "SELECT CASE WHEN type IN ('table', 'shadow') THEN '' ELSE 'it is no table' END \

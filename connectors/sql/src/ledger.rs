@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidelock::write_ahead::{Apply, Version, Writes};
-use tidelock::{Error, ErrorKind, JobId, Result, Uid};
+use tidelock::{Error, ErrorKind, JobId, Result, Retry, Uid};
 
 use crate::batch::{Batch, batches, parts};
 use crate::change::{Operation, StoredChange};
@@ -110,11 +110,66 @@ impl Apply for Ledger {
 }
 
 impl Ledger {
+    /// Makes the row of a job and its sink where there is none. From before the first record on it is there.
+    pub(crate) async fn note(&self, job: &JobId, uid: &Uid) -> Result<()> {
+        let (dialect, table) = (self.target.dialect, &self.target.ledger);
+        let insert = dialect.insert_or_nothing(&table.quoted(dialect), "job, uid, generation, epoch", 4);
+        let mut first = names(job, uid);
+        first.extend([SqlValue::I64(0), SqlValue::I64(0)]);
+        let mut client = self.target.pool.get().await?;
+        let noted = client.execute(&insert, first).await;
+        noted.map_err(|fault| fault.during("write the ledger").with("table", table))?;
+        client.give_back();
+        Ok(())
+    }
+
+    /// I7: whether something pending was applied says the row, which was there before it was prepared.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] where there is none: this is another ledger, or somebody deleted the row.
+    pub(crate) async fn check_noted(&self, job: &JobId, uid: &Uid) -> Result<()> {
+        if self.newest(job, uid).await?.is_some() {
+            return Ok(());
+        }
+        let why = "an epoch is pending, and the ledger has no row of this job and sink, so that nobody knows whether it was applied: \
+                   ledger_table is another one than before, or was made anew, or the row was deleted";
+        let remedy = "configure the ledger_table, and the database, with which the job ran before. If that is lost: look whether the \
+                      epoch's rows are in the table. Where they are not, insert a row with this job and uid, generation 0 and \
+                      epoch 0, and it is applied; where they are, with its generation and epoch";
+        Err(Error::new(ErrorKind::Conflict, "recover in SQL", why)
+            .with_retry(Retry::Halt)
+            .with("table", &self.target.ledger)
+            .with("job", job)
+            .with("uid", uid)
+            .with("remedy", remedy))
+    }
+
     fn unreadable(&self, job: &JobId, uid: &Uid) -> Error {
         Error::new(ErrorKind::Corrupt, "read the ledger", "its row is none that this sink wrote")
             .with("table", &self.target.ledger)
             .with("job", job)
             .with("uid", uid)
+    }
+
+    /// I7: an epoch is taken for applied by a later one of its own history, and never by another history: whoever wrote that one
+    /// has another log, or rolled back what this attempt has not.
+    async fn check_applied(&self, writes: &Writes<StoredChange>) -> Result<()> {
+        let newest = self.newest(&writes.job, &writes.uid).await?;
+        let Some(newest) = newest.filter(|newest| newest.generation > writes.version.generation) else {
+            return Ok(());
+        };
+        let why = "the ledger belongs to a newer history of this job and sink, so that the epoch was not applied and would be ignored: \
+                   another process runs a job of this name with a log of its own, or with this one since a rollback";
+        let remedy = "end one of them; two deployments that share a database need names of jobs or uids of their own. What is pending is \
+                      given up with `tidelock snapshots abandon`, and read again after a rollback to a snapshot from before";
+        Err(Error::new(ErrorKind::Conflict, OPERATION, why)
+            .with_retry(Retry::Halt)
+            .with("table", &self.target.ledger)
+            .with("job", &writes.job)
+            .with("uid", &writes.uid)
+            .with("version", writes.version)
+            .with("newest_in_ledger", newest)
+            .with("remedy", remedy))
     }
 
     /// Applies the epoch in one transaction.
@@ -133,6 +188,7 @@ impl Ledger {
         if !self.moves(&mut client, writes).await? {
             client.run("ROLLBACK").await.map_err(wrong)?;
             client.give_back();
+            self.check_applied(writes).await?;
             return Ok(Applied::Done);
         }
         let committed = match write(&mut client, shape, writes, way, refused).await? {

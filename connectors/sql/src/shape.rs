@@ -73,6 +73,10 @@ impl Shape {
                     .with("field", name));
             };
             let column = &self.table.columns[at];
+            if column.generated && self.writes(operation, &name) {
+                let why = "nobody but the database may write this column: leave it out of the record";
+                return Err(self.wrong(why).with("column", name));
+            }
             let kind = value.type_name();
             let value = fit(self.dialect, column, value)
                 .map_err(|why| refuse(why.to_string()).with("column", &column.name).with("value", kind))?;
@@ -85,6 +89,14 @@ impl Shape {
         self.check_complete(operation, &fields)
             .map_err(|(why, column)| refuse(why).with("column", column))?;
         Ok(fields)
+    }
+
+    /// Whether an operation writes a column, and does not only find its row by it.
+    fn writes(&self, operation: Operation, column: &str) -> bool {
+        match operation {
+            Operation::Insert | Operation::Upsert => true,
+            _ => !self.key.iter().any(|part| part == column),
+        }
     }
 
     fn wrong(&self, why: &str) -> Error {
@@ -103,6 +115,11 @@ impl Shape {
             return Err(self
                 .wrong("the table has no primary key: name a unique key by the setting `key`")
                 .with("setting", "key"));
+        }
+        let decides = |key: &crate::table::Key| key.is_of(&self.key) && !key.is_deferrable;
+        if operation == Operation::Upsert && !self.table.keys.iter().any(decides) {
+            let why = "PostgreSQL upserts by no key that is DEFERRABLE: make it one that is not, or use updates and inserts";
+            return Err(self.wrong(why).with("key", self.key.join(", ")));
         }
         let is_other = |key: &&crate::table::Key| !key.is_of(&self.key);
         if operation == Operation::Upsert

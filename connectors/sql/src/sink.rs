@@ -67,6 +67,12 @@ impl<T> SqlSink<T> {
     }
 }
 
+impl<T> SqlSink<T> {
+    fn ledger(&self) -> Ledger {
+        Ledger { target: Arc::clone(&self.target) }
+    }
+}
+
 /// What is pending, by how it waits.
 struct Sorted {
     ledger: Vec<Pending<WriteAheadCommittable>>,
@@ -101,6 +107,9 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
         self.target.look().await?;
         let Sorted { ledger, prepared } = Sorted::of(pending.iter().cloned());
         self.branches.recover(attempt, &prepared).await?;
+        if !ledger.is_empty() {
+            self.ledger().check_noted(&attempt.job, &attempt.uid).await?;
+        }
         self.inner.recover(attempt, &ledger).await
     }
 
@@ -118,6 +127,7 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
         }
         let shape = self.target.shape().await?;
         let mut inner = self.inner.open(attempt, writer).await?;
+        self.ledger().note(&attempt.job, &attempt.uid).await?;
         let too_large = Rejects::kept();
         tidelock::Rejecting::reject_to(&mut inner, too_large.clone());
         let writer = LedgerWriter::new(shape, self.target.config.on_refused.clone(), inner, too_large);

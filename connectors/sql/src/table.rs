@@ -14,6 +14,8 @@ use crate::value::SqlValue;
 pub(crate) struct Key {
     pub(crate) columns: Vec<String>,
     pub(crate) is_primary: bool,
+    /// Whether a transaction may violate it until its end: then no upsert goes by it.
+    pub(crate) is_deferrable: bool,
 }
 
 impl Key {
@@ -140,14 +142,19 @@ fn read_keys(rows: Rows) -> Option<Vec<Key>> {
     let mut keys: Vec<(String, Key)> = Vec::new();
     for row in rows.rows {
         // An index on an expression has no column there: it is no key of ours, and none of a statement's.
-        let [SqlValue::Text(index), column, is_primary] = <[_; 3]>::try_from(row).ok()? else { return None };
+        let [SqlValue::Text(index), column, is_primary, is_deferrable] = <[_; 4]>::try_from(row).ok()? else {
+            return None;
+        };
         let column = match column {
             SqlValue::Text(column) => column,
             _ => String::new(),
         };
         match keys.last_mut() {
             Some((last, key)) if *last == index => key.columns.push(column),
-            _ => keys.push((index, Key { columns: vec![column], is_primary: is_true(&is_primary) })),
+            _ => {
+                let (is_primary, is_deferrable) = (is_true(&is_primary), is_true(&is_deferrable));
+                keys.push((index, Key { columns: vec![column], is_primary, is_deferrable }));
+            }
         }
     }
     Some(keys.into_iter().map(|(_, key)| key).collect())

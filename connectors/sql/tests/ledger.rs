@@ -47,3 +47,56 @@ async fn a_file_that_is_no_database_halts() {
     let error = sink.recover(&scenes::attempt("job", 1), &[]).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Corrupt, Retry::Halt), "{error:?}");
 }
+
+/// It was applied, and the process died before that was confirmed. Meanwhile the ledger is another one.
+#[tokio::test]
+async fn what_is_pending_is_not_applied_by_a_ledger_that_never_heard_of_the_job() {
+    let place = Place::sqlite();
+    place.make_log().await;
+    let sink = SqlSink::new(place.sink_config()).unwrap();
+    let attempt = |number| scenes::attempt("job", number);
+    sink.recover(&attempt(1), &[]).await.unwrap();
+    let row = Row::new("a", 1);
+    let pending = scenes::prepare(&sink, &attempt(1), 7, vec![Change::Insert(row.clone())]).await.unwrap();
+    scenes::commit(&sink, 7, &pending).await.unwrap();
+    let mut other = place.sink_config();
+    other.ledger_table = "other_ledger".into();
+    let other = SqlSink::<Row>::new(other).unwrap();
+    let error = other.recover(&attempt(9), &pending).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("table=other_ledger") && told.contains("remedy="), "{told}");
+    // The first one is still right, and what it was asked to do before is done.
+    let again = SqlSink::<Row>::new(place.sink_config()).unwrap();
+    again.recover(&attempt(11), &pending).await.unwrap();
+    scenes::commit(&again, 7, &pending).await.unwrap();
+    assert_eq!(place.rows("id").await, [row]);
+    // The remedy.
+    place.run("INSERT INTO other_ledger VALUES ('job', 'out', 0, 0)").await;
+    other.recover(&attempt(9), &pending).await.unwrap();
+}
+
+/// Two deployments with one name and logs of their own: the second one is of a newer generation.
+#[tokio::test]
+async fn an_epoch_of_an_older_history_is_not_taken_for_applied() {
+    let place = Place::sqlite();
+    place.make_log().await;
+    let of_generation = |generation| {
+        let attempt = scenes::attempt("job", 3);
+        tidelock::SinkAttempt { generation: tidelock::Generation(generation), ..attempt }
+    };
+    let rows = |key: &str| vec![Change::Insert(Row::new(key, 1))];
+    let first = SqlSink::new(place.sink_config()).unwrap();
+    first.recover(&of_generation(1), &[]).await.unwrap();
+    let of_first = scenes::prepare(&first, &of_generation(1), 9, rows("first")).await.unwrap();
+    let second = SqlSink::new(place.sink_config()).unwrap();
+    second.recover(&of_generation(2), &[]).await.unwrap();
+    let of_second = scenes::prepare(&second, &of_generation(2), 1, rows("second")).await.unwrap();
+    scenes::commit(&second, 1, &of_second).await.unwrap();
+    let error = scenes::commit(&first, 9, &of_first).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("version=1/9") && told.contains("newest_in_ledger=2/1"), "{told}");
+    scenes::commit(&second, 1, &of_second).await.unwrap();
+    assert_eq!(place.rows("id").await, [Row::new("second", 1)]);
+}

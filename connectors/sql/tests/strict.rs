@@ -10,9 +10,11 @@ use common::Place;
 use common::scenes::{attempt, commit, prepare};
 use mysql_async::prelude::Queryable as _;
 use serde_json::{Value, json};
-use tidelock::{ErrorKind, Result, Retry, Sink as _};
+use tidelock::{
+    Epoch, ErrorKind, Pending, Position, Prepared, Result, Retry, Sink as _, SinkWriter as _, WriterId,
+};
 use tidelock_containers::{Database, SqlOptions, SqlServer};
-use tidelock_sql::{Change, DatabaseKind, Mode, RecordPolicy, SqlSink, SqlSinkConfig};
+use tidelock_sql::{Change, DatabaseKind, Mode, RecordPolicy, SqlCommittable, SqlSink, SqlSinkConfig};
 use tokio::time::{Instant, sleep, timeout};
 
 /// What a busy machine may need.
@@ -232,5 +234,106 @@ async fn what_a_process_that_fell_silent_within_a_commit_holds_is_free_soon() {
         // It wakes up.
         let _lost_its_connection = committing.await;
         assert_eq!(count(&place).await, 1, "once");
+    }
+}
+
+/// A foreign key to the same table: what it refers to is there for nobody before its epoch is committed.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_row_that_refers_to_one_of_an_epoch_that_is_not_committed_waits_and_is_not_refused() {
+    for database in Database::there() {
+        let place = Place::on_shared(database).await.unwrap().in_mode(Mode::Prepared);
+        place
+            .run("CREATE TABLE t (id BIGINT PRIMARY KEY, parent BIGINT, FOREIGN KEY (parent) REFERENCES t (id))")
+            .await;
+        let sink = SqlSink::<Value>::new(config(&place, RecordPolicy::Skip)).unwrap();
+        let attempt = attempt("job", 1);
+        sink.recover(&attempt, &[]).await.unwrap();
+        let mut writer = sink.open(&attempt, WriterId(0)).await.unwrap();
+        let row = |id: u64, parent: Option<u64>| Change::Insert(json!({ "id": id, "parent": parent }));
+        writer.write(&mut vec![row(1, None)]).await.unwrap();
+        let first = writer.prepare(Epoch(1)).await.unwrap();
+        let mut second = vec![row(2, Some(1))];
+        writer.write(&mut second).await.unwrap();
+        assert_eq!(second.len(), 1, "{database:?}: it is given back, for now");
+        commit(&sink, 1, &of_epoch(1, first)).await.unwrap();
+        writer.write(&mut second).await.unwrap();
+        assert_eq!(second.len(), 0, "{database:?}: it is taken now");
+        let second = writer.prepare(Epoch(2)).await.unwrap();
+        commit(&sink, 2, &of_epoch(2, second)).await.unwrap();
+        assert_eq!(count(&place).await, 2, "{database:?}");
+    }
+}
+
+fn of_epoch(epoch: u64, prepared: Vec<Prepared<SqlCommittable>>) -> Vec<Pending<SqlCommittable>> {
+    let pending = |one: Prepared<_>| Pending {
+        epoch: Epoch(epoch),
+        attempt: Position(1),
+        writer: WriterId(0),
+        committable: one.committable,
+    };
+    prepared.into_iter().map(pending).collect()
+}
+
+/// Two jobs whose names differ in the size of a letter would have one row.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_ledger_that_knows_no_letter_s_size_is_refused() {
+    for database in Database::there() {
+        let place = Place::on_shared(database).await.unwrap();
+        if place.kind() == DatabaseKind::Postgres {
+            continue;
+        }
+        place.run("CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
+        let columns = "generation BIGINT NOT NULL, epoch BIGINT NOT NULL, PRIMARY KEY (job, uid)";
+        let names = "job VARCHAR(128) NOT NULL, uid VARCHAR(128) NOT NULL";
+        let make = format!("CREATE TABLE tidelock_ledger ({names}, {columns}) COLLATE utf8mb4_general_ci");
+        place.run(&make).await;
+        let error = epoch(config(&place, RecordPolicy::Fail), 1, Vec::new()).await.unwrap_err();
+        let told = error.to_string();
+        assert!(error.kind() == ErrorKind::Config && told.contains("table=tidelock_ledger"), "{told}");
+        assert!(told.contains("COLLATE ascii_bin"), "what it must be: {told}");
+    }
+}
+
+/// Found out at commit it would be durable already, and halt the job for ever.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn what_no_statement_of_ours_may_do_is_told_before_anything_is_durable() {
+    for database in Database::there() {
+        let place = Place::on_shared(database).await.unwrap();
+        let generated = place.of(
+            "id BIGINT PRIMARY KEY, v INT GENERATED ALWAYS AS (id::int) STORED",
+            "id BIGINT PRIMARY KEY, v INT GENERATED ALWAYS AS (id + 1) STORED",
+            "",
+        );
+        let mut tables = vec![(generated, Change::Insert(json!({ "id": 1, "v": 2 })), "column=v")];
+        if place.kind() == DatabaseKind::Postgres {
+            let identity = "id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v INT";
+            tables.push((identity, Change::Upsert(json!({ "id": 1, "v": 2 })), "column=id"));
+            let deferrable = "id BIGINT PRIMARY KEY DEFERRABLE, v INT";
+            tables.push((deferrable, Change::Upsert(json!({ "id": 1, "v": 2 })), "DEFERRABLE"));
+        }
+        for (columns, change, told) in tables {
+            place.run(&format!("CREATE TABLE t ({columns})")).await;
+            let sink = SqlSink::<Value>::new(config(&place, RecordPolicy::Skip)).unwrap();
+            sink.recover(&attempt("job", 1), &[]).await.unwrap();
+            let error = prepare(&sink, &attempt("job", 1), 1, vec![change]).await.unwrap_err();
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
+            assert!(error.to_string().contains(told), "{error}");
+            place.run("DROP TABLE t").await;
+        }
+        // By an identity a row is found, and may be changed and deleted.
+        if place.kind() == DatabaseKind::Postgres {
+            place.run("CREATE TABLE t (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v INT)").await;
+            place.run("INSERT INTO t (v) VALUES (1), (2)").await;
+            let sink = SqlSink::<Value>::new(config(&place, RecordPolicy::Fail)).unwrap();
+            sink.recover(&attempt("job", 2), &[]).await.unwrap();
+            let changes =
+                vec![Change::Update(json!({ "id": 1, "v": 7 })), Change::Delete(json!({ "id": 2, "v": 0 }))];
+            let pending = prepare(&sink, &attempt("job", 2), 2, changes).await.unwrap();
+            commit(&sink, 2, &pending).await.unwrap();
+            assert_eq!(place.query("SELECT v::bigint FROM t").await, [[common::Cell::Int(7)]]);
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::prepared::name::{Owner, TransactionName};
 use crate::prepared::registry::{Known, Newest, Registry};
 use crate::prepared::verdict::{self, Verdict, Who, cannot_commit, examine};
 use crate::prepared::wire::{self, End};
-use crate::prepared::writer::BranchWriter;
-use crate::prepared::{detach, preflight, registry, sessions};
+use crate::prepared::writer::{BranchWriter, Circumstances};
+use crate::prepared::{detach, kin, preflight, registry, sessions};
 use crate::table::Table;
 use crate::target::Target;
 
@@ -228,8 +228,10 @@ impl Branches {
         }
         let detaches = wire::detaches(&mut client, self.kind()).await;
         let detaches = detaches.map_err(|fault| fault.during("open a writer"))?;
+        let refers_to_itself = kin::refers_to_itself(&mut client, self.target.dialect, &shape.name).await?;
         client.give_back();
-        Ok(BranchWriter::new(Arc::clone(&self.target), shape, attempt.clone(), writer, detaches))
+        let circumstances = Circumstances { detaches, refers_to_itself };
+        Ok(BranchWriter::new(Arc::clone(&self.target), shape, attempt.clone(), writer, circumstances))
     }
 
     /// Commits the transactions of one epoch.

@@ -27,6 +27,7 @@
 //! | `registry` | the table of transactions |
 //! | `sessions` | the connections of writers |
 //! | `detach` | when a connection that was closed has let its transaction go |
+//! | `kin` | whether rows of a table refer to others of it |
 //! | `preflight` | what the server must allow |
 //! | `verdict` | what became of a transaction |
 //! | `rows` | many rows, and those of them that cannot be |
@@ -36,6 +37,7 @@
 
 mod branches;
 mod detach;
+mod kin;
 mod name;
 mod preflight;
 mod registry;

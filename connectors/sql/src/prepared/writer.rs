@@ -50,8 +50,7 @@ pub(crate) struct BranchWriter<T> {
     attempt: SinkAttempt,
     writer: WriterId,
     session: Session,
-    /// Whether the server takes a prepared transaction from its connection at once.
-    detaches: bool,
+    circumstances: Circumstances,
     /// The number of the next transaction.
     number: u64,
     /// The transaction that is written.
@@ -62,7 +61,7 @@ pub(crate) struct BranchWriter<T> {
     changes: Vec<StoredChange>,
     records: Vec<Change<T>>,
     bytes: usize,
-    /// Whether all of the epoch up to now are inserts.
+    /// Whether all of the epoch up to now are inserts, which want no row of an epoch before it.
     only_inserts: bool,
     /// Dead letters: what stands after the epoch in each. They wait for the epoch's number.
     letters: Vec<Letter>,
@@ -72,6 +71,15 @@ pub(crate) struct BranchWriter<T> {
     /// Where records go that cannot be written.
     pub(crate) aside: Aside<T>,
     failed: bool,
+}
+
+/// What a writer finds at its server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// Whether the server takes a prepared transaction from its connection at once.
+    pub(super) detaches: bool,
+    /// Whether rows of the table refer to others of it: then inserts are not by themselves.
+    pub(super) refers_to_itself: bool,
 }
 
 /// A transaction that is open.
@@ -112,7 +120,7 @@ impl<T> BranchWriter<T> {
         shape: Arc<Shape>,
         attempt: SinkAttempt,
         writer: WriterId,
-        detaches: bool,
+        circumstances: Circumstances,
     ) -> Self {
         let session = Session::of(&target, &attempt, writer);
         let aside = Aside::new(Arc::clone(&shape), target.config.on_refused.clone());
@@ -122,14 +130,14 @@ impl<T> BranchWriter<T> {
             attempt,
             writer,
             session,
-            detaches,
+            circumstances,
             number: 1,
             open: None,
             next: Next::None,
             changes: Vec::new(),
             records: Vec::new(),
             bytes: 0,
-            only_inserts: true,
+            only_inserts: !circumstances.refers_to_itself,
             letters: Vec::new(),
             letters_bytes: 0,
             unsettled: Vec::new(),
@@ -363,7 +371,7 @@ impl<T: Serialize> BranchWriter<T> {
     async fn prepare_open(&mut self, epoch: Epoch) -> Result<Option<Prepared<SqlCommittable>>> {
         self.flush().await?;
         self.write_letters(epoch).await?;
-        let only_inserts = std::mem::replace(&mut self.only_inserts, true);
+        let only_inserts = std::mem::replace(&mut self.only_inserts, !self.circumstances.refers_to_itself);
         let Some(mut open) = self.open.take() else { return Ok(None) };
         let kind = self.target.dialect.kind;
         if open.changes == 0 {
@@ -394,7 +402,7 @@ impl<T: Serialize> BranchWriter<T> {
         drop(client);
         self.open_next();
         match number {
-            Some(number) if !self.detaches => detach::one(&self.target, number).await,
+            Some(number) if !self.circumstances.detaches => detach::one(&self.target, number).await,
             _ => Ok(()),
         }
     }

@@ -33,6 +33,11 @@ pub(crate) fn roll_back(name: &TransactionName, pending: Option<&Pending>) -> De
     if pending.lists(name) {
         return Decision::Refuse("the job's log lists it: start the job, and it commits it");
     }
+    if pending.may_list(name) {
+        return Decision::Refuse(
+            "this build cannot read what the job's log lists of its sink: use the newest one",
+        );
+    }
     if !pending.is_of_job(name) {
         return Decision::Refuse("no sink of the log's job made it");
     }
@@ -59,6 +64,7 @@ mod tests {
             sinks: vec![Uid::new("out").expect("a uid")],
             attempt: Position(5),
             transactions: vec![(Epoch(1), name("tidelock:a.out:3.0.1:0000001f"))],
+            unread: Vec::new(),
         };
         assert_eq!(roll_back(&name("tidelock:a.out:3.0.2:0000001f"), Some(&pending)), Decision::Go);
         for refused in [
@@ -70,6 +76,9 @@ mod tests {
         ] {
             assert!(matches!(roll_back(&name(refused), Some(&pending)), Decision::Refuse(_)), "{refused}");
         }
+        let newer = Pending { unread: pending.sinks.clone(), ..pending.clone() };
+        let refused = roll_back(&name("tidelock:a.out:3.0.2:0000001f"), Some(&newer));
+        assert!(matches!(refused, Decision::Refuse(_)), "a newer build wrote what is listed");
         let unproven = roll_back(&name("tidelock:a.out:3.0.2:0000001f"), None);
         assert!(matches!(unproven, Decision::Refuse(_)), "no log, no proof");
     }

@@ -15,6 +15,8 @@ pub(crate) struct Pending {
     pub(crate) attempt: Position,
     /// The transactions with their epochs, in the order of the log.
     pub(crate) transactions: Vec<(Epoch, TransactionName)>,
+    /// Sinks with something pending that this build cannot read: those of other systems, and of a newer build.
+    pub(crate) unread: Vec<Uid>,
 }
 
 impl Pending {
@@ -27,7 +29,8 @@ impl Pending {
         };
         let sinks = || entry.state.iter().flat_map(|state| &state.sinks);
         let mut transactions = Vec::new();
-        for pending in sinks().flat_map(|(_, pending)| pending) {
+        let mut unread = Vec::new();
+        for (uid, pending) in sinks().flat_map(|(uid, pending)| pending.iter().map(move |one| (uid, one))) {
             let json = log.read_segment(&pending.committable).await?;
             let json = serde_json::from_slice(&json).map_err(|error| {
                 let why = "something pending is not JSON";
@@ -35,17 +38,25 @@ impl Pending {
             })?;
             let stored = Stored { version: pending.version, json };
             // A job may have sinks of other systems and modes: their committables have other forms, or no transaction.
-            let committable = stored.decode::<SqlCommittable>().ok();
-            let transaction = committable.and_then(|one| one.transaction().cloned());
-            transactions.extend(transaction.map(|transaction| (pending.epoch, transaction)));
+            match stored.decode::<SqlCommittable>() {
+                Ok(one) => {
+                    transactions.extend(one.transaction().cloned().map(|name| (pending.epoch, name)));
+                }
+                Err(_) => unread.push(uid.clone()),
+            }
         }
         let sinks = sinks().map(|(uid, _)| uid.clone()).collect();
-        Ok(Self { job: entry.job, sinks, attempt: entry.attempt, transactions })
+        Ok(Self { job: entry.job, sinks, attempt: entry.attempt, transactions, unread })
     }
 
     /// Whether the log lists a transaction.
     pub(crate) fn lists(&self, name: &TransactionName) -> bool {
         self.transactions.iter().any(|(_, listed)| listed == name)
+    }
+
+    /// Whether the log may list a transaction in words that this build does not know.
+    pub(crate) fn may_list(&self, name: &TransactionName) -> bool {
+        self.unread.iter().any(|uid| name.is_of(&self.job, uid))
     }
 
     /// Whether a sink of the log's job made a transaction.
