@@ -53,6 +53,11 @@ impl Evidence {
         (newest.kind != EntryKind::Claim).then_some(newest.attempt)
     }
 
+    /// Whether the job has ended.
+    pub async fn is_closed(&self) -> bool {
+        self.newest().await.is_some_and(|entry| matches!(entry.kind, EntryKind::Closed(_)))
+    }
+
     /// What the newest entry lists as pending.
     pub async fn listed(&self) -> Vec<PendingState> {
         let state = self.newest().await.and_then(|entry| entry.state);

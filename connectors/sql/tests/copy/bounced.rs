@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use tidelock::Position;
 use tidelock_containers::{Database, SqlOptions, SqlServer};
 use tidelock_processes::{Process, count, is_soak, seed};
 use tidelock_sql::Mode;
@@ -134,5 +135,30 @@ async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
         world.wait_for_rows(&mut process, MORE).await;
         println!("{database:?}, {mode:?}");
         world.finish(process).await;
+    }
+}
+
+/// Read from and written to at once.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_scan_ends_exact_although_the_server_that_it_reads_and_writes_is_killed() {
+    const ROWS: u64 = 40_000;
+    for (database, mode) in pairs(Mode::Prepared) {
+        let server = SqlServer::start(SqlOptions::new(database)).await.unwrap();
+        let mut world = World::of_a_scan(&server, mode, ROWS).await;
+        let process = world.start();
+        let log = world.log().await;
+        for kill in 1..=count(2, 8) as u64 {
+            let end = Position(kill * 8);
+            // It may have ended by itself.
+            world
+                .wait_until("some entries", async || log.position().await >= end || log.is_closed().await)
+                .await;
+            server.kill().await.unwrap();
+            server.start_again().await.unwrap();
+        }
+        process.ended().await.assert_success();
+        println!("{database:?}, {mode:?}: {:?}", log.recoveries().await);
+        world.compare(ROWS).await;
     }
 }

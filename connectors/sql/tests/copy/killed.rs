@@ -103,15 +103,7 @@ async fn a_scan_from_the_server_that_is_written_to_is_exact_however_often_the_jo
     let mut random = StdRng::seed_from_u64(seed("scan"));
     for database in databases() {
         let server = SqlServer::shared(database).await.unwrap();
-        let mut world = World::new(server, Mode::Prepared, WRITERS).await;
-        world.place.run("CREATE TABLE input (id BIGINT PRIMARY KEY, word VARCHAR(32) NOT NULL)").await;
-        for first in (1..=ROWS).step_by(1_000) {
-            let rows = (first..first + 1_000).map(|id| format!("({id}, '{}')", crate::input::word(id)));
-            let rows = rows.collect::<Vec<_>>().join(", ");
-            world.place.run(&format!("INSERT INTO input VALUES {rows}")).await;
-        }
-        world.task.from.clone_from(&world.task.to);
-        world.task.endless = false;
+        let mut world = World::of_a_scan(server, Mode::Prepared, ROWS).await;
         let log = world.log().await;
         for _ in 0..count(4, 20) {
             let end = log.position().await.0 + random.random_range(2..10);
@@ -124,11 +116,7 @@ async fn a_scan_from_the_server_that_is_written_to_is_exact_however_often_the_jo
             world.reader.assert_right();
         }
         world.start().ended().await.assert_success();
-        world.stop_feeding();
-        world.reader.stop();
-        world.reader.assert_right();
-        assert_eq!(world.copies("copied").await, vec![1; usize::try_from(ROWS).unwrap()], "{database:?}");
-        world.place.assert_nothing_is_left().await;
+        world.compare(ROWS).await;
         let recoveries = log.recoveries().await;
         println!("scan, {database:?}: {recoveries:?}");
         assert!(recoveries.attempts > 1, "no kill came in its middle: {recoveries:?}");

@@ -57,6 +57,23 @@ impl World {
         Self { folder, place, task, reader, input: Some(input), fed: None, starts: AtomicUsize::new(0) }
     }
 
+    /// A job of two writers that copies so many rows of a table of the same server, and ends.
+    pub(crate) async fn of_a_scan(server: &SqlServer, mode: Mode, rows: u64) -> Self {
+        let mut world = Self::new(server, mode, 2).await;
+        // Ranges are read side by side: what is visible is no beginning of the numbers.
+        world.reader = Reader::start(world.place.again(), &world.task.job, Sight::ByWriter);
+        world.place.run("CREATE TABLE input (id BIGINT PRIMARY KEY, word VARCHAR(32) NOT NULL)").await;
+        for first in (1..=rows).step_by(1_000) {
+            let some = (first..first + 1_000).map(|id| format!("({id}, '{}')", word(id)));
+            let some = some.collect::<Vec<_>>().join(", ");
+            world.place.run(&format!("INSERT INTO input VALUES {some}")).await;
+        }
+        world.stop_feeding();
+        world.task.from.clone_from(&world.task.to);
+        world.task.endless = false;
+        world
+    }
+
     /// Checkpoints at this interval.
     pub(crate) fn every(mut self, interval_ms: u64) -> Self {
         self.task.interval_ms = interval_ms;
@@ -171,9 +188,17 @@ impl World {
     /// Waits until all that was fed is visible, stops the job, and compares.
     pub(crate) async fn finish(&mut self, process: Process) -> Ended {
         let ended = self.stop_with_all(process).await;
-        assert_eq!(self.copies("copied").await, vec![1; usize::try_from(self.stop_feeding()).unwrap()]);
-        self.place.assert_nothing_is_left().await;
+        let fed = self.stop_feeding();
+        self.compare(fed).await;
         ended
+    }
+
+    /// The job has ended: each of so many rows is there once, and nothing of the job is left.
+    pub(crate) async fn compare(&mut self, rows: u64) {
+        self.reader.stop();
+        self.reader.assert_right();
+        assert_eq!(self.copies("copied").await, vec![1; usize::try_from(rows).unwrap()]);
+        self.place.assert_nothing_is_left().await;
     }
 
     /// Waits until all that was fed is visible, and stops the job and the reader.
