@@ -30,7 +30,8 @@ use crate::batch::{Batch, batches, parts};
 use crate::change::{Operation, StoredChange};
 use crate::client::Client;
 use crate::error::{Class, Fault};
-use crate::refused::Refused;
+use crate::kind::DatabaseKind;
+use crate::refused::{REMEDY, Refused};
 use crate::shape::Shape;
 use crate::statement;
 use crate::target::Target;
@@ -182,7 +183,13 @@ impl Ledger {
     ) -> Result<Applied> {
         let mut client = self.target.pool.get().await?;
         let wrong = |fault: Fault| {
-            fault.during(OPERATION).with("table", &shape.name).with("epoch", writes.version.epoch)
+            let error =
+                fault.during(OPERATION).with("table", &shape.name).with("epoch", writes.version.epoch);
+            match error.retry() {
+                // Such as a column that is not there any more: the epoch is durable, and comes again with each start.
+                Retry::Halt => error.with("remedy", REMEDY),
+                _ => error,
+            }
         };
         client.run(self.target.dialect.begin).await.map_err(wrong)?;
         if !self.moves(&mut client, writes).await? {
@@ -314,6 +321,11 @@ pub(crate) async fn write_part(
 ) -> Result<(), Fault> {
     let (sql, values) = statement::of(shape, changes);
     let met = client.execute(&sql, values).await?;
+    // In the table's definition, or in a trigger.
+    let leaves_out = shape.dialect.kind == DatabaseKind::Sqlite && met < changes.len() as u64;
+    if changes[0].operation == Operation::Insert && leaves_out {
+        return Err(Fault::new(Class::Violation, "", "the table leaves the row out without an error"));
+    }
     if changes[0].operation == Operation::Update && met == 0 {
         return Err(Fault::new(Class::Violation, "", "no row has the key of an update"));
     }
@@ -360,8 +372,11 @@ async fn try_part(
         match write_part(client, shape, &changes[part]).await {
             Ok(()) => {}
             Err(fault) if fault.class == Class::Violation => {
+                if let Err(end) = client.run("ROLLBACK TO SAVEPOINT tidelock").await {
+                    // Whoever raised it took the whole transaction back, so that no row can be set aside.
+                    return Err(if end.class == Class::Impossible { fault } else { end });
+                }
                 violation = Some(fault);
-                client.run("ROLLBACK TO SAVEPOINT tidelock").await?;
                 break;
             }
             Err(fault) => return Err(fault),

@@ -28,7 +28,7 @@ const LETTERS_MAX: usize = 64;
 /// The columns of the table of dead letters.
 const COLUMNS: [&str; 8] = ["job", "uid", "generation", "epoch", "place", "operation", "reason", "record"];
 
-const REMEDY: &str = "mend the table or the row that is there, or choose another on_refused, and start the job again: the epoch is \
+pub(crate) const REMEDY: &str = "mend the table or the row that is there, or choose another on_refused, and start the job again: the epoch is \
      kept and will be applied; or give it up with `tidelock snapshots abandon`";
 
 /// A row that is left out, as it is told when the others are committed.

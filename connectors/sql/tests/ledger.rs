@@ -5,7 +5,7 @@ mod common;
 
 use common::{Place, scenes};
 use tidelock::{ErrorKind, Retry, Sink as _};
-use tidelock_sql::{Change, SqlSink};
+use tidelock_sql::{Change, RecordPolicy, SqlSink};
 use tidelock_testkit::harness::Row;
 
 macro_rules! scenes {
@@ -99,4 +99,55 @@ async fn an_epoch_of_an_older_history_is_not_taken_for_applied() {
     assert!(told.contains("version=1/9") && told.contains("newest_in_ledger=2/1"), "{told}");
     scenes::commit(&second, 1, &of_second).await.unwrap();
     assert_eq!(place.rows("id").await, [Row::new("second", 1)]);
+}
+
+/// Its definition says so, and SQLite says nothing when it happens.
+#[tokio::test]
+async fn a_row_that_the_table_leaves_out_is_refused_and_not_lost() {
+    let place = Place::sqlite();
+    place.run("CREATE TABLE log (\"key\" TEXT PRIMARY KEY, value INTEGER UNIQUE ON CONFLICT IGNORE)").await;
+    let rows = || vec![Change::Insert(Row::new("a", 1)), Change::Insert(Row::new("b", 1))];
+    let error = scenes::epochs(&place, place.sink_config(), vec![rows()]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("key=key=\"b\""), "{error}");
+    assert_eq!(place.rows("\"key\"").await, []);
+    let mut skipping = place.sink_config();
+    (skipping.on_refused, skipping.ledger_table) = (RecordPolicy::Skip, "skipping".into());
+    scenes::epochs(&place, skipping, vec![rows()]).await.unwrap();
+    assert_eq!(place.rows("\"key\"").await, [Row::new("a", 1)]);
+}
+
+#[tokio::test]
+async fn a_trigger_that_takes_the_whole_transaction_back_halts_as_a_violation_and_leaves_nothing() {
+    let place = Place::sqlite();
+    place.make_table().await;
+    place
+        .run("CREATE TRIGGER t BEFORE INSERT ON log WHEN NEW.value = 7 BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
+        .await;
+    let rows = vec![Change::Insert(Row::new("a", 1)), Change::Insert(Row::new("b", 7))];
+    let mut config = place.sink_config();
+    config.on_refused = RecordPolicy::Skip;
+    let error = scenes::epochs(&place, config, vec![rows]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("remedy="), "{error}");
+    assert_eq!(place.rows("\"key\"").await, []);
+}
+
+/// A column is dropped when its rows are durable.
+#[tokio::test]
+async fn an_epoch_that_the_table_has_no_column_for_any_more_halts_and_says_what_to_do() {
+    let place = Place::sqlite();
+    place.run("CREATE TABLE log (\"key\" TEXT PRIMARY KEY, value INTEGER)").await;
+    let sink = SqlSink::new(place.sink_config()).unwrap();
+    let attempt = scenes::attempt("job", 1);
+    sink.recover(&attempt, &[]).await.unwrap();
+    let rows = vec![Change::Insert(Row::new("a", 1))];
+    let pending = scenes::prepare(&sink, &attempt, 1, rows).await.unwrap();
+    place.run("ALTER TABLE log DROP COLUMN value").await;
+    let error = scenes::commit(&sink, 1, &pending).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("remedy=") && error.to_string().contains("abandon"), "{error}");
+    place.run("ALTER TABLE log ADD COLUMN value INTEGER").await;
+    scenes::commit(&sink, 1, &pending).await.unwrap();
+    assert_eq!(place.rows("\"key\"").await, [Row::new("a", 1)]);
 }

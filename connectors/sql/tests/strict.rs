@@ -83,6 +83,82 @@ async fn what_a_server_would_change_without_a_word_is_refused() {
     }
 }
 
+/// A delete that misses its row says nothing. So each type is compared with what it was written as.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_row_is_found_again_by_a_key_of_every_type() {
+    for database in Database::there() {
+        let place = Place::on_shared(database).await.unwrap();
+        let keys = match place.kind() {
+            DatabaseKind::Postgres => vec![
+                ("BOOLEAN", json!(true), json!(false)),
+                ("SMALLINT", json!(-32_768), json!(7)),
+                ("BIGINT", json!(i64::MAX), json!(i64::MIN)),
+                ("REAL", json!(0.5), json!(f64::from(0.1_f32))),
+                ("DOUBLE PRECISION", json!(0.1), json!(1e300)),
+                ("NUMERIC(30,2)", json!("12345678901234567890.01"), json!("12345678901234567890.02")),
+                ("VARCHAR(9)", json!("a "), json!("a")),
+                ("CHAR(3)", json!("abc"), json!("abd")),
+                ("NAME", json!("a"), json!("b")),
+                ("DATE", json!("0001-01-01"), json!("9999-12-31")),
+                ("TIME", json!("23:59:59.999999"), json!("00:00:00")),
+                ("TIMESTAMP", json!("2024-02-29T10:00:00.000001"), json!("2024-02-29T10:00:00")),
+                ("TIMESTAMPTZ", json!("2024-02-29T10:00:00.000001Z"), json!("2024-02-29T10:00:00+02:00")),
+                ("INTERVAL", json!("1 day 1.5 seconds"), json!("2 days")),
+                (
+                    "UUID",
+                    json!("00112233-4455-6677-8899-AABBCCDDEEFF"),
+                    json!("00112233445566778899aabbccddee00"),
+                ),
+                ("BYTEA", json!([0, 255]), json!([])),
+                ("INET", json!("::1"), json!("10.0.0.1")),
+                ("INT[]", json!([1, null]), json!([])),
+                ("JSONB", json!({ "a": 1 }), json!([])),
+            ],
+            _ => vec![
+                ("TINYINT(1)", json!(true), json!(false)),
+                ("BIGINT UNSIGNED", json!(u64::MAX), json!(0)),
+                ("FLOAT", json!(0.5), json!(f64::from(0.1_f32))),
+                ("DOUBLE", json!(0.1), json!(1e300)),
+                ("DOUBLE(9,2)", json!("1.25"), json!("7.10")),
+                ("DECIMAL(30,2)", json!("12345678901234567890.01"), json!("12345678901234567890.02")),
+                ("VARCHAR(9) COLLATE utf8mb4_bin", json!("A"), json!("a")),
+                ("VARCHAR(9) CHARACTER SET latin1", json!("ä"), json!("ö")),
+                ("CHAR(3)", json!("a"), json!("b")),
+                ("BINARY(2)", json!([0, 255]), json!([0, 0])),
+                ("VARBINARY(9)", json!([0, 255]), json!([])),
+                ("DATE", json!("1000-01-01"), json!("9999-12-31")),
+                ("TIME(6)", json!("23:59:59.999999"), json!("00:00:00")),
+                ("DATETIME(6)", json!("2024-02-29T10:00:00.000001"), json!("2024-02-29T10:00:00")),
+                ("TIMESTAMP(3)", json!("2024-02-29T10:00:00.001Z"), json!("2024-02-29T10:00:00+02:00")),
+                ("YEAR", json!(1999), json!("2024")),
+                ("ENUM('b','a','1')", json!("1"), json!("b")),
+                ("SET('b','a')", json!("b,a"), json!("a")),
+            ],
+        };
+        for (at, (declared, changed, deleted)) in (1..).zip(keys) {
+            place.run(&format!("CREATE TABLE t (k {declared}, v BIGINT, PRIMARY KEY (k))")).await;
+            let mut wrote = config(&place, RecordPolicy::Fail);
+            wrote.key = vec!["k".into()];
+            let sink = SqlSink::<Value>::new(wrote).unwrap();
+            sink.recover(&attempt("job", at), &[]).await.unwrap();
+            let row = |key: &Value, v: u64| json!({ "k": key, "v": v });
+            let changes = vec![
+                Change::Insert(row(&changed, 1)),
+                Change::Insert(row(&deleted, 2)),
+                Change::Update(row(&changed, 7)),
+                Change::Delete(row(&deleted, 0)),
+                Change::Upsert(row(&changed, 8)),
+            ];
+            let pending = prepare(&sink, &attempt("job", at), at, changes).await.expect(declared);
+            commit(&sink, at, &pending).await.expect(declared);
+            let left = place.query("SELECT v FROM t").await;
+            assert_eq!(left, [[common::Cell::Int(8)]], "{database:?} {declared}");
+            place.run("DROP TABLE t").await;
+        }
+    }
+}
+
 /// What makes rows of a table impossible, and one of them.
 struct Impossible {
     make: Vec<&'static str>,
