@@ -19,6 +19,11 @@ pub(crate) struct Tables {
     _runtime: Runtime,
 }
 
+/// MySQL 9 does not know the old name any more, and MariaDB never had the new one.
+fn redo_log_size(kind: Database) -> &'static str {
+    if kind == Database::Mysql { "innodb_redo_log_capacity" } else { "innodb_log_file_size" }
+}
+
 impl Tables {
     /// The database at `url`, or one of our own, with as much memory as one in production has at least.
     pub(crate) fn start(kind: Database, url: Option<String>) -> Result<Self, Failure> {
@@ -33,7 +38,7 @@ impl Tables {
                     Database::Postgres => options.with_setting("shared_buffers", "1GB"),
                     Database::Mariadb | Database::Mysql => options
                         .with_setting("innodb_buffer_pool_size", "1G")
-                        .with_setting("innodb_log_file_size", "1G")
+                        .with_setting(redo_log_size(kind), "1G")
                         .with_setting("max_allowed_packet", "256M"),
                 };
                 let started = runtime.block_on(async {

@@ -11,9 +11,6 @@ use crate::change::{Operation, StoredChange};
 use crate::dialect::Dialect;
 use crate::value::SqlValue;
 
-/// More rows in one statement bring nothing.
-const ROWS_MAX: usize = 512;
-
 /// What one statement binds, about: far below what the servers take in one packet.
 const BYTES_MAX: usize = 1024 * 1024;
 
@@ -43,7 +40,7 @@ fn length(dialect: &Dialect, key: &[String], changes: &[StoredChange]) -> usize 
     let rows_max = match first.operation {
         // Each must meet its row, which only a statement of its own tells.
         Operation::Update => return 1,
-        _ => ROWS_MAX.min(dialect.binds_max / first.row.0.len().max(1)).max(1),
+        _ => dialect.rows_max.min(dialect.binds_max / first.row.0.len().max(1)).max(1),
     };
     let is_alike = |change: &StoredChange| {
         change.operation == first.operation
@@ -54,7 +51,7 @@ fn length(dialect: &Dialect, key: &[String], changes: &[StoredChange]) -> usize 
     let mut bytes = 0;
     let mut length = 0;
     for change in changes.iter().take(rows_max) {
-        bytes += change.row.0.iter().map(|(_, value)| value.weight()).sum::<usize>();
+        bytes += change.weight();
         if length > 0 && (bytes > BYTES_MAX || !is_alike(change)) {
             break;
         }
@@ -90,8 +87,8 @@ mod tests {
     use crate::kind::DatabaseKind;
 
     fn change(operation: Operation, id: i64, columns: &[&str]) -> StoredChange {
-        let mut row = vec![("id".to_owned(), SqlValue::I64(id))];
-        row.extend(columns.iter().map(|column| ((*column).to_owned(), SqlValue::Null)));
+        let mut row = vec![("id".into(), SqlValue::I64(id))];
+        row.extend(columns.iter().map(|column| ((*column).into(), SqlValue::Null)));
         StoredChange { operation, row: Fields(row), place: 0 }
     }
 

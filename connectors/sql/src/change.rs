@@ -1,6 +1,7 @@
 //! What becomes of a row, as the user says it and as the snapshot stores it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::Serializer;
@@ -82,6 +83,13 @@ pub(crate) struct StoredChange {
     pub(crate) place: usize,
 }
 
+impl StoredChange {
+    /// About how many bytes its values take.
+    pub(crate) fn weight(&self) -> usize {
+        self.row.0.iter().map(|(_, value)| value.weight()).sum()
+    }
+}
+
 impl Versioned for StoredChange {
     const VERSION: u16 = 1;
 
@@ -92,11 +100,11 @@ impl Versioned for StoredChange {
 
 /// Columns with their values, in the order of the table: an object in JSON.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Fields(pub(crate) Vec<(String, SqlValue)>);
+pub(crate) struct Fields(pub(crate) Vec<(Arc<str>, SqlValue)>);
 
 impl Fields {
     pub(crate) fn get(&self, column: &str) -> Option<&SqlValue> {
-        self.0.iter().find(|(name, _)| name == column).map(|(_, value)| value)
+        self.0.iter().find(|(name, _)| **name == *column).map(|(_, value)| value)
     }
 }
 

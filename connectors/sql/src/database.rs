@@ -128,6 +128,12 @@ impl SqlConfig {
         Duration::from_millis(self.statement_timeout_ms)
     }
 
+    /// How long a server keeps a transaction on which nothing happens: what whoever began it holds, others wait for.
+    pub(crate) fn idle_in_transaction(&self) -> Duration {
+        // Longer than the connection may be idle between two of them.
+        self.statement_timeout().saturating_mul(2).max(self.idle_max()) + Duration::from_secs(1)
+    }
+
     pub(crate) fn idle_max(&self) -> Duration {
         Duration::from_millis(self.idle_max_ms)
     }

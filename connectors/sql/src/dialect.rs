@@ -3,6 +3,7 @@
 mod newer;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::column::{ColumnType, Letters, TextType};
 use crate::exact;
@@ -17,6 +18,10 @@ pub(crate) struct Dialect {
     numbered: bool,
     /// What a statement may bind at most.
     pub(crate) binds_max: usize,
+    /// More rows in one statement bring nothing.
+    pub(crate) rows_max: usize,
+    /// Whether rows are bound as a list for each column. It is then one statement for any number of rows.
+    unnests: bool,
     /// Begins a transaction at an isolation that is said and not inherited. What is written depends on nothing that is read, and
     /// the ledger's row is locked by the first statement: `READ COMMITTED` is enough, and locks the fewest gaps.
     pub(crate) begin: &'static str,
@@ -152,6 +157,20 @@ impl Dialect {
         }
     }
 
+    /// Makes the server end a connection, or of PostgreSQL the transaction that is open on it, on which nothing happens for so long.
+    /// MySQL knows no bound for transactions alone, and a lower one of the server's own stays. It refuses a number of any other type.
+    pub(crate) fn idle_at_most(&self, most: Duration) -> String {
+        match self.kind {
+            DatabaseKind::MySql => {
+                format!(
+                    "SET SESSION wait_timeout = CAST(LEAST(@@GLOBAL.wait_timeout, {}) AS UNSIGNED)",
+                    most.as_secs().max(1)
+                )
+            }
+            _ => format!("SET LOCAL idle_in_transaction_session_timeout = {}", most.as_millis()),
+        }
+    }
+
     /// Whether an upsert goes by *any* unique key that a row meets, and not by the one that was named.
     pub(crate) fn upserts_by_any_key(&self) -> bool {
         matches!(self.upsert, Upsert::OnDuplicateKey)
@@ -198,6 +217,30 @@ impl Dialect {
         if parentheses {
             sql.push(')');
         }
+    }
+
+    /// The type of a list's members that become values of such a column as values of their own would, if rows can be bound as lists.
+    /// It has no length: a cast to one that has would cut what an insert refuses.
+    pub(crate) fn member_type(&self, kind: &ColumnType) -> Option<&'static str> {
+        if !self.unnests {
+            return None;
+        }
+        Some(match kind {
+            ColumnType::Bool => "bool",
+            ColumnType::Int { .. } => "int8",
+            ColumnType::Single => "float4",
+            ColumnType::Double => "float8",
+            ColumnType::Decimal(_) => "numeric",
+            ColumnType::Text(_) => "text",
+            ColumnType::Bytes { .. } => "bytea",
+            ColumnType::Date => "date",
+            ColumnType::Time(_) => "time",
+            ColumnType::Timestamp(_) => "timestamp",
+            ColumnType::Moment { .. } => "timestamptz",
+            ColumnType::Uuid => "uuid",
+            // A list of lists would come apart, and what is read from a text has a type that is not known here.
+            _ => return None,
+        })
     }
 
     /// Makes a row where there is none with its key.
@@ -267,6 +310,8 @@ static POSTGRES: Dialect = Dialect {
     quote: '"',
     numbered: true,
     binds_max: 65_535,
+    rows_max: 4_096,
+    unnests: true,
     begin: "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     upsert: Upsert::OnConflict,
     orders_rows: true,
@@ -304,6 +349,8 @@ static MYSQL: Dialect = Dialect {
     quote: '`',
     numbered: false,
     binds_max: 65_535,
+    rows_max: 512,
+    unnests: false,
     // The isolation is that of the session, where it is set.
     begin: "START TRANSACTION READ WRITE",
     upsert: Upsert::OnDuplicateKey,
@@ -337,6 +384,8 @@ static SQLITE: Dialect = Dialect {
     quote: '"',
     numbered: false,
     binds_max: 32_766,
+    rows_max: 512,
+    unnests: false,
     // Takes the one lock of a file now, and does not find out in its middle that somebody else has it.
     begin: "BEGIN IMMEDIATE",
     upsert: Upsert::OnConflict,

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use tidelock::write_ahead::{Apply, Version, Writes};
 use tidelock::{Error, ErrorKind, JobId, Result, Retry, Uid};
 
-use crate::batch::{Batch, batches, parts};
+use crate::batch::{Batch, batches};
 use crate::change::{Operation, StoredChange};
 use crate::client::Client;
 use crate::error::{Class, Fault};
@@ -192,7 +192,7 @@ impl Ledger {
             }
         };
         client.run(self.target.dialect.begin).await.map_err(wrong)?;
-        if !self.moves(&mut client, writes).await? {
+        if !moves(&mut client, &self.target, (&writes.job, &writes.uid), writes.version).await? {
             client.run("ROLLBACK").await.map_err(wrong)?;
             client.give_back();
             self.check_applied(writes).await?;
@@ -218,49 +218,51 @@ impl Ledger {
             Err(fault) => Err(wrong(fault)),
         }
     }
+}
 
-    /// Moves the ledger's row to the version, if that is newer: one statement, which locks it.
-    async fn moves(&self, client: &mut Client, writes: &Writes<StoredChange>) -> Result<bool> {
-        let (dialect, table) = (self.target.dialect, &self.target.ledger);
-        let wrong =
-            |fault: Fault| fault.during(OPERATION).with("table", table).with("epoch", writes.version.epoch);
-        let number = |number: u64| match i64::try_from(number) {
-            Ok(number) => Ok(SqlValue::I64(number)),
-            Err(_) => {
-                Err(Error::new(ErrorKind::Bug, OPERATION, "a version is larger than the ledger's columns"))
-            }
-        };
-        let (generation, epoch) = (number(writes.version.generation.0)?, number(writes.version.epoch.0)?);
-        let ledger = table.quoted(dialect);
-        let mut update = format!("UPDATE {ledger} SET generation = ");
-        for (at, next) in [
-            ", epoch = ",
-            " WHERE job = ",
-            " AND uid = ",
-            " AND (generation < ",
-            " OR generation = ",
-            " AND epoch < ",
-            ")",
-        ]
-        .iter()
-        .enumerate()
-        {
-            dialect.place(&mut update, at + 1);
-            update.push_str(next);
-        }
-        let mut values = vec![generation.clone(), epoch.clone()];
-        values.extend(names(&writes.job, &writes.uid));
-        values.extend([generation.clone(), generation, epoch]);
-        if client.execute(&update, values.clone()).await.map_err(wrong)? > 0 {
-            return Ok(true);
-        }
-        // There is no row, or it is not older. A row that is older than everything decides between the two, whoever made it.
-        let insert = dialect.insert_or_nothing(&ledger, "job, uid, generation, epoch", 4);
-        let mut first = names(&writes.job, &writes.uid);
-        first.extend([SqlValue::I64(0), SqlValue::I64(0)]);
-        client.execute(&insert, first).await.map_err(wrong)?;
-        Ok(client.execute(&update, values).await.map_err(wrong)? > 0)
+/// Moves the ledger's row to the version, if that is newer: one statement, which locks it.
+pub(crate) async fn moves(
+    client: &mut Client,
+    target: &Target,
+    (job, uid): (&JobId, &Uid),
+    version: Version,
+) -> Result<bool> {
+    let (dialect, table) = (target.dialect, &target.ledger);
+    let wrong = |fault: Fault| fault.during(OPERATION).with("table", table).with("epoch", version.epoch);
+    let number = |number: u64| match i64::try_from(number) {
+        Ok(number) => Ok(SqlValue::I64(number)),
+        Err(_) => Err(Error::new(ErrorKind::Bug, OPERATION, "a version is larger than the ledger's columns")),
+    };
+    let (generation, epoch) = (number(version.generation.0)?, number(version.epoch.0)?);
+    let ledger = table.quoted(dialect);
+    let mut update = format!("UPDATE {ledger} SET generation = ");
+    for (at, next) in [
+        ", epoch = ",
+        " WHERE job = ",
+        " AND uid = ",
+        " AND (generation < ",
+        " OR generation = ",
+        " AND epoch < ",
+        ")",
+    ]
+    .iter()
+    .enumerate()
+    {
+        dialect.place(&mut update, at + 1);
+        update.push_str(next);
     }
+    let mut values = vec![generation.clone(), epoch.clone()];
+    values.extend(names(job, uid));
+    values.extend([generation.clone(), generation, epoch]);
+    if client.execute(&update, values.clone()).await.map_err(wrong)? > 0 {
+        return Ok(true);
+    }
+    // There is no row, or it is not older. A row that is older than everything decides between the two, whoever made it.
+    let insert = dialect.insert_or_nothing(&ledger, "job, uid, generation, epoch", 4);
+    let mut first = names(job, uid);
+    first.extend([SqlValue::I64(0), SqlValue::I64(0)]);
+    client.execute(&insert, first).await.map_err(wrong)?;
+    Ok(client.execute(&update, values).await.map_err(wrong)? > 0)
 }
 
 fn names(job: &JobId, uid: &Uid) -> Vec<SqlValue> {
@@ -304,9 +306,14 @@ async fn write(
     Ok(Ok(()))
 }
 
-async fn write_whole(client: &mut Client, shape: &Shape, changes: &[StoredChange]) -> Result<(), Fault> {
+/// Writes the changes of a batch that are for the table itself.
+pub(crate) async fn write_whole(
+    client: &mut Client,
+    shape: &Shape,
+    changes: &[StoredChange],
+) -> Result<(), Fault> {
     for batch in for_table(shape, changes) {
-        for part in parts(batch.changes) {
+        for part in statement::parts(shape, changes, batch.changes) {
             write_part(client, shape, &changes[part]).await?;
         }
     }
@@ -368,7 +375,7 @@ async fn try_part(
 ) -> Result<Option<Fault>, Fault> {
     client.run("SAVEPOINT tidelock").await?;
     let mut violation = None;
-    for part in parts(0..changes.len()) {
+    for part in statement::parts(shape, changes, 0..changes.len()) {
         match write_part(client, shape, &changes[part]).await {
             Ok(()) => {}
             Err(fault) if fault.class == Class::Violation => {

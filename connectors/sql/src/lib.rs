@@ -23,6 +23,7 @@ mod row;
 mod shape;
 mod sink;
 mod source;
+mod stage;
 mod statement;
 mod table;
 mod target;

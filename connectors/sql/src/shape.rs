@@ -1,5 +1,7 @@
 //! The tables of a sink, as they were found: which row a record becomes there.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tidelock::{Error, ErrorKind, Result};
 
@@ -18,6 +20,8 @@ pub(crate) struct Shape {
     pub(crate) table: Table,
     /// The columns of the key; none where the table has none.
     pub(crate) key: Vec<String>,
+    /// The names of the columns, which every row shares.
+    names: Vec<Arc<str>>,
 }
 
 impl Shape {
@@ -46,7 +50,18 @@ impl Shape {
                 key.to_vec()
             }
         };
-        Ok(Self { dialect, name, table, key })
+        Ok(Self::with_key(dialect, name, table, key))
+    }
+
+    /// A table with a key that was looked at already.
+    pub(crate) fn with_key(
+        dialect: &'static Dialect,
+        name: TableName,
+        table: Table,
+        key: Vec<String>,
+    ) -> Self {
+        let names = table.columns.iter().map(|column| column.name.as_str().into()).collect();
+        Self { dialect, name, table, key, names }
     }
 
     /// The row that an operation on a record writes.
@@ -83,8 +98,7 @@ impl Shape {
             fields.push((at, value));
         }
         fields.sort_by_key(|(at, _)| *at);
-        let fields =
-            fields.into_iter().map(|(at, value)| (self.table.columns[at].name.clone(), value)).collect();
+        let fields = fields.into_iter().map(|(at, value)| (Arc::clone(&self.names[at]), value)).collect();
         let fields = Fields(fields);
         self.check_complete(operation, &fields)
             .map_err(|(why, column)| refuse(why).with("column", column))?;
@@ -163,6 +177,12 @@ impl Shape {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The types of lists that rows with these columns can be bound as, if they can.
+    pub(crate) fn member_types(&self, row: &Fields) -> Option<Vec<&'static str>> {
+        let of = |name: &str| self.dialect.member_type(&self.table.column(name)?.kind);
+        row.0.iter().map(|(name, _)| of(name)).collect()
     }
 
     /// A row's key, for people.

@@ -16,6 +16,7 @@ use crate::config::{Mode, SqlSinkConfig};
 use crate::either::{InMode, SqlWriter};
 use crate::ledger::Ledger;
 use crate::prepared::Branches;
+use crate::stage::{Offers, Stage};
 use crate::target::Target;
 use crate::upsert::UpsertWriter;
 use crate::writer::LedgerWriter;
@@ -43,6 +44,7 @@ pub struct SqlSink<T> {
     target: Arc<Target>,
     inner: WriteAhead<Ledger>,
     branches: Branches,
+    stage: Arc<Stage>,
     record: PhantomData<fn(T)>,
 }
 
@@ -63,7 +65,8 @@ impl<T> SqlSink<T> {
         let target = Arc::new(Target::new(config)?);
         let inner = WriteAhead::new(Ledger { target: Arc::clone(&target) }, bounds)?;
         let branches = Branches::new(Arc::clone(&target));
-        Ok(Self { target, inner, branches, record: PhantomData })
+        let stage = Arc::new(Stage::new(Arc::clone(&target)));
+        Ok(Self { target, inner, branches, stage, record: PhantomData })
     }
 }
 
@@ -105,6 +108,7 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
     /// Looks at the tables too: a wrong port, a missing right, a ledger that is none are told before anything is written.
     async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<SqlCommittable>]) -> Result<()> {
         self.target.look().await?;
+        self.stage.recover(attempt);
         let Sorted { ledger, prepared } = Sorted::of(pending.iter().cloned());
         self.branches.recover(attempt, &prepared).await?;
         if !ledger.is_empty() {
@@ -130,7 +134,9 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
         self.ledger().note(&attempt.job, &attempt.uid).await?;
         let too_large = Rejects::kept();
         tidelock::Rejecting::reject_to(&mut inner, too_large.clone());
-        let writer = LedgerWriter::new(shape, self.target.config.on_refused.clone(), inner, too_large);
+        let offers = Offers::new(&self.stage, attempt, writer, &shape);
+        let writer =
+            LedgerWriter::new(shape, self.target.config.on_refused.clone(), inner, offers, too_large);
         Ok(SqlWriter(InMode::Ledger(Box::new(writer))))
     }
 
@@ -144,10 +150,13 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
         for one in committables {
             epochs.entry(one.epoch).or_default().push(one);
         }
+        let _alone = self.stage.committing();
         let mut listed = Vec::new();
         for of_epoch in epochs.into_values() {
             let Sorted { ledger, prepared } = Sorted::of(of_epoch);
-            self.inner.commit(permit, ledger).await?;
+            if !self.stage.commit(&ledger).await {
+                self.inner.commit(permit, ledger).await?;
+            }
             self.branches.commit(&prepared).await?;
             listed.extend(prepared);
         }

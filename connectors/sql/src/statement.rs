@@ -1,5 +1,9 @@
 //! Writes statements: the text of one that does an operation on so many rows, and the values that it binds.
 
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use crate::batch;
 use crate::change::{Operation, StoredChange};
 use crate::dialect::Dialect;
 use crate::shape::Shape;
@@ -25,20 +29,56 @@ pub(crate) fn insert<'c>(
     sql
 }
 
+/// How a range of changes that are alike is cut into statements.
+pub(crate) fn parts(shape: &Shape, changes: &[StoredChange], range: Range<usize>) -> Vec<Range<usize>> {
+    let lists = range.clone().next().is_some_and(|at| takes_lists(shape, &changes[at]).is_some());
+    if lists { vec![range] } else { batch::parts(range).collect() }
+}
+
+/// The types of the lists that changes like this one are bound as, if they are.
+fn takes_lists(shape: &Shape, change: &StoredChange) -> Option<Vec<&'static str>> {
+    match change.operation {
+        Operation::Insert | Operation::Upsert if !change.row.0.is_empty() => shape.member_types(&change.row),
+        _ => None,
+    }
+}
+
+/// Rows that are inserted, as one list for each column: `$1::int8[], $2::text[]`.
+fn insert_lists(shape: &Shape, types: &[&str], changes: &[StoredChange]) -> (String, Vec<SqlValue>) {
+    let (dialect, columns) = (shape.dialect, &changes[0].row.0);
+    let mut sql = format!("INSERT INTO {} (", shape.name.quoted(dialect));
+    dialect.names(&mut sql, columns.iter().map(|(name, _)| &**name));
+    sql.push_str(") SELECT * FROM unnest(");
+    for (at, member) in types.iter().enumerate() {
+        if at > 0 {
+            sql.push_str(", ");
+        }
+        dialect.place(&mut sql, at + 1);
+        let _infallible = write!(sql, "::{member}[]");
+    }
+    sql.push(')');
+    let list = |at: usize| changes.iter().map(|change| change.row.0[at].1.clone()).collect();
+    (sql, (0..columns.len()).map(|at| SqlValue::Array(list(at))).collect())
+}
+
 /// A statement for changes that are alike, and its values.
 pub(crate) fn of(shape: &Shape, changes: &[StoredChange]) -> (String, Vec<SqlValue>) {
     let (dialect, key) = (shape.dialect, &shape.key);
     let table = shape.name.quoted(dialect);
     let first = &changes[0];
-    let columns = || first.row.0.iter().map(|(name, _)| name.as_str());
+    let columns = || first.row.0.iter().map(|(name, _)| &**name);
     let all =
         || changes.iter().flat_map(|change| change.row.0.iter().map(|(_, value)| value.clone())).collect();
+    let inserted = || match takes_lists(shape, first) {
+        Some(types) => insert_lists(shape, &types, changes),
+        None => (insert(dialect, &table, columns(), changes.len()), all()),
+    };
     match first.operation {
-        Operation::Insert | Operation::Letter => (insert(dialect, &table, columns(), changes.len()), all()),
+        Operation::Insert | Operation::Letter => inserted(),
         Operation::Upsert => {
-            let mut sql = insert(dialect, &table, columns(), changes.len());
+            let (mut sql, values) = inserted();
             dialect.upsert(&mut sql, columns(), key);
-            (sql, all())
+            (sql, values)
         }
         Operation::Update => {
             let is_key = |name: &&str| key.iter().any(|part| part == name);

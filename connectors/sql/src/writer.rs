@@ -12,6 +12,7 @@ use crate::change::{Change, Fields, Operation, StoredChange};
 use crate::config::RecordPolicy;
 use crate::refused::tell;
 use crate::shape::Shape;
+use crate::stage::Offers;
 use crate::value::SqlValue;
 
 /// Writes rows: see [`Mode::Ledger`](crate::Mode::Ledger).
@@ -19,6 +20,8 @@ pub(crate) struct LedgerWriter<T> {
     shape: Arc<Shape>,
     policy: RecordPolicy,
     inner: WriteAheadWriter<StoredChange>,
+    /// What may be begun before the commit.
+    offers: Offers,
     /// Rows for which no epoch has room.
     too_large: Rejects<StoredChange>,
     /// Where records go that do not fit; the policy decides where the host has no place for them.
@@ -39,9 +42,10 @@ impl<T: Serialize> LedgerWriter<T> {
         shape: Arc<Shape>,
         policy: RecordPolicy,
         inner: WriteAheadWriter<StoredChange>,
+        offers: Offers,
         too_large: Rejects<StoredChange>,
     ) -> Self {
-        Self { shape, policy, inner, too_large, rejects: None }
+        Self { shape, policy, inner, offers, too_large, rejects: None }
     }
 
     /// Deals with a record that does not fit. What is to be written in its place is a letter, or nothing.
@@ -67,14 +71,18 @@ impl<T: Serialize> LedgerWriter<T> {
             ("reason", SqlValue::Text(error.to_string())),
             ("record", record),
         ];
-        let row = Fields(columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        let row = Fields(columns.into_iter().map(|(name, value)| (name.into(), value)).collect());
         Ok(Some(StoredChange { operation: Operation::Letter, row, place: 0 }))
     }
 
     /// Deals with rows for which no epoch has room, once they were told.
     async fn set_aside_too_large(&mut self, mut batch: Vec<Option<Change<T>>>) -> Result<()> {
         let mut letters = Vec::new();
-        for (stored, error) in self.too_large.take() {
+        let too_large = self.too_large.take();
+        if !too_large.is_empty() {
+            self.offers.give_up();
+        }
+        for (stored, error) in too_large {
             match batch.get_mut(stored.place).and_then(Option::take) {
                 Some(change) => letters.extend(self.refuse(change, error)?),
                 None => return Err(error),
@@ -115,16 +123,22 @@ impl<T: Serialize + Send + 'static> SinkWriter for LedgerWriter<T> {
                 }
                 Err(error) => {
                     let letter = self.refuse(change, error)?;
+                    // Letters have the epoch's number in them, and are few: nothing is begun with them.
+                    if letter.is_some() {
+                        self.offers.give_up();
+                    }
                     stored.extend(letter.map(|letter| StoredChange { place, ..letter }));
                     batch.push(None);
                 }
             }
         }
+        self.offers.keep(&stored);
         self.inner.write(&mut stored).await?;
         self.set_aside_too_large(batch).await
     }
 
     async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<WriteAheadCommittable>>> {
+        self.offers.offer(epoch);
         self.inner.prepare(epoch).await
     }
 

@@ -18,7 +18,7 @@ use tidelock::{Error, Result};
 use tokio::time::timeout;
 
 use file::{FileId, file_of};
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Borrowed, Pool};
 
 use crate::database::SqlConfig;
 use crate::error::{Fault, setting};

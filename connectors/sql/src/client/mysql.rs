@@ -13,7 +13,9 @@ use tokio::task::spawn_blocking;
 
 use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
+use crate::dialect::Dialect;
 use crate::error::{Class, Fault, TRIGGER_REFUSES, mysql_class};
+use crate::kind::DatabaseKind;
 use crate::value::{SqlValue, plain_text};
 
 /// The collation of bytes that are no text.
@@ -81,15 +83,12 @@ pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
 /// until the server ends its connection, which by default is after eight hours. Connections of ours that are idle are closed before.
 fn settings(config: &SqlConfig) -> Vec<String> {
     let seconds = config.statement_timeout_ms.div_ceil(1000).max(1);
-    let silent = config.statement_timeout_ms.saturating_mul(2).max(config.idle_max_ms);
-    let silent_seconds = silent.div_ceil(1000).saturating_add(1);
     vec![
         "SET NAMES utf8mb4".into(),
         format!(
             "SET SESSION sql_mode = '{MODES}', autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = {seconds}"
         ),
-        // A number of any other type MySQL refuses.
-        format!("SET SESSION wait_timeout = CAST(LEAST(@@wait_timeout, {silent_seconds}) AS UNSIGNED)"),
+        Dialect::of(DatabaseKind::MySql).idle_at_most(config.idle_in_transaction()),
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".into(),
     ]
 }

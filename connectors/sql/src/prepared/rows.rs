@@ -6,13 +6,14 @@
 
 use std::ops::Range;
 
-use crate::batch::{batches, parts};
+use crate::batch::batches;
 use crate::change::StoredChange;
 use crate::client::Client;
 use crate::error::{Class, Fault};
 use crate::kind::DatabaseKind;
 use crate::ledger::write_part;
 use crate::shape::Shape;
+use crate::statement;
 
 /// Writes changes in their order. Of those that cannot be, gives where they stand and why: nothing of them was written.
 pub(super) async fn write(
@@ -45,7 +46,9 @@ pub(super) async fn write(
 /// The statements that write a range of changes.
 fn statements(shape: &Shape, changes: &[StoredChange], range: Range<usize>) -> Vec<Range<usize>> {
     let of_range = batches(shape.dialect, &shape.key, &changes[range.clone()]);
-    let statements = of_range.into_iter().flat_map(|batch| parts(batch.changes));
+    let statements = of_range
+        .into_iter()
+        .flat_map(|batch| statement::parts(shape, &changes[range.clone()], batch.changes));
     statements.map(|part| part.start + range.start..part.end + range.start).collect()
 }
 

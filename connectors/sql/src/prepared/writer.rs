@@ -31,9 +31,15 @@ use crate::target::Target;
 use crate::value::SqlValue;
 
 /// Changes are written when there are so many of them, or so many bytes, or at the barrier: several statements at once, because
-/// on PostgreSQL each time costs a savepoint.
+/// on PostgreSQL each time costs a savepoint. Of a small epoch fewer wait, so that little is left to do at its barrier.
 const CHANGES_MAX: usize = 2_048;
+const CHANGES_MIN: usize = 256;
 const BYTES_MAX: usize = 1024 * 1024;
+
+/// How many changes wait until they are written, in an epoch that has written so many.
+fn changes_max(written: u64) -> usize {
+    usize::try_from(written / 4).unwrap_or(CHANGES_MAX).clamp(CHANGES_MIN, CHANGES_MAX)
+}
 
 /// Letters wait in memory until the number of their epoch is known. So many bytes of them, where nothing else was chosen.
 const LETTERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -296,7 +302,8 @@ impl<T: Serialize> BranchWriter<T> {
                     self.only_inserts &= operation == Operation::Insert;
                     self.changes.push(StoredChange { operation, row, place: 0 });
                     self.records.push(change);
-                    if self.changes.len() >= CHANGES_MAX || self.bytes >= BYTES_MAX {
+                    let written = self.open.as_ref().map_or(0, |open| open.changes);
+                    if self.changes.len() >= changes_max(written) || self.bytes >= BYTES_MAX {
                         self.flush().await?;
                     }
                 }

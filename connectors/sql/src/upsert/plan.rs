@@ -124,12 +124,8 @@ impl Upserts {
             _ => wanted.iter().any(|own| own.column == column.name),
         };
         let columns = found.table.columns.iter().filter(|column| !is_own(column)).cloned().collect();
-        let shape = Shape {
-            dialect: found.dialect,
-            name: found.name.clone(),
-            table: Table { columns, keys: found.table.keys.clone() },
-            key: found.key.clone(),
-        };
+        let table = Table { columns, keys: found.table.keys.clone() };
+        let shape = Shape::with_key(found.dialect, found.name.clone(), table, found.key.clone());
         Ok(Self { shape, versions, tombstone })
     }
 
@@ -160,7 +156,7 @@ impl Upserts {
             Change::Update(record) => (Operation::Update, self.shape.row(Operation::Update, record)?),
             Change::Delete(record) => (Operation::Upsert, self.tombstone_row(record)?),
         };
-        let mut push = |column: &str, value| row.0.push((column.to_owned(), value));
+        let mut push = |column: &str, value| row.0.push((column.into(), value));
         if let (Some(tombstone), false) = (&self.tombstone, operation == Operation::Update) {
             let is_delete = matches!(change, Change::Delete(_));
             push(&tombstone.column, if is_delete { &tombstone.dead } else { &tombstone.live }.clone());
@@ -223,7 +219,7 @@ impl Upserts {
             } else {
                 continue;
             };
-            row.push((column.name.clone(), value));
+            row.push((column.name.as_str().into(), value));
         }
         Ok(Fields(row))
     }

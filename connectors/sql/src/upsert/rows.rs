@@ -67,7 +67,7 @@ async fn upsert(client: &mut Client, upserts: &Upserts, changes: &[StoredChange]
         None => Ok(None),
         Some(mut row) => {
             let theirs = row.remove(0);
-            let key = upserts.shape.key.iter().cloned().zip(row).collect();
+            let key = upserts.shape.key.iter().map(|part| part.as_str().into()).zip(row).collect();
             Err(superseded(upserts, &theirs, &Fields(key), &changes[0]))
         }
     }

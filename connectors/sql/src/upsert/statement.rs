@@ -50,7 +50,7 @@ impl<'u> Writing<'u> {
 /// Makes rows, and changes those that are there and older.
 pub(super) fn upsert(upserts: &Upserts, changes: &[StoredChange]) -> (String, Vec<SqlValue>) {
     let dialect = upserts.shape.dialect;
-    let columns: Vec<&str> = changes[0].row.0.iter().map(|(name, _)| name.as_str()).collect();
+    let columns: Vec<&str> = changes[0].row.0.iter().map(|(name, _)| &**name).collect();
     let table = dialect.upsert_target(&upserts.shape.name.quoted(dialect));
     let mut sql = insert(dialect, &table, columns.iter().copied(), changes.len());
     dialect.upsert_newer(&mut sql, &columns, &upserts.shape.key, &upserts.version_columns());
@@ -62,7 +62,7 @@ pub(super) fn upsert(upserts: &Upserts, changes: &[StoredChange]) -> (String, Ve
 pub(super) fn update(upserts: &Upserts, change: &StoredChange) -> (String, Vec<SqlValue>) {
     let shape = &upserts.shape;
     let mut writing = Writing::begin(upserts, format!("UPDATE {} SET ", shape.name.quoted(shape.dialect)));
-    let rest = change.row.0.iter().filter(|(name, _)| !shape.key.contains(name));
+    let rest = change.row.0.iter().filter(|(name, _)| !shape.key.iter().any(|part| **part == **name));
     for (at, (name, value)) in rest.enumerate() {
         writing.push(if at == 0 { "" } else { ", " }).name(name).push(" = ").value(value.clone());
     }

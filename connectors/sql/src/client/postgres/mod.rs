@@ -45,7 +45,7 @@ fn settings(config: &SqlConfig) -> String {
          SET idle_in_transaction_session_timeout = {idle}; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; \
          SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 3; \
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-        idle = timeout.saturating_mul(2),
+        idle = config.idle_in_transaction().as_millis(),
     )
 }
 

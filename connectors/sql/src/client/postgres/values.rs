@@ -17,6 +17,9 @@ const BEGINNING: Date = date(2000, 1, 1);
 
 /// Whether a value of this type goes as a text.
 fn is_text_form(value: &SqlValue, kind: &Type) -> bool {
+    if let (SqlValue::Array(values), Kind::Array(member)) = (value, kind.kind()) {
+        return values.iter().any(|value| *value != SqlValue::Null && is_text_form(value, member));
+    }
     !matches!(
         (value, kind),
         (SqlValue::Bool(_), &Type::BOOL)
@@ -50,6 +53,7 @@ impl ToSql for SqlValue {
             (Self::Uuid(bytes), _) => out.put_slice(bytes),
             (Self::Bytes(bytes), _) => out.put_slice(bytes),
             (Self::Text(text), _) => out.put_slice(text.as_bytes()),
+            (Self::Array(values), _) => return values.to_sql(kind, out),
             _ => return Err("a value that is neither text nor binary".into()),
         }
         Ok(IsNull::No)
