@@ -21,6 +21,8 @@ const OPERATION: &str = "write rows";
 const REMEDY: &str = "the rows before it are written, and written again when the job is started: mend the table or the row that is \
      there, or choose another on_refused, and start the job again";
 
+const NANOS_OF_MILLI: u64 = 1_000_000;
+
 /// Writes rows by their versions: see [`Mode::Upsert`](crate::Mode::Upsert).
 pub(crate) struct UpsertWriter<T> {
     target: Arc<Target>,
@@ -36,6 +38,10 @@ pub(crate) struct UpsertWriter<T> {
 }
 
 /// The versions of a writer's changes: each is newer than the one before.
+///
+/// A log that is made anew counts its attempts from the beginning again, so that two attempts may have one number. So the sequence
+/// begins with the generation, a time in milliseconds, counted in nanoseconds: no writer writes faster than that, and what a
+/// newer history writes is newer.
 #[derive(Debug)]
 struct Numbers {
     attempt: i64,
@@ -44,7 +50,8 @@ struct Numbers {
 
 impl Numbers {
     fn of(attempt: &SinkAttempt) -> Result<Self> {
-        Ok(Self { attempt: bigint("attempt", attempt.number.0)?, last: 0 })
+        let first = attempt.generation.0.saturating_mul(NANOS_OF_MILLI);
+        Ok(Self { attempt: bigint("attempt", attempt.number.0)?, last: bigint("sequence", first)? })
     }
 
     fn next(&mut self) -> Result<Stamp> {

@@ -173,11 +173,24 @@ pub(super) async fn a_replay_wins_over_what_was_written_before_the_crash(place: 
         assert_eq!(place.rows("\"key\"").await, [row("k", value)]);
     }
     let version = place.query("SELECT tidelock_attempt, tidelock_sequence FROM log").await;
-    assert_eq!(version, [[Cell::Int(2), Cell::Int(3)]]);
+    assert_eq!(version, [[Cell::Int(2), Cell::Int(1_000_003)]]);
     // A rollback is a newer attempt of another generation.
     let rolled_back = SinkAttempt { generation: Generation(2), ..attempt("job", 3) };
     let mut anew = open(place.sink_config(), &rolled_back).await;
     anew.write(&mut vec![Change::Upsert(row("k", 7))]).await.unwrap();
+    assert_eq!(place.rows("\"key\"").await, [row("k", 7)]);
+}
+
+/// Its checkpoints were deleted, or are lost: attempts are counted from the beginning again.
+pub(super) async fn a_job_that_begins_anew_wins_over_what_it_wrote_with_its_first_log(place: Place) {
+    place.make_table().await;
+    let mut before = open(place.sink_config(), &attempt("job", 1)).await;
+    for value in 0..30 {
+        before.write(&mut vec![Change::Upsert(row("k", 1_000 + value))]).await.unwrap();
+    }
+    let anew = SinkAttempt { generation: Generation(2), ..attempt("job", 1) };
+    let mut after = open(place.sink_config(), &anew).await;
+    after.write(&mut vec![Change::Upsert(row("k", 7))]).await.unwrap();
     assert_eq!(place.rows("\"key\"").await, [row("k", 7)]);
 }
 
