@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use tidelock::{Result, choice};
 
 use crate::database::SqlConfig;
+use crate::dialect::Dialect;
 use crate::error::setting;
 use crate::kind::DatabaseKind;
 use crate::names::TableName;
+use crate::own::Own;
 
 /// What happens to a row that the table cannot take: a value does not fit its column, or a constraint is violated.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +64,43 @@ pub enum VersionFrom {
     Column(String),
 }
 
+/// Statements of your own, one for each [`Change`](crate::Change) that the sink is given; others are refused when they are written.
+///
+/// The fields of the record are bound by their names, as `:name`: not within quotes and comments, and `::` is a cast. Each field has a
+/// parameter, and each parameter a field. A statement runs in the transaction of the mode, once for each record and in their order,
+/// so it is exactly once also where it is not idempotent:
+///
+/// ```
+/// # use tidelock_sql::{SqlConfig, SqlSink, SqlSinkConfig, Statements};
+/// #[derive(serde::Serialize)]
+/// struct Sold {
+///     day: String,
+///     n: i64,
+/// }
+///
+/// # fn main() -> tidelock::Result<()> {
+/// let mut statements = Statements::default();
+/// statements.insert = Some(
+///     "INSERT INTO totals (day, n) VALUES (:day, :n) ON CONFLICT (day) DO UPDATE SET n = totals.n + excluded.n".into(),
+/// );
+/// let config = SqlSinkConfig::of_statements(SqlConfig::from_url("sqlite:shop.db")?, statements);
+/// let sink: SqlSink<Sold> = SqlSink::new(config)?; // it takes Change::Insert(sold)
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Statements {
+    /// What is done with [`Change::Insert`](crate::Change::Insert).
+    pub insert: Option<String>,
+    /// What is done with [`Change::Upsert`](crate::Change::Upsert).
+    pub upsert: Option<String>,
+    /// What is done with [`Change::Update`](crate::Change::Update). Whether it meets a row is not looked at.
+    pub update: Option<String>,
+    /// What is done with [`Change::Delete`](crate::Change::Delete). It is given all fields of the record.
+    pub delete: Option<String>,
+}
+
 /// How the sink writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,8 +108,12 @@ pub enum VersionFrom {
 pub struct SqlSinkConfig {
     /// The database.
     pub database: SqlConfig,
-    /// The table, perhaps with its schema: `orders` or `shop.orders`. Required.
+    /// The table, perhaps with its schema: `orders` or `shop.orders`. Required, where there are no `statements`.
+    #[serde(default)]
     pub table: String,
+    /// Statements of your own in the place of a table, in the modes `ledger` and `prepared`. Default: none.
+    #[serde(default)]
+    pub statements: Statements,
     /// How rows become visible: `ledger`, `prepared` or `upsert`. It may be changed from one run to the next: what is pending is
     /// committed as it was written. Default `ledger`.
     #[serde(default, deserialize_with = "choice")]
@@ -145,6 +188,7 @@ impl SqlSinkConfig {
         Self {
             database,
             table: table.into(),
+            statements: Statements::default(),
             mode: Mode::default(),
             key: Vec::new(),
             ledger_table: default_ledger_table(),
@@ -157,6 +201,11 @@ impl SqlSinkConfig {
             on_refused: RecordPolicy::default(),
             epoch_bytes_max: None,
         }
+    }
+
+    /// What statements of your own do, with every other setting at its default.
+    pub fn of_statements(database: SqlConfig, statements: Statements) -> Self {
+        Self { statements, ..Self::new(database, "") }
     }
 
     /// Checks the settings before any I/O.
@@ -177,12 +226,13 @@ impl SqlSinkConfig {
             return Err(setting("prepared_max", why));
         }
         self.validate_columns()?;
+        let has_table = !self.validate_statements()?;
         let letters = match &self.on_refused {
             RecordPolicy::DeadLetter(table) => Some(table),
             _ => None,
         };
         let names = [
-            ("table", Some(&self.table)),
+            ("table", has_table.then_some(&self.table)),
             ("ledger_table", Some(&self.ledger_table)),
             ("transactions_table", Some(&self.transactions_table)),
             ("on_refused", letters),
@@ -198,6 +248,27 @@ impl SqlSinkConfig {
             }
         }
         Ok(())
+    }
+
+    /// Statements are there, and can be what is done.
+    fn validate_statements(&self) -> Result<bool> {
+        if Own::parse(Dialect::of(self.database.kind), &self.statements)?.is_none() {
+            return Ok(false);
+        }
+        for (name, is_said) in [("table", !self.table.is_empty()), ("key", !self.key.is_empty())] {
+            if is_said {
+                return Err(setting(
+                    name,
+                    "statements of your own say themselves where rows go: leave it out",
+                ));
+            }
+        }
+        if self.mode == Mode::Upsert {
+            let why = "the mode `upsert` writes the same rows again, which is harmless by their versions alone, and a statement of your \
+                       own has none: in the modes `ledger` and `prepared` it is exactly once, whatever it does";
+            return Err(setting("statements", why));
+        }
+        Ok(true)
     }
 
     /// The columns of the mode `upsert` are columns, and each is one thing.
@@ -285,6 +356,27 @@ mod tests {
                 SqlSinkConfig { tombstone_column: Some("id".into()), key: vec!["id".into()], ..config() },
                 "tombstone_column",
             ),
+        ] {
+            let error = wrong.validate().expect_err(named).to_string();
+            assert!(error.contains(&format!("setting={named}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn statements_take_the_place_of_a_table() {
+        let config = |mode: &str| {
+            let settings = serde_json::json!({
+                "database": { "url": "postgres://db/shop" }, "mode": mode,
+                "statements": { "insert": "INSERT INTO totals VALUES (:day, :n)" },
+            });
+            serde_json::from_value::<SqlSinkConfig>(settings).expect("settings")
+        };
+        assert!(config("ledger").validate().is_ok() && config("prepared").validate().is_ok());
+        for (wrong, named) in [
+            (config("upsert"), "statements"),
+            (SqlSinkConfig { table: "totals".into(), ..config("ledger") }, "table"),
+            (SqlSinkConfig { key: vec!["day".into()], ..config("ledger") }, "key"),
+            (SqlSinkConfig { statements: Statements::default(), ..config("ledger") }, "table"),
         ] {
             let error = wrong.validate().expect_err(named).to_string();
             assert!(error.contains(&format!("setting={named}")), "{error}");

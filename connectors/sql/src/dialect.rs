@@ -243,6 +243,23 @@ impl Dialect {
         })
     }
 
+    /// What lets the database read a statement with places for values, and do nothing.
+    pub(crate) fn reads(&self, statement: &str) -> Vec<String> {
+        match self.kind {
+            DatabaseKind::Postgres => {
+                vec![format!("PREPARE tidelock_look AS {statement}"), "DEALLOCATE tidelock_look".into()]
+            }
+            DatabaseKind::MySql => {
+                let text = statement.replace('\\', "\\\\").replace('\'', "''");
+                vec![
+                    format!("PREPARE tidelock_look FROM '{text}'"),
+                    "DEALLOCATE PREPARE tidelock_look".into(),
+                ]
+            }
+            DatabaseKind::Sqlite => vec![format!("EXPLAIN {statement}")],
+        }
+    }
+
     /// Makes a row where there is none with its key.
     pub(crate) fn insert_or_nothing(&self, table: &str, columns: &str, count: usize) -> String {
         let mut sql = format!("INSERT INTO {table} ({columns}) VALUES ");

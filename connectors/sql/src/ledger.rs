@@ -320,12 +320,15 @@ pub(crate) async fn write_whole(
     Ok(())
 }
 
-/// Runs one statement.
+/// Runs one statement, or that of the user's own for each change.
 pub(crate) async fn write_part(
     client: &mut Client,
     shape: &Shape,
     changes: &[StoredChange],
 ) -> Result<(), Fault> {
+    if let Some(own) = &shape.own {
+        return own.write(client, changes).await;
+    }
     let (sql, values) = statement::of(shape, changes);
     let met = client.execute(&sql, values).await?;
     // In the table's definition, or in a trigger.

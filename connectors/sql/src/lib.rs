@@ -17,6 +17,7 @@ mod kind;
 mod ledger;
 mod lookup;
 mod names;
+mod own;
 mod prepared;
 mod refused;
 mod row;
@@ -33,7 +34,7 @@ mod writer;
 
 pub use change::Change;
 pub use committable::SqlCommittable;
-pub use config::{Mode, RecordPolicy, SqlSinkConfig, VersionFrom};
+pub use config::{Mode, RecordPolicy, SqlSinkConfig, Statements, VersionFrom};
 pub use database::SqlConfig;
 pub use either::SqlWriter;
 pub use kind::{DatabaseKind, Secret, Tls};

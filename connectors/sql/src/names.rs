@@ -29,6 +29,11 @@ impl TableName {
         Ok(Self { schema: schema.map(str::to_owned), name: name.to_owned() })
     }
 
+    /// What stands in the place of a table's name where statements of the user's own say it.
+    pub(crate) fn of_statements() -> Self {
+        Self { schema: None, name: "statements".into() }
+    }
+
     /// The name as statements have it.
     pub(crate) fn quoted(&self, dialect: &Dialect) -> String {
         let mut sql = String::new();

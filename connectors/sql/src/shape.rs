@@ -9,6 +9,7 @@ use crate::change::{Fields, Operation};
 use crate::dialect::Dialect;
 use crate::fit::fit;
 use crate::names::TableName;
+use crate::own::Own;
 use crate::row::to_row;
 use crate::table::Table;
 use crate::value::{Shown, SqlValue};
@@ -22,6 +23,8 @@ pub(crate) struct Shape {
     pub(crate) key: Vec<String>,
     /// The names of the columns, which every row shares.
     names: Vec<Arc<str>>,
+    /// What is done instead, where the user said it.
+    pub(crate) own: Option<Own>,
 }
 
 impl Shape {
@@ -61,7 +64,13 @@ impl Shape {
         key: Vec<String>,
     ) -> Self {
         let names = table.columns.iter().map(|column| column.name.as_str().into()).collect();
-        Self { dialect, name, table, key, names }
+        Self { dialect, name, table, key, names, own: None }
+    }
+
+    /// Where the user's own statements say what is done.
+    pub(crate) fn of_statements(dialect: &'static Dialect, own: Own) -> Self {
+        let (name, table) = (TableName::of_statements(), Table { columns: Vec::new(), keys: Vec::new() });
+        Self { own: Some(own), ..Self::with_key(dialect, name, table, Vec::new()) }
     }
 
     /// The row that an operation on a record writes.
@@ -70,6 +79,9 @@ impl Shape {
     /// [`ErrorKind::Data`] where a value does not fit its column, and [`ErrorKind::Config`] where the table has no such column
     /// or the operation is not possible on it.
     pub(crate) fn row<T: Serialize>(&self, operation: Operation, record: &T) -> Result<Fields> {
+        if let Some(own) = &self.own {
+            return own.row(operation, record);
+        }
         let refuse = |why: String| {
             Error::new(ErrorKind::Data, "write a row", why)
                 .with("table", &self.name)

@@ -10,6 +10,7 @@ use crate::config::{Mode, RecordPolicy, SqlSinkConfig};
 use crate::dialect::Dialect;
 use crate::error::Class;
 use crate::names::TableName;
+use crate::own::Own;
 use crate::prepared::database_tag;
 use crate::shape::Shape;
 use crate::table::Table;
@@ -36,7 +37,10 @@ impl Target {
         };
         Ok(Self {
             dialect: Dialect::of(config.database.kind),
-            table: TableName::parse("table", &config.table)?,
+            table: match config.table.as_str() {
+                "" => TableName::of_statements(),
+                table => TableName::parse("table", table)?,
+            },
             ledger: TableName::parse("ledger_table", &config.ledger_table)?,
             transactions: TableName::parse("transactions_table", &config.transactions_table)?,
             letters,
@@ -63,17 +67,7 @@ impl Target {
     /// Looks at the tables: each must be there, as it must be, or can be made.
     pub(crate) async fn look(&self) -> Result<Arc<Shape>> {
         let mut client = self.pool.get().await?;
-        let found = Table::describe(&mut client, self.dialect, &self.table).await?;
-        let Some(table) = found else {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "look at a table",
-                "the table is not there, or we may not see it",
-            )
-            .with("table", &self.table)
-            .with("place", &self.config.database));
-        };
-        let shape = Arc::new(Shape::new(self.dialect, self.table.clone(), table, &self.config.key)?);
+        let shape = Arc::new(self.find(&mut client).await?);
         match self.config.mode {
             Mode::Ledger => {
                 let ddl = self.dialect.ledger_ddl(&self.ledger.quoted(self.dialect));
@@ -95,6 +89,25 @@ impl Target {
         client.give_back();
         *self.shape.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shape));
         Ok(shape)
+    }
+
+    /// Finds the table, or lets the database read the statements that stand in its place.
+    async fn find(&self, client: &mut Client) -> Result<Shape> {
+        if let Some(own) = Own::parse(self.dialect, &self.config.statements)? {
+            own.look(client).await?;
+            return Ok(Shape::of_statements(self.dialect, own));
+        }
+        let found = Table::describe(client, self.dialect, &self.table).await?;
+        let Some(table) = found else {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "look at a table",
+                "the table is not there, or we may not see it",
+            )
+            .with("table", &self.table)
+            .with("place", &self.config.database));
+        };
+        Shape::new(self.dialect, self.table.clone(), table, &self.config.key)
     }
 
     /// Makes a table of ours where it is not there, and looks whether it is one: its numbers are, and its key.

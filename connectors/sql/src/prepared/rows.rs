@@ -45,6 +45,9 @@ pub(super) async fn write(
 
 /// The statements that write a range of changes.
 fn statements(shape: &Shape, changes: &[StoredChange], range: Range<usize>) -> Vec<Range<usize>> {
+    if shape.own.is_some() {
+        return range.map(|at| at..at + 1).collect();
+    }
     let of_range = batches(shape.dialect, &shape.key, &changes[range.clone()]);
     let statements = of_range
         .into_iter()

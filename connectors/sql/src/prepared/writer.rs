@@ -299,7 +299,8 @@ impl<T: Serialize> BranchWriter<T> {
             match self.shape.row(operation, change.record()) {
                 Ok(row) => {
                     self.bytes += row.0.iter().map(|(_, value)| value.weight()).sum::<usize>();
-                    self.only_inserts &= operation == Operation::Insert;
+                    // What a statement of the user's own changes is not known.
+                    self.only_inserts &= operation == Operation::Insert && self.shape.own.is_none();
                     self.changes.push(StoredChange { operation, row, place: 0 });
                     self.records.push(change);
                     let written = self.open.as_ref().map_or(0, |open| open.changes);

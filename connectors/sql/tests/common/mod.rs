@@ -6,6 +6,7 @@
     reason = "a test may fail, and each uses a part of this"
 )]
 
+pub(crate) mod killed;
 pub(crate) mod prepared;
 pub(crate) mod scenes;
 pub(crate) mod sources;
@@ -78,11 +79,6 @@ impl Place {
         let name = server.fresh_database().await.unwrap();
         let config = SqlConfig::from_url(&server.url(&name)).unwrap();
         Self { config, mode: Mode::Ledger, _folder: None }
-    }
-
-    /// One that somebody else made.
-    pub(crate) fn of_config(config: SqlConfig, mode: Mode) -> Self {
-        Self { config, mode, _folder: None }
     }
 
     /// The same database once more.
