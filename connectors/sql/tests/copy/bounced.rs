@@ -31,6 +31,14 @@ enum Bounce {
 const BOUNCES: [Bounce; 5] =
     [Bounce::ServerKilled, Bounce::ServerStopped, Bounce::JobKilled, Bounce::JobStopped, Bounce::BothKilled];
 
+/// Waits until it is at work: the reader may have to catch up, and takes what it sees then for this one's.
+async fn start(world: &World) -> Process {
+    let before = world.log().await.position().await;
+    let mut process = world.start();
+    world.recovered(&mut process, before).await;
+    process
+}
+
 async fn bounce(server: &SqlServer, world: &World, how: Bounce, mut process: Process) -> Process {
     match how {
         Bounce::ServerKilled => {
@@ -43,17 +51,17 @@ async fn bounce(server: &SqlServer, world: &World, how: Bounce, mut process: Pro
         }
         Bounce::JobKilled => {
             process.kill();
-            process = world.start();
+            process = start(world).await;
         }
         Bounce::JobStopped => {
             process.stop().await.assert_success();
-            process = world.start();
+            process = start(world).await;
         }
         Bounce::BothKilled => {
             server.kill().await.unwrap();
             process.kill();
             server.start_again().await.unwrap();
-            process = world.start();
+            process = start(world).await;
         }
     }
     world.wait_for_rows(&mut process, MORE).await;
