@@ -62,9 +62,9 @@ pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
     }
     let connected = async {
         let mut connection = Conn::new(options).await?;
-        let about: Option<(String, u64)> =
+        let about: Option<mysql_async::Row> =
             connection.query_first("SELECT VERSION(), CAST(@@max_allowed_packet AS UNSIGNED)").await?;
-        let (version, packet_max) = about.unwrap_or_default();
+        let (version, packet_max) = about.map_or((String::new(), u64::MAX), |row| about_server(&row));
         if version.contains("MariaDB") {
             // In seconds. MySQL has such a bound for queries alone: there we close the connection.
             let seconds = config.statement_timeout_ms.div_ceil(1000);
@@ -75,6 +75,12 @@ pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
     // A future of this library is large.
     let connection = Box::pin(connected).await.map_err(|error| fault(error).during("connect"))?;
     Ok(Box::new(connection))
+}
+
+/// The version, and how large a packet may be. Whoever stands between us and the server may answer anything.
+fn about_server(row: &mysql_async::Row) -> (String, u64) {
+    let version = row.get_opt(0).and_then(Result::ok).unwrap_or_default();
+    (version, row.get_opt(1).and_then(Result::ok).unwrap_or(u64::MAX))
 }
 
 /// What is said of every connection.
