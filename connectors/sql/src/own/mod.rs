@@ -6,6 +6,8 @@
 
 mod template;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tidelock::{Error, ErrorKind, Result};
 
@@ -114,7 +116,7 @@ impl Own {
                 refuse("the statement has a parameter that is no field of the record").with("field", name)
             );
         }
-        Ok(Fields(fields.into_iter().map(|(at, value)| (template.names[at].clone(), value)).collect()))
+        Ok(Fields(fields.into_iter().map(|(at, value)| (Arc::clone(&template.names[at]), value)).collect()))
     }
 
     /// Runs the statement of each change.

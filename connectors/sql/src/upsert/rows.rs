@@ -8,7 +8,7 @@ use std::ops::Range;
 use tidelock::{Error, ErrorKind, Result, Retry};
 
 use super::plan::{Upserts, Versions};
-use super::statement;
+use super::statement::{self, is_newer};
 use crate::batch::{batches, parts};
 use crate::change::{Fields, StoredChange};
 use crate::client::Client;
@@ -60,17 +60,24 @@ async fn upsert(client: &mut Client, upserts: &Upserts, changes: &[StoredChange]
     if upserts.shape.dialect.all_were_newer(answered, changes.len()) {
         return Ok(None);
     }
-    // Some row was not changed: it has our version, from an answer that was lost, or a newer one.
-    let Some((sql, values)) = statement::newer_attempt(upserts, changes) else { return Ok(None) };
-    let found = client.query(&sql, values).await.map_err(|fault| wrong(upserts, fault))?;
-    match found.rows.into_iter().next() {
-        None => Ok(None),
-        Some(mut row) => {
+    // Some row was not changed: it has our version, from an answer that was lost, or a newer one; or the table left it out.
+    if let Some((sql, values)) = statement::newer_attempt(upserts, changes) {
+        let found = client.query(&sql, values).await.map_err(|fault| wrong(upserts, fault))?;
+        if let Some(mut row) = found.rows.into_iter().next() {
             let theirs = row.remove(0);
             let key = upserts.shape.key.iter().map(|part| part.as_str().into()).zip(row).collect();
-            Err(superseded(upserts, &theirs, &Fields(key), &changes[0]))
+            return Err(superseded(upserts, &theirs, &Fields(key), &changes[0]));
         }
     }
+    let (sql, values) = statement::count_there(upserts, changes);
+    let found = client.query(&sql, values).await.map_err(|fault| wrong(upserts, fault))?;
+    let there = found.rows.first().and_then(|row| row.first());
+    let all = i64::try_from(changes.len()).unwrap_or(i64::MAX);
+    if matches!(there, Some(SqlValue::I64(there)) if *there >= all) {
+        return Ok(None);
+    }
+    // In the table's definition, or in a trigger.
+    Ok(Some(Fault::new(Class::Violation, "", "the table leaves the row out without an error")))
 }
 
 /// Changes a row, or gives why it cannot be.
@@ -105,17 +112,6 @@ async fn update(client: &mut Client, upserts: &Upserts, change: &StoredChange) -
         // Somebody else changed it between the two statements.
         _ => Err(wrong(upserts, Fault::new(Class::Contended, "", "a row changed while it was updated"))),
     }
-}
-
-/// Whether a version is newer than another one.
-fn is_newer(one: &[SqlValue], other: &[SqlValue]) -> bool {
-    let number = |value: &SqlValue| match value {
-        SqlValue::I64(value) => i128::from(*value),
-        SqlValue::U64(value) => i128::from(*value),
-        // It cannot be: the columns are integers and never NULL.
-        _ => i128::MIN,
-    };
-    one.iter().map(number).gt(other.iter().map(number))
 }
 
 fn wrong(upserts: &Upserts, fault: Fault) -> Error {

@@ -42,6 +42,31 @@ impl<'u> Writing<'u> {
         self
     }
 
+    /// ` FROM table WHERE key IN ..`: the rows that changes are of.
+    fn of_rows(&mut self, changes: &[StoredChange]) -> &mut Self {
+        let (shape, key) = (&self.upserts.shape, &self.upserts.shape.key);
+        self.push(&format!(" FROM {} WHERE ", shape.name.quoted(shape.dialect)));
+        self.push(if key.len() > 1 { "(" } else { "" });
+        shape.dialect.names(&mut self.sql, key.iter().map(String::as_str));
+        self.push(if key.len() > 1 { ")" } else { "" });
+        shape.dialect.in_rows(&mut self.sql, key.len(), changes.len());
+        let parts = changes.iter().flat_map(|change| key.iter().map(|part| change.row.get(part).cloned()));
+        self.values.extend(parts.map(|part| part.unwrap_or(SqlValue::Null)));
+        self
+    }
+
+    /// Says of the row that is there that it is older.
+    fn older_than(&mut self, versions: &[&str], ours: &[SqlValue]) -> &mut Self {
+        for at in 0..versions.len() {
+            self.push(if at == 0 { "" } else { " OR " });
+            for equal in 0..at {
+                self.name(versions[equal]).push(" = ").value(ours[equal].clone()).push(" AND ");
+            }
+            self.name(versions[at]).push(" < ").value(ours[at].clone());
+        }
+        self
+    }
+
     fn end(self) -> (String, Vec<SqlValue>) {
         (self.sql, self.values)
     }
@@ -67,15 +92,8 @@ pub(super) fn update(upserts: &Upserts, change: &StoredChange) -> (String, Vec<S
         writing.push(if at == 0 { "" } else { ", " }).name(name).push(" = ").value(value.clone());
     }
     writing.push(" WHERE ").key_of(change).push(" AND (");
-    let versions = upserts.version_columns();
     let ours = upserts.version_of(&change.row);
-    for at in 0..versions.len() {
-        writing.push(if at == 0 { "" } else { " OR " });
-        for equal in 0..at {
-            writing.name(versions[equal]).push(" = ").value(ours[equal].clone()).push(" AND ");
-        }
-        writing.name(versions[at]).push(" < ").value(ours[at].clone());
-    }
+    writing.older_than(&upserts.version_columns(), &ours);
     writing.push(")");
     if let Some(tombstone) = &upserts.tombstone {
         writing.push(" AND (").name(&tombstone.column).push(" = ").value(tombstone.live.clone());
@@ -102,26 +120,42 @@ pub(super) fn row_there(upserts: &Upserts, change: &StoredChange) -> (String, Ve
     writing.end()
 }
 
+/// Counts the rows of some changes that have their versions, or newer ones.
+pub(super) fn count_there(upserts: &Upserts, changes: &[StoredChange]) -> (String, Vec<SqlValue>) {
+    let mut writing = Writing::begin(upserts, "SELECT count(*)".into());
+    writing.of_rows(changes);
+    let versions = upserts.version_columns();
+    let oldest = changes
+        .iter()
+        .map(|change| upserts.version_of(&change.row))
+        .reduce(|oldest, version| if is_newer(&oldest, &version) { version } else { oldest });
+    writing.push(" AND NOT (").older_than(&versions, &oldest.unwrap_or_default()).push(")");
+    writing.end()
+}
+
 /// Asks which of some rows an attempt wrote that is newer than ours: its number, and the key. `None` where versions are not the
 /// sink's own.
 pub(super) fn newer_attempt(upserts: &Upserts, changes: &[StoredChange]) -> Option<(String, Vec<SqlValue>)> {
     let Versions::Attempt { attempt, .. } = &upserts.versions else { return None };
-    let (shape, key) = (&upserts.shape, &upserts.shape.key);
     let ours = changes[0].row.get(attempt).cloned().unwrap_or(SqlValue::Null);
     let mut writing = Writing::begin(upserts, "SELECT ".into());
     writing.name(attempt);
-    for part in key {
+    for part in &upserts.shape.key {
         writing.push(", ").name(part);
     }
-    writing.push(&format!(" FROM {} WHERE ", shape.name.quoted(shape.dialect)));
-    writing.push(if key.len() > 1 { "(" } else { "" });
-    shape.dialect.names(&mut writing.sql, key.iter().map(String::as_str));
-    writing.push(if key.len() > 1 { ")" } else { "" });
-    shape.dialect.in_rows(&mut writing.sql, key.len(), changes.len());
-    let parts = changes.iter().flat_map(|change| key.iter().map(|part| change.row.get(part).cloned()));
-    writing.values.extend(parts.map(|part| part.unwrap_or(SqlValue::Null)));
-    writing.push(" AND ").name(attempt).push(" > ").value(ours).push(" LIMIT 1");
+    writing.of_rows(changes).push(" AND ").name(attempt).push(" > ").value(ours).push(" LIMIT 1");
     Some(writing.end())
+}
+
+/// Whether a version is newer than another one.
+pub(super) fn is_newer(one: &[SqlValue], other: &[SqlValue]) -> bool {
+    let number = |value: &SqlValue| match value {
+        SqlValue::I64(value) => i128::from(*value),
+        SqlValue::U64(value) => i128::from(*value),
+        // It cannot be: the columns are integers and never NULL.
+        _ => i128::MIN,
+    };
+    one.iter().map(number).gt(other.iter().map(number))
 }
 
 /// Whether a change is written by [`update`], and not by [`upsert`].

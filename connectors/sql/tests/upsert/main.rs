@@ -98,6 +98,7 @@ scenes! {
     on_each::an_update_without_a_row_is_refused_and_an_older_one_is_not
     on_each::one_key_many_times_in_a_batch_ends_with_the_last
     on_each::a_row_that_cannot_be_is_dealt_with_when_it_is_written
+    on_each::a_row_that_the_table_leaves_out_is_refused
     on_each::a_mode_may_change_while_something_is_pending
     on_each::a_table_with_another_unique_key_is_refused_where_upserts_go_by_any
     on_each::an_attempt_whose_number_no_column_holds_writes_nothing

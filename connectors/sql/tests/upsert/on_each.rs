@@ -433,6 +433,49 @@ pub(super) async fn a_row_that_cannot_be_is_dealt_with_when_it_is_written(place:
     assert_eq!(count().await, 97);
 }
 
+/// Of a table that leaves rows out without an error, as triggers may.
+pub(super) async fn a_row_that_the_table_leaves_out_is_refused(place: Place) {
+    if place.kind() == DatabaseKind::MySql {
+        // It knows no such thing.
+        return;
+    }
+    place.make_table().await;
+    match place.kind() {
+        DatabaseKind::Postgres => {
+            place
+                .run(
+                    "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS \
+                     $$ BEGIN IF NEW.value = 13 THEN RETURN NULL; END IF; RETURN NEW; END $$",
+                )
+                .await;
+            place
+                .run("CREATE TRIGGER leaves_out BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION leave_out()")
+                .await;
+        }
+        _ => {
+            place
+                .run("CREATE TRIGGER leaves_out BEFORE INSERT ON log WHEN NEW.value = 13 BEGIN SELECT RAISE(IGNORE); END")
+                .await;
+        }
+    }
+    let mut config = place.sink_config();
+    config.on_refused = RecordPolicy::DeadLetter("letters".into());
+    let mut writer = open(config, &attempt("job", 1)).await;
+    for _ in 0..2 {
+        writer
+            .write(&mut (0..40).map(|at| Change::Upsert(row(&format!("k{at}"), at))).collect())
+            .await
+            .unwrap();
+        writer.prepare(Epoch(1)).await.unwrap();
+        assert_eq!(place.rows("\"key\"").await.len(), 39);
+    }
+    let letters = place.query("SELECT record FROM letters").await;
+    assert!(
+        letters.len() == 2 && letters.iter().all(|letter| letter[0].text().contains("k13")),
+        "{letters:?}"
+    );
+}
+
 pub(super) async fn a_mode_may_change_while_something_is_pending(place: Place) {
     place
         .run(
