@@ -125,7 +125,7 @@ impl Own {
             let Some(template) = self.template(change.operation) else {
                 let why =
                     format!("there is no statement for this operation: {}", setting_of(change.operation));
-                return Err(Fault::new(Class::Violation, "", why));
+                return Err(Fault::new(Class::Impossible, "", why));
             };
             client.execute(&template.sql, template.values(&change.row)?).await?;
         }

@@ -36,8 +36,8 @@ impl Template {
 
     /// What a row binds.
     pub(super) fn values(&self, row: &Fields) -> Result<Vec<SqlValue>, Fault> {
-        let fault = |why, name: &str| Fault::new(Class::Violation, "", format!("{why}: {name}"));
-        // The row may have been made for another statement, in a run before.
+        // The row may have been made for another statement, in a run before. It is not at fault, so no policy sets it aside.
+        let fault = |why, name: &str| Fault::new(Class::Impossible, "", format!("{why}: {name}"));
         if let Some((name, _)) = row.0.iter().find(|(name, _)| !self.names.contains(name)) {
             return Err(fault("the row has a field that no parameter of the statement names", name));
         }

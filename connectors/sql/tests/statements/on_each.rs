@@ -250,13 +250,17 @@ pub(super) async fn what_another_statement_left_pending_is_refused_by_name(place
     let sink = SqlSink::new(counts(&place)).unwrap();
     sink.recover(&one, &[]).await.unwrap();
     let pending = prepare(&sink, &one, 1, vec![Change::Insert(sold(1, 10))]).await.unwrap();
-    let days =
-        of(&place, |statements| statements.insert = Some("INSERT INTO totals VALUES (:day, 1)".into()));
-    let next = SqlSink::<Sold>::new(days).unwrap();
-    next.recover(&attempt("job", 2), &pending).await.unwrap();
-    let error = commit(&next, 1, &pending).await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
-    assert!(error.to_string().contains("names: n") && totals(&place).await.is_empty(), "{error:?}");
+    for policy in [RecordPolicy::Fail, RecordPolicy::Skip] {
+        let mut days =
+            of(&place, |statements| statements.insert = Some("INSERT INTO totals VALUES (:day, 1)".into()));
+        days.on_refused = policy;
+        let next = SqlSink::<Sold>::new(days).unwrap();
+        next.recover(&attempt("job", 2), &pending).await.unwrap();
+        let error = commit(&next, 1, &pending).await.unwrap_err();
+        // The rows are not at fault: no policy sets them aside.
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
+        assert!(error.to_string().contains("names: n") && totals(&place).await.is_empty(), "{error:?}");
+    }
     commit(&sink, 1, &pending).await.unwrap();
     assert_eq!(totals(&place).await, [("d1".to_owned(), 10)]);
 }
