@@ -26,7 +26,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::{BoxFuture, join};
 use futures::stream::FuturesUnordered;
-use tidelock::coordinator::{Coordinator, Ended, HostLink};
+use tidelock::coordinator::{Control, Coordinator, Ended, HostLink};
 use tidelock::host::{News, Opening, Order, Report};
 use tidelock::job::{Graph, Job};
 use tidelock::log::Log;
@@ -86,14 +86,27 @@ where
     I: Send + 'static,
     O: Clone + Send + 'static,
 {
-    let (coordinator, link, _control) = Coordinator::new(job, pipeline.graph());
-    let mut coordinator = Box::pin(coordinator.run());
-    tokio::select! {
-        biased;
-        ended = &mut coordinator => ended,
-        // The host ends first only when the coordinator no longer listens: it is about to say why.
-        () = host(link, pipeline) => coordinator.await,
-    }
+    let (attempt, _control) = start(job, pipeline);
+    attempt.await
+}
+
+/// One attempt of a job, which goes on while it is polled, and what a user has of it in hand.
+pub fn start<I, O>(job: Job, pipeline: Pipeline<I, O>) -> (impl Future<Output = Result<Ended>>, Control)
+where
+    I: Send + 'static,
+    O: Clone + Send + 'static,
+{
+    let (coordinator, link, control) = Coordinator::new(job, pipeline.graph());
+    let attempt = async move {
+        let mut coordinator = Box::pin(coordinator.run());
+        tokio::select! {
+            biased;
+            ended = &mut coordinator => ended,
+            // The host ends first only when the coordinator no longer listens: it is about to say why.
+            () = host(link, pipeline) => coordinator.await,
+        }
+    };
+    (attempt, control)
 }
 
 /// The engine: obeys orders until the coordinator is gone.

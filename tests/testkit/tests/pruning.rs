@@ -1,20 +1,17 @@
 //! Pruning beside a job whose log takes long to list.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::collections::BTreeMap;
+mod reading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
-use tidelock::coordinator::Coordinator;
-use tidelock::job::{Job, JobConfig};
+use tidelock::JobId;
+use tidelock::job::JobConfig;
 use tidelock::log::Log;
-use tidelock::{JobId, Uid};
-use tidelock_testkit::doubles::{Feed, MemorySource};
-use tidelock_testkit::host::{Pipeline, host};
-use tidelock_testkit::oracle::Input;
 
 /// How many entries are left after a while where listing the log takes so long.
 async fn left(list: Duration) -> usize {
@@ -27,33 +24,14 @@ async fn left(list: Duration) -> usize {
     let plain = Log::on(Arc::clone(&store) as _, Path::from("log"));
     let mut config = JobConfig::new(JobId::new("job").unwrap(), "memory");
     config.settings.interval = Duration::from_millis(10);
-    let job = Job::open_on(config, log).await.unwrap();
-    let feed = Feed::new();
-    feed.append("a", 0..10);
-    let pipeline = Pipeline::<Input, ()> {
-        sources: BTreeMap::from([(Uid::new("in").unwrap(), Arc::new(MemorySource::new(feed)) as _)]),
-        function: Arc::new(|_| Vec::new()),
-        sinks: BTreeMap::new(),
-        tasks: 1,
-        log: None,
-    };
-    let (coordinator, link, control) = Coordinator::new(job, pipeline.graph());
-    let mut coordinator = Box::pin(coordinator.run());
-    let attempt = async {
-        tokio::select! {
-            biased;
-            ended = &mut coordinator => ended,
-            () = host(link, pipeline) => coordinator.await,
-        }
-    };
-    let user = async {
-        control.checkpoint().await.unwrap();
+    let (ended, left) = reading::run(config, log, async |control| {
         tokio::time::sleep(RUN).await;
         let left = plain.positions().await.unwrap().len();
         control.cancel().await;
         left
-    };
-    let (ended, left) = tokio::join!(attempt, user);
+    })
+    .await
+    .unwrap();
     ended.unwrap();
     left
 }

@@ -3,7 +3,8 @@
 // A failed assertion is a failed test.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+mod reading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,10 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
-use tidelock::coordinator::{Control, Coordinator, Ended};
-use tidelock::job::{Job, JobConfig, OnCancel};
+use tidelock::coordinator::{Control, Ended};
+use tidelock::job::{JobConfig, OnCancel};
 use tidelock::log::{Closed, EntryKind, Log, Snapshot};
-use tidelock::{Error, ErrorKind, JobId, Result, Retry, Uid};
-use tidelock_testkit::doubles::{Feed, MemorySource};
-use tidelock_testkit::host::{Pipeline, host};
-use tidelock_testkit::oracle::Input;
+use tidelock::{Error, ErrorKind, JobId, Result, Retry};
 
 /// What must happen happens within this time on a clock that runs on by itself. A savepoint whose store does not
 /// answer is given up later.
@@ -52,32 +50,8 @@ impl World {
         let mut config = JobConfig::new(JobId::new("job").unwrap(), "memory");
         config.settings.interval = Duration::from_millis(20);
         config.on_cancel = on_cancel;
-        let job = Job::open_on(config, self.log.clone()).await?;
-        let feed = Feed::new();
-        feed.append("a", 0..10);
-        let source = Arc::new(MemorySource::new(feed));
-        let pipeline = Pipeline::<Input, ()> {
-            sources: BTreeMap::from([(Uid::new("in").unwrap(), source as _)]),
-            function: Arc::new(|_| Vec::new()),
-            sinks: BTreeMap::new(),
-            tasks: 1,
-            log: None,
-        };
-        let (coordinator, link, control) = Coordinator::new(job, pipeline.graph());
-        let mut coordinator = Box::pin(coordinator.run());
-        let attempt = async {
-            tokio::select! {
-                biased;
-                ended = &mut coordinator => ended,
-                () = host(link, pipeline) => coordinator.await,
-            }
-        };
-        let user = async {
-            control.checkpoint().await.unwrap();
-            user(control).await;
-        };
-        let both = async { tokio::join!(attempt, user).0 };
-        tokio::time::timeout(PATIENCE, both).await.expect("nobody waits for what never comes")
+        let ended = tokio::time::timeout(PATIENCE, reading::run(config, self.log.clone(), user)).await;
+        ended.expect("nobody waits for what never comes")?.0
     }
 
     /// Whether a savepoint of the last entry is there, whole.
