@@ -2,16 +2,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::process::Command;
-
 use serde_json::Value;
 use support::{attempt, uid};
-use tidelock::log::{Created, Entry, EntryKind, Lineage, Log, PendingState, State};
-use tidelock::{Epoch, Generation, JobId, Position, Segment, Sink, SinkWriter, Stored, Versioned, WriterId};
+use tidelock::log::Log;
+use tidelock::{Epoch, JobId, Pending, Position, Sink, SinkWriter, WriterId};
 use tidelock_kafka::{
     KafkaCommittable, KafkaSink, KafkaSinkConfig, KafkaWriter, ProducerRecord, Transactions, Verdict,
 };
+use tidelock_testkit::tool::{NEWER, OLDER, Tool, log_of_two_attempts};
 
 /// A job whose first attempt prepared something and died, and whose second attempt has claimed its log.
 struct Trial {
@@ -19,17 +17,16 @@ struct Trial {
     topic: String,
     job: String,
     folder: tempfile::TempDir,
+    tool: Tool,
 }
-
-/// Positions of the claims, and so the numbers of the attempts.
-const OLDER: u64 = 1;
-const NEWER: u64 = 4;
 
 impl Trial {
     async fn new() -> Self {
         let brokers = support::brokers().await;
         let topic = support::fresh_topic(&brokers, 2).await;
+        let tool = Tool::new(env!("CARGO_BIN_EXE_tidelock-kafka"), &["transactions"]);
         Self {
+            tool: tool.with_option("--brokers", &brokers),
             brokers,
             topic,
             job: support::fresh("command"),
@@ -47,8 +44,8 @@ impl Trial {
         KafkaSink::connect(config).await.expect("connected")
     }
 
-    async fn writer(&self, number: u64, writer: u32) -> KafkaWriter {
-        let attempt = attempt(&self.job, number);
+    async fn writer(&self, number: Position, writer: u32) -> KafkaWriter {
+        let attempt = attempt(&self.job, number.0);
         self.sink().await.open(&attempt, WriterId(writer)).await.expect("open")
     }
 
@@ -67,69 +64,11 @@ impl Trial {
 
     /// Writes the log: a checkpoint of the older attempt that lists this, and the newer one's claim.
     async fn list_as_pending(&self, listed: &KafkaCommittable) {
+        let (epoch, attempt, writer) = (Epoch(1), OLDER, WriterId(0));
+        let listed = Pending { epoch, attempt, writer, committable: listed.clone() };
         let log = Log::open(&self.log()).await.expect("opened");
-        let state = |pending: Vec<PendingState>| State {
-            sources: BTreeMap::new(),
-            operators: BTreeMap::new(),
-            sinks: BTreeMap::from([(uid("out"), pending)]),
-        };
-        let Stored { version, json } = Stored::encode(listed).expect("storable");
-        assert_eq!(version, KafkaCommittable::VERSION);
-        let pending = vec![PendingState {
-            epoch: Epoch(1),
-            attempt: Position(OLDER),
-            writer: WriterId(0),
-            version,
-            committable: Segment::Json(json),
-            chunks: Vec::new(),
-        }];
-        for (position, kind, attempt, state) in [
-            (1, EntryKind::Claim, OLDER, None),
-            (2, EntryKind::Start, OLDER, Some(state(vec![]))),
-            (3, EntryKind::Checkpoint, OLDER, Some(state(pending.clone()))),
-            (4, EntryKind::Claim, NEWER, Some(state(pending))),
-        ] {
-            let entry = Entry {
-                job: JobId::new(&self.job).expect("legal"),
-                position: Position(position),
-                kind,
-                nonce: log.nonce(),
-                attempt: Position(attempt),
-                lineage: Lineage { id: Position(1), generation: Generation(1), origin: None },
-                created_at: jiff::Timestamp::UNIX_EPOCH,
-                epoch: Epoch(u64::from(position > 2)),
-                obeyed: Vec::new(),
-                state,
-                abandoned: BTreeMap::new(),
-            };
-            assert!(matches!(log.create(&entry).await, Ok(Created::Ours(_))));
-        }
-    }
-
-    /// Runs a command: whether it succeeded, and all that it said.
-    fn command(&self, arguments: &[&str]) -> (bool, String) {
-        let (command, rest) = arguments.split_first().expect("a command");
-        let ran = Command::new(env!("CARGO_BIN_EXE_tidelock-kafka"))
-            .args(["transactions", command, "--brokers", &self.brokers])
-            .args(rest)
-            .output()
-            .expect("it runs");
-        let said = [ran.stdout, ran.stderr].concat();
-        (ran.status.success(), String::from_utf8(said).expect("text"))
-    }
-
-    #[track_caller]
-    fn does(&self, arguments: &[&str]) -> String {
-        let (done, said) = self.command(arguments);
-        assert!(done, "{arguments:?}: {said}");
-        said
-    }
-
-    /// The command refuses, and says this.
-    #[track_caller]
-    fn refuses(&self, arguments: &[&str], why: &str) {
-        let (done, said) = self.command(arguments);
-        assert!(!done && said.contains(why), "{arguments:?}: {said}");
+        let job = JobId::new(&self.job).expect("legal");
+        log_of_two_attempts(&log, &job, &uid("out"), &listed).await.expect("written");
     }
 
     async fn verdict(&self, one: &KafkaCommittable) -> Verdict {
@@ -152,24 +91,25 @@ async fn what_a_log_lists_is_shown_and_committed_once() {
     trial.list_as_pending(&listed).await;
     let id = listed.transactional_id.as_str();
 
-    let line: Value = serde_json::from_str(&trial.does(&["list", "--log", &log, "--json"])).expect("JSON");
+    let line: Value =
+        serde_json::from_str(&trial.tool.does(&["list", "--log", &log, "--json"])).expect("JSON");
     assert_eq!((&line["transactional_id"], &line["verdict"]), (&id.into(), &"Open".into()));
     assert_eq!(line["pending"]["producer_id"], listed.producer_id);
-    let all = trial.does(&["list"]);
+    let all = trial.tool.does(&["list"]);
     let mut lines = all.lines();
     assert!(lines.any(|line| line.contains(id) && line.contains("Ongoing")), "{all}");
-    let described = trial.does(&["describe", id]);
+    let described = trial.tool.does(&["describe", id]);
     assert!(
         described.contains("Ongoing") && described.contains(&format!("{}/1", trial.topic)),
         "{described}"
     );
-    trial.refuses(&["describe", "nobody.out.1.0.0"], "does not know this id");
+    trial.tool.refuses(&["describe", "nobody.out.1.0.0"], "does not know this id");
 
-    trial.refuses(&["commit", id], "give --log");
+    trial.tool.refuses(&["commit", id], "give --log");
     assert_eq!(trial.visible(0).await, 0);
-    assert!(trial.does(&["commit", "--log", &log]).contains("committed"));
+    assert!(trial.tool.does(&["commit", "--log", &log]).contains("committed"));
     assert_eq!(trial.visible(2).await, 2);
-    assert!(trial.does(&["commit", "--log", &log]).contains("committed already"));
+    assert!(trial.tool.does(&["commit", "--log", &log]).contains("committed already"));
     assert_eq!(trial.visible(2).await, 2);
 }
 
@@ -185,10 +125,10 @@ async fn a_transaction_that_was_begun_after_the_listed_one_is_not_touched() {
     trial.list_as_pending(&listed).await;
     let id = listed.transactional_id.as_str();
 
-    assert!(trial.does(&["commit", "--log", &log, id]).contains("committed already"));
-    trial.refuses(&["abort", "--log", &log, id], "the job's log lists it");
+    assert!(trial.tool.does(&["commit", "--log", &log, id]).contains("committed already"));
+    trial.tool.refuses(&["abort", "--log", &log, id], "the job's log lists it");
     assert_eq!(trial.verdict(&later).await, Verdict::Open, "untouched");
-    assert!(trial.does(&["abort", "--log", &log, id, "--force"]).contains("aborted"));
+    assert!(trial.tool.does(&["abort", "--log", &log, id, "--force"]).contains("aborted"));
     assert_eq!(trial.verdict(&later).await, Verdict::Lost);
 }
 
@@ -202,9 +142,9 @@ async fn what_is_not_there_whole_is_committed_by_force_alone() {
     trial.list_as_pending(&listed).await;
     support::wire::abort_in_partition(&trial.brokers, support::wire::producer(&listed), &trial.topic, 1);
 
-    trial.refuses(&["commit", "--log", &log], "no longer open in one of its partitions");
+    trial.tool.refuses(&["commit", "--log", &log], "no longer open in one of its partitions");
     assert_eq!(trial.visible(0).await, 0);
-    assert!(trial.does(&["commit", "--log", &log, "--force"]).contains("committed"));
+    assert!(trial.tool.does(&["commit", "--log", &log, "--force"]).contains("committed"));
     assert_eq!(trial.visible(1).await, 1, "the rest");
 
     let trial = Trial::new().await;
@@ -212,8 +152,8 @@ async fn what_is_not_there_whole_is_committed_by_force_alone() {
     let mut writer = trial.writer(OLDER, 0).await;
     let listed = trial.prepare(&mut writer, 1).await;
     trial.list_as_pending(&listed).await;
-    assert!(trial.does(&["abort", &listed.transactional_id, "--force"]).contains("aborted"));
-    trial.refuses(&["commit", "--log", &log], "threw it away");
+    assert!(trial.tool.does(&["abort", &listed.transactional_id, "--force"]).contains("aborted"));
+    trial.tool.refuses(&["commit", "--log", &log], "threw it away");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,14 +167,14 @@ async fn only_what_an_older_attempt_left_is_aborted() {
     let left = trial.prepare(&mut trial.writer(OLDER, 1).await, 2).await;
     let newest = trial.prepare(&mut trial.writer(NEWER, 0).await, 2).await;
 
-    trial.refuses(&["abort", &left.transactional_id], "give --log");
-    trial.refuses(&["abort", "--log", &log, &listed.transactional_id], "the job's log lists it");
-    trial.refuses(&["abort", "--log", &log, &newest.transactional_id], "may be running");
-    trial.refuses(&["abort", "--log", &log, "another.out.1.0.0"], "another job");
+    trial.tool.refuses(&["abort", &left.transactional_id], "give --log");
+    trial.tool.refuses(&["abort", "--log", &log, &listed.transactional_id], "the job's log lists it");
+    trial.tool.refuses(&["abort", "--log", &log, &newest.transactional_id], "may be running");
+    trial.tool.refuses(&["abort", "--log", &log, "another.out.1.0.0"], "another job");
     for one in [&left, &listed, &newest] {
         assert_eq!(trial.verdict(one).await, Verdict::Open, "{one:?}");
     }
-    assert!(trial.does(&["abort", "--log", &log, &left.transactional_id]).contains("aborted"));
+    assert!(trial.tool.does(&["abort", "--log", &log, &left.transactional_id]).contains("aborted"));
     assert_eq!(trial.verdict(&left).await, Verdict::Lost);
     for one in [&listed, &newest] {
         assert_eq!(trial.verdict(one).await, Verdict::Open, "{one:?}");

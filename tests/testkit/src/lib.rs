@@ -8,6 +8,7 @@
 //! - [`oracle`]: the ledger that says whether every input arrived once and in order.
 //! - [`SmallDisk`]: a disk that is soon full.
 //! - [`sim`]: a whole job in a world that crashes, pauses, delays and repeats.
+//! - [`tool`]: the command of a connector, on the log of a job.
 
 pub mod check;
 pub mod conformance;
@@ -17,6 +18,7 @@ pub mod host;
 pub mod oracle;
 pub mod sim;
 mod small_disk;
+pub mod tool;
 
 pub use small_disk::SmallDisk;
 

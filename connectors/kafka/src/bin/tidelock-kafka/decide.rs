@@ -1,9 +1,11 @@
 //! What may be done to a transaction without asking a person twice.
 
 use tidelock::TargetName;
-use tidelock_kafka::{Described, Examined, TransactionState, Verdict};
+use tidelock::log::Listed;
+use tidelock_kafka::{Described, Examined, KafkaCommittable, TransactionState, Verdict};
 
-use crate::pending::Pending;
+/// What the newest entry of a job's log says is pending in Kafka.
+pub(crate) type Pending = Listed<KafkaCommittable>;
 
 /// Whether to do what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(crate) fn abort(id: &str, pending: Option<&Pending>) -> Decision {
     let Some(pending) = pending else {
         return Decision::Refuse("give --log of its job: nothing else proves that no job waits to commit it");
     };
-    if pending.committables.iter().any(|one| one.transactional_id == id) {
+    if pending.pending.iter().any(|one| one.committable.transactional_id == id) {
         return Decision::Refuse("the job's log lists it: start the job, and it commits it");
     }
     let Some(name) = id.rsplit_once('.').and_then(|(target, _)| TargetName::parse(target)) else {
@@ -48,6 +50,11 @@ pub(crate) fn abort(id: &str, pending: Option<&Pending>) -> Decision {
     };
     if name.job != pending.job {
         return Decision::Refuse("it belongs to another job than the log");
+    }
+    if pending.unread.contains(&name.uid) {
+        return Decision::Refuse(
+            "this build cannot read what the job's log lists of its sink: use the newest one",
+        );
     }
     if name.attempt >= pending.attempt {
         return Decision::Refuse("its attempt is the job's newest and may be running");
@@ -59,13 +66,12 @@ pub(crate) fn abort(id: &str, pending: Option<&Pending>) -> Decision {
 mod tests {
     use std::collections::BTreeMap;
 
-    use tidelock::{JobId, Position};
-    use tidelock_kafka::KafkaCommittable;
+    use tidelock::{Epoch, JobId, Position, Uid, WriterId};
 
     use super::*;
 
     fn pending() -> Pending {
-        let listed = KafkaCommittable {
+        let committable = KafkaCommittable {
             cluster_id: "c".into(),
             transactional_id: "a.out.3.0.1".into(),
             producer_id: 7,
@@ -74,7 +80,9 @@ mod tests {
             timeout_ms: 60_000,
             partitions: BTreeMap::new(),
         };
-        Pending { job: JobId::new("a").expect("a name"), attempt: Position(5), committables: vec![listed] }
+        let listed =
+            tidelock::Pending { epoch: Epoch(1), attempt: Position(3), writer: WriterId(0), committable };
+        Pending::new(JobId::new("a").expect("a name"), Position(5), Vec::new(), vec![listed])
     }
 
     #[test]
@@ -86,6 +94,10 @@ mod tests {
             assert!(matches!(abort(id, Some(&pending)), Decision::Refuse(_)), "{id}");
         }
         assert!(matches!(abort("a.out.3.0.0", None), Decision::Refuse(_)), "no log, no proof");
+        let mut newer = pending;
+        newer.unread.push(Uid::new("out").expect("a name"));
+        let refused = abort("a.out.3.0.0", Some(&newer));
+        assert!(matches!(refused, Decision::Refuse(_)), "a newer build wrote what is listed");
     }
 
     #[test]

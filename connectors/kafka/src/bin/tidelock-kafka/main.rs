@@ -1,17 +1,16 @@
 //! `tidelock-kafka`: looks at transactions, and ends those that nobody ends any more.
 
 mod decide;
-mod pending;
 mod show;
 
-use std::process::ExitCode;
+use std::collections::BTreeMap;
 
 use clap::{Args, Parser, Subcommand};
+use tidelock::log::Log;
 use tidelock::{Error, ErrorKind, Result};
 use tidelock_kafka::{KafkaCommittable, Properties, Transactions};
 
-use crate::decide::Decision;
-use crate::pending::Pending;
+use crate::decide::{Decision, Pending};
 
 /// Looks at Kafka's transactions, and ends those that nobody ends any more.
 #[derive(Debug, Parser)]
@@ -102,25 +101,15 @@ impl From {
 
     async fn pending(&self) -> Result<Option<Pending>> {
         match &self.log {
-            Some(url) => Pending::read(url).await.map(Some),
+            Some(url) => Log::look(url).await?.listed().await.map(Some),
             None => Ok(None),
         }
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() -> Result<()> {
     let About::Transactions { command } = Arguments::parse().about;
-    match run(command).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(command: Command) -> Result<()> {
     match command {
         Command::List { from, all } => list(&from, all).await,
         Command::Describe { from, id } => {
@@ -138,9 +127,9 @@ async fn list(from: &From, all: bool) -> Result<()> {
     let transactions = from.connect().await?;
     if let Some(pending) = from.pending().await? {
         let mut rows = Vec::new();
-        for one in pending.committables {
-            let found = transactions.examine(&one).await?;
-            rows.push((one, found));
+        for one in pending.pending {
+            let found = transactions.examine(&one.committable).await?;
+            rows.push((one.committable, found));
         }
         show::examined(&rows, from.json);
         return Ok(());
@@ -159,7 +148,7 @@ async fn commit(from: &From, id: Option<&str>, force: bool) -> Result<()> {
     let transactions = from.connect().await?;
     let wanted: Vec<KafkaCommittable> = match (from.pending().await?, id) {
         (Some(pending), id) => {
-            let wanted = pending.committables.into_iter();
+            let wanted = pending.pending.into_iter().map(|one| one.committable);
             wanted.filter(|one| id.is_none_or(|id| one.transactional_id == id)).collect()
         }
         (None, Some(id)) if force => vec![as_it_is(&transactions, id).await?],
@@ -198,8 +187,16 @@ async fn as_it_is(transactions: &Transactions, id: &str) -> Result<KafkaCommitta
         producer_epoch: described.producer_epoch,
         started_at_ms: described.start_time_ms,
         timeout_ms: described.timeout_ms,
-        partitions: pending::by_topic(described.partitions),
+        partitions: by_topic(described.partitions),
     })
+}
+
+fn by_topic(partitions: Vec<(String, i32)>) -> BTreeMap<String, Vec<i32>> {
+    let mut by_topic: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for (topic, partition) in partitions {
+        by_topic.entry(topic).or_default().push(partition);
+    }
+    by_topic
 }
 
 async fn abort(from: &From, id: &str, force: bool) -> Result<()> {

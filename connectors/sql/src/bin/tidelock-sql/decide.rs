@@ -2,7 +2,7 @@
 
 use tidelock_sql::{Outcome, TransactionName};
 
-use crate::pending::Pending;
+use crate::pending::{self, Pending};
 
 /// Whether to do what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +30,15 @@ pub(crate) fn roll_back(name: &TransactionName, pending: Option<&Pending>) -> De
     let Some(pending) = pending else {
         return Decision::Refuse("give --log of its job: nothing else proves that no job waits to commit it");
     };
-    if pending.lists(name) {
+    if pending::lists(pending, name) {
         return Decision::Refuse("the job's log lists it: start the job, and it commits it");
     }
-    if pending.may_list(name) {
+    if pending::may_list(pending, name) {
         return Decision::Refuse(
             "this build cannot read what the job's log lists of its sink: use the newest one",
         );
     }
-    if !pending.is_of_job(name) {
+    if !pending::is_of_job(pending, name) {
         return Decision::Refuse("no sink of the log's job made it");
     }
     if name.attempt() >= pending.attempt {
@@ -49,7 +49,7 @@ pub(crate) fn roll_back(name: &TransactionName, pending: Option<&Pending>) -> De
 
 #[cfg(test)]
 mod tests {
-    use tidelock::{Epoch, JobId, Position, Uid};
+    use tidelock::{Epoch, JobId, Position, Uid, WriterId};
 
     use super::*;
 
@@ -59,13 +59,16 @@ mod tests {
 
     #[test]
     fn only_what_an_older_attempt_left_and_no_log_lists_is_rolled_back() {
-        let pending = Pending {
-            job: JobId::new("a").expect("a job"),
-            sinks: vec![Uid::new("out").expect("a uid")],
-            attempt: Position(5),
-            transactions: vec![(Epoch(1), name("tidelock:a.out:3.0.1:0000001f"))],
-            unread: Vec::new(),
+        let stored =
+            r#"{"prepared":{"v":1,"json":{"transaction":"tidelock:a.out:3.0.1:0000001f","changes":1}}}"#;
+        let listed = tidelock::Pending {
+            epoch: Epoch(1),
+            attempt: Position(3),
+            writer: WriterId(0),
+            committable: serde_json::from_str(stored).expect("a committable"),
         };
+        let sinks = vec![Uid::new("out").expect("a uid")];
+        let pending = Pending::new(JobId::new("a").expect("a job"), Position(5), sinks, vec![listed]);
         assert_eq!(roll_back(&name("tidelock:a.out:3.0.2:0000001f"), Some(&pending)), Decision::Go);
         for refused in [
             "tidelock:a.out:3.0.1:0000001f",
@@ -76,7 +79,8 @@ mod tests {
         ] {
             assert!(matches!(roll_back(&name(refused), Some(&pending)), Decision::Refuse(_)), "{refused}");
         }
-        let newer = Pending { unread: pending.sinks.clone(), ..pending.clone() };
+        let mut newer = pending.clone();
+        newer.unread = pending.sinks.clone();
         let refused = roll_back(&name("tidelock:a.out:3.0.2:0000001f"), Some(&newer));
         assert!(matches!(refused, Decision::Refuse(_)), "a newer build wrote what is listed");
         let unproven = roll_back(&name("tidelock:a.out:3.0.2:0000001f"), None);

@@ -4,9 +4,8 @@ mod decide;
 mod pending;
 mod show;
 
-use std::process::ExitCode;
-
 use clap::{Args, Parser, Subcommand};
+use tidelock::log::Log;
 use tidelock::{Error, ErrorKind, Result};
 use tidelock_sql::{Outcome, SqlConfig, TransactionName, Transactions};
 
@@ -92,25 +91,15 @@ impl From {
 
     async fn pending(&self) -> Result<Option<Pending>> {
         match &self.log {
-            Some(url) => Pending::read(url).await.map(Some),
+            Some(url) => Log::look(url).await?.listed().await.map(Some),
             None => Ok(None),
         }
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() -> Result<()> {
     let About::Transactions { command } = Arguments::parse().about;
-    match run(command).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(command: Command) -> Result<()> {
     match command {
         Command::List { from } => list(&from).await,
         Command::Commit { from, name, force } => commit(&from, name.as_ref(), force).await,
@@ -123,14 +112,14 @@ async fn list(from: &From) -> Result<()> {
     let pending = from.pending().await?;
     let listed = transactions.list().await?;
     let mut rows = Vec::new();
-    for (epoch, name) in pending.iter().flat_map(|pending| &pending.transactions) {
+    for (epoch, name) in pending.iter().flat_map(pending::transactions) {
         let outcome = transactions.examine(name).await?;
-        rows.push(Row { name: name.clone(), outcome, listed: Some(true), epoch: Some(*epoch) });
+        rows.push(Row { name: name.clone(), outcome, listed: Some(true), epoch: Some(epoch) });
     }
     for name in listed.ours {
         match &pending {
             None => rows.push(Row { name, outcome: Outcome::Open, listed: None, epoch: None }),
-            Some(pending) if pending.is_of_job(&name) && !pending.lists(&name) => {
+            Some(pending) if pending::is_of_job(pending, &name) && !pending::lists(pending, &name) => {
                 rows.push(Row { name, outcome: Outcome::Open, listed: Some(false), epoch: None });
             }
             Some(_) => {}
@@ -144,8 +133,8 @@ async fn commit(from: &From, name: Option<&TransactionName>, force: bool) -> Res
     let transactions = from.open()?;
     let wanted: Vec<TransactionName> = match (from.pending().await?, name) {
         (Some(pending), name) => {
-            let listed = pending.transactions.into_iter().map(|(_, name)| name);
-            let wanted: Vec<_> = listed.filter(|one| name.is_none_or(|name| name == one)).collect();
+            let listed = pending::transactions(&pending).map(|(_, name)| name);
+            let wanted: Vec<_> = listed.filter(|one| name.is_none_or(|name| name == *one)).cloned().collect();
             match name {
                 Some(name) if wanted.is_empty() && force => vec![name.clone()],
                 Some(name) if wanted.is_empty() => {

@@ -4,6 +4,7 @@ mod abandon;
 mod damage;
 mod flawed;
 mod golden;
+mod listed;
 mod local;
 mod open;
 mod probe;
