@@ -88,9 +88,7 @@ pub(super) async fn prepare(
     name: &TransactionName,
 ) -> Result<(), Fault> {
     if kind == DatabaseKind::MySql {
-        let xid = name.xid();
-        client.run(&format!("XA END {xid}")).await?;
-        return client.run(&format!("XA PREPARE {xid}")).await.map(drop);
+        return end_branch(client, name, "PREPARE").await;
     }
     client.run(&format!("PREPARE TRANSACTION '{name}'")).await?;
     let query = "SELECT gid FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()";
@@ -110,11 +108,16 @@ pub(super) async fn discard(
     name: &TransactionName,
 ) -> Result<(), Fault> {
     if kind == DatabaseKind::MySql {
-        let xid = name.xid();
-        client.run(&format!("XA END {xid}")).await?;
-        return client.run(&format!("XA ROLLBACK {xid}")).await.map(drop);
+        return end_branch(client, name, "ROLLBACK").await;
     }
     client.run("ROLLBACK").await.map(drop)
+}
+
+/// Ends a branch on the connection that began it: XA takes nothing more into it, and then does what the word says.
+async fn end_branch(client: &mut Client, name: &TransactionName, word: &str) -> Result<(), Fault> {
+    let xid = name.xid();
+    client.run(&format!("XA END {xid}")).await?;
+    client.run(&format!("XA {word} {xid}")).await.map(drop)
 }
 
 /// Whether a prepared transaction leaves its connection when it is prepared, and not when that is closed.
