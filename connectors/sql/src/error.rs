@@ -40,11 +40,13 @@ pub(crate) struct Fault {
     pub(crate) message: String,
     /// The constraint or the index that a violation is of, where it is told.
     pub(crate) constraint: Option<String>,
+    /// What a person can do about it, where it is known.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 impl Fault {
     pub(crate) fn new(class: Class, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, code: code.into(), message: message.into(), constraint: None }
+        Self { class, code: code.into(), message: message.into(), constraint: None, remedy: None }
     }
 
     /// The connection is of no use any more.
@@ -73,8 +75,11 @@ impl Fault {
         if !self.code.is_empty() {
             error = error.with("code", self.code);
         }
-        match self.constraint {
-            Some(constraint) => error.with("constraint", constraint),
+        if let Some(constraint) = self.constraint {
+            error = error.with("constraint", constraint);
+        }
+        match self.remedy {
+            Some(remedy) => error.with("remedy", remedy),
             None => error,
         }
     }
@@ -141,7 +146,7 @@ pub(crate) fn mysql_class(code: u16) -> Class {
         }
         // A full disk, a full table; --read-only, and --super-read-only.
         1021 | 1114 | 1290 | 1836 | 1792 => Class::Unwilling,
-        1044 | 1045 | 1130 | 1131 | 1142 | 1143 | 1227 | 1251 | 1698 => Class::Refused,
+        1044 | 1045 | 1130 | 1131 | 1142 | 1143 | 1227 | 1251 | 1698 | 3159 => Class::Refused,
         1049 | 1051 | 1054 | 1109 | 1146 => Class::Missing,
         // Null, duplicate, foreign keys, checks, lengths, ranges, texts that are no such value or have letters that the column has
         // not, a row that is too large, a division by zero, a trigger that signals.
@@ -275,6 +280,7 @@ mod tests {
             (1114, Class::Unwilling),
             (1045, Class::Refused),
             (1142, Class::Refused),
+            (3159, Class::Refused),
             (1146, Class::Missing),
             (1054, Class::Missing),
             (1062, Class::Violation),

@@ -7,24 +7,29 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// The names of this machine.
+pub(crate) const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
+
 /// What is made for a server, as PEM: a key stands before its certificate.
 pub(crate) struct Certificates {
     pub(crate) authority: String,
-    /// Valid for 127.0.0.1.
     pub(crate) server: String,
     pub(crate) client: String,
+    /// An authority that signed nothing of this.
+    pub(crate) stranger: String,
 }
 
 impl Certificates {
-    /// The client's certificate is valid for a user of this name.
-    pub(crate) fn make(user: &str) -> Result<Self> {
-        Self::signed(user).map_err(|error| Error::new("make certificates", error))
+    /// The server's certificate is valid for these names, the client's for a user of this name.
+    pub(crate) fn make(names: &[&str], user: &str) -> Result<Self> {
+        Self::signed(names, user).map_err(|error| Error::new("make certificates", error))
     }
 
-    fn signed(user: &str) -> std::result::Result<Self, rcgen::Error> {
+    fn signed(names: &[&str], user: &str) -> std::result::Result<Self, rcgen::Error> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.distinguished_name.push(DnType::CommonName, "Tidelock tests");
+        let stranger = authority.self_signed(&KeyPair::generate()?)?.pem();
         let authority_key = KeyPair::generate()?;
         let authority_pem = authority.self_signed(&authority_key)?.pem();
         let issuer = Issuer::new(authority, authority_key);
@@ -34,8 +39,8 @@ impl Certificates {
             let pem = CertificateParams::new(names)?.signed_by(&key, &issuer)?.pem();
             Ok::<_, rcgen::Error>(format!("{}{pem}", key.serialize_pem()))
         };
-        let (server, client) = (signed(&["localhost", "127.0.0.1"])?, signed(&[user])?);
-        Ok(Self { authority: authority_pem, server, client })
+        let (server, client) = (signed(names)?, signed(&[user])?);
+        Ok(Self { authority: authority_pem, server, client, stranger })
     }
 }
 

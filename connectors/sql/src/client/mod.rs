@@ -10,6 +10,8 @@ mod postgres;
 mod sqlite;
 #[cfg(feature = "postgres")]
 mod tls;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod trust;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use mysql_async::{Column, Conn, DriverError, IoError, OptsBuilder, Params, SslOp
 use tidelock::{Error, ErrorKind, Result};
 use tokio::task::spawn_blocking;
 
+use super::trust::{self, authorities};
 use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
 use crate::dialect::Dialect;
@@ -20,6 +21,12 @@ use crate::value::{SqlValue, plain_text};
 
 /// The collation of bytes that are no text.
 const BINARY: u16 = 63;
+
+/// `require_secure_transport` is on, and the connection is not encrypted.
+const TLS_WANTED: u16 = 3159;
+
+/// The password is wrong; MariaDB says the same of a connection that is not encrypted and should be.
+const DENIED: &str = "1045";
 
 /// How a query is compared with: what a server may change, silently.
 const MODES: &str = "STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
@@ -73,7 +80,13 @@ pub(super) async fn connect(config: &SqlConfig) -> Result<Box<dyn Connection>> {
         Ok(MySql { connection, value_max: packet_max.saturating_sub(AROUND_VALUE) })
     };
     // A future of this library is large.
-    let connection = Box::pin(connected).await.map_err(|error| fault(error).during("connect"))?;
+    let connection = Box::pin(connected).await.map_err(|error| {
+        let mut fault = fault(error);
+        if fault.code == DENIED && !config.verifies() {
+            fault.remedy = Some(trust::PERHAPS_WANTED);
+        }
+        fault.during("connect")
+    })?;
     Ok(Box::new(connection))
 }
 
@@ -103,15 +116,11 @@ fn settings(config: &SqlConfig) -> Vec<String> {
 async fn tls(config: &SqlConfig) -> Result<SslOpts> {
     // The library takes the provider of the process. Where there is one already, it is the user's.
     let _there_is_one = rustls::crypto::ring::default_provider().install_default();
-    let roots = match &config.tls_ca_file {
-        Some(path) => vec![path.clone().into()],
-        None => {
-            let load = spawn_blocking(|| rustls_native_certs::load_native_certs().certs).await;
-            let certificates =
-                load.map_err(|_| Error::new(ErrorKind::Bug, "set up TLS", "reading certificates panicked"))?;
-            certificates.into_iter().map(|certificate| certificate.as_ref().to_vec().into()).collect()
-        }
-    };
+    let config = config.clone();
+    let load = spawn_blocking(move || authorities(&config)).await;
+    let found =
+        load.map_err(|_| Error::new(ErrorKind::Bug, "set up TLS", "reading certificates panicked"))??;
+    let roots = found.into_iter().map(|certificate| certificate.as_ref().to_vec().into()).collect();
     Ok(SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots))
 }
 
@@ -300,15 +309,16 @@ fn fault(error: mysql_async::Error) -> Fault {
                 (Class::Violation, _) => (None, "a value does not fit its column".to_owned()),
                 _ => (None, reported.message.clone()),
             };
-            Fault { constraint, ..Fault::new(class, reported.code.to_string(), message) }
+            let remedy = (reported.code == TLS_WANTED).then_some(trust::WANTED);
+            Fault { constraint, remedy, ..Fault::new(class, reported.code.to_string(), message) }
         }
         mysql_async::Error::Io(IoError::Tls(error)) => {
             Fault::new(Class::Refused, "", format!("TLS: {error}"))
         }
-        mysql_async::Error::Io(error) => Fault::gone(error.to_string()),
-        mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => {
-            Fault::new(Class::Refused, "", "the server does not offer TLS")
+        mysql_async::Error::Io(IoError::Io(error)) => {
+            trust::untrusted(&error).unwrap_or_else(|| Fault::gone(error.to_string()))
         }
+        mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => trust::not_offered(),
         mysql_async::Error::Driver(DriverError::StmtParamsMismatch { .. }) => {
             Fault::new(Class::Impossible, "", "the statement wants another number of values")
         }

@@ -6,16 +6,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tidelock::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
+use super::trust::authorities;
 use crate::database::SqlConfig;
-use crate::error::setting;
 
 /// Makes encrypted connections to servers that prove who they are.
 #[derive(Clone)]
@@ -25,22 +24,7 @@ impl Rustls {
     /// Reads the certificates of those whom we trust: it blocks.
     pub(super) fn new(config: &SqlConfig) -> Result<Self> {
         let mut roots = RootCertStore::empty();
-        match &config.tls_ca_file {
-            Some(path) => {
-                let unreadable = |why: &dyn std::fmt::Display| {
-                    setting("tls_ca_file", "no certificates can be read from it")
-                        .with("path", path.display())
-                        .with("cause", why)
-                };
-                for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-                    let certificate = certificate.map_err(|error| unreadable(&error))?;
-                    roots.add(certificate).map_err(|error| unreadable(&error))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
+        roots.add_parsable_certificates(authorities(config)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let built = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let built = built.map_err(|error| Error::new(ErrorKind::Config, "set up TLS", error.to_string()))?;

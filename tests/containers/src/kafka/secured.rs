@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 use super::Ports;
 use super::paths::{AUTHORITY_PATH, KEYS_PATH};
 use crate::Result;
-use crate::certificates::{Certificates, stored};
+use crate::certificates::{Certificates, LOCAL, stored};
 use crate::ports::Port;
 
 const USER: &str = "tidelock";
@@ -34,7 +34,7 @@ impl Secured {
         let addresses = |port: fn(&Ports) -> &Port| {
             ports.iter().map(|ports| port(ports).address()).collect::<Vec<_>>().join(",")
         };
-        let certificates = Certificates::make(USER)?;
+        let certificates = Certificates::make(&LOCAL, USER)?;
         Ok(Self {
             brokers: addresses(|ports| &ports.secured),
             tls_brokers: addresses(|ports| &ports.tls),

@@ -43,6 +43,7 @@ pub struct SqlServer {
 struct TlsFiles {
     authority: NamedTempFile,
     client: NamedTempFile,
+    stranger: NamedTempFile,
 }
 
 impl SqlServer {
@@ -55,14 +56,18 @@ impl SqlServer {
         let database = options.database;
         let port = Port::reserve()?;
         let password = format!("{:032x}", rand::random::<u128>());
-        let certificates = options.tls.then(|| Certificates::make(USER)).transpose()?;
+        let certificates = options.tls.as_ref().map(|names| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Certificates::make(&names, USER)
+        });
+        let certificates = certificates.transpose()?;
         let tls = certificates.as_ref().map(TlsFiles::store).transpose()?;
-        let mut files = database.files(&password, options.tls);
+        let mut files = database.files(&password, tls.is_some());
         if let Some(made) = certificates {
             files.push(("server.pem", made.server));
             files.push(("authority.pem", made.authority));
         }
-        let arguments = database.arguments(port.number(), options.tls, &options.settings);
+        let arguments = database.arguments(port.number(), tls.is_some(), &options.settings);
         let container = Container::start(database.image(), |image| {
             let mut image = image.with_cmd(arguments);
             for (name, text) in files {
@@ -153,6 +158,12 @@ impl SqlServer {
         self.tls.as_ref().map(|tls| tls.authority.path())
     }
 
+    /// The certificate of an authority that signed nothing here, where the options ask for TLS.
+    #[must_use]
+    pub fn stranger(&self) -> Option<&Path> {
+        self.tls.as_ref().map(|tls| tls.stranger.path())
+    }
+
     /// A key and its certificate for the user, signed by the same authority, in one file of PEM.
     #[must_use]
     pub fn client_certificate(&self) -> Option<&Path> {
@@ -211,6 +222,10 @@ impl SqlServer {
 
 impl TlsFiles {
     fn store(made: &Certificates) -> Result<Self> {
-        Ok(Self { authority: stored(&made.authority)?, client: stored(&made.client)? })
+        Ok(Self {
+            authority: stored(&made.authority)?,
+            client: stored(&made.client)?,
+            stranger: stored(&made.stranger)?,
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Database;
+use crate::certificates::LOCAL;
 
 /// How to start a [`SqlServer`](crate::SqlServer); by default without TLS, on a disk, and as its makers ship it, with
 /// little memory. On `PostgreSQL` transactions can be prepared.
@@ -10,7 +11,8 @@ use super::Database;
 pub struct SqlOptions {
     pub(super) database: Database,
     pub(super) settings: Vec<(String, String)>,
-    pub(super) tls: bool,
+    /// The names that the server's certificate is for.
+    pub(super) tls: Option<Vec<String>>,
     pub(super) memory_bytes: Option<i64>,
     pub(super) folder: Option<PathBuf>,
 }
@@ -19,7 +21,7 @@ impl SqlOptions {
     /// A server of this kind.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database, settings: Vec::new(), tls: false, memory_bytes: None, folder: None }
+        Self { database, settings: Vec::new(), tls: None, memory_bytes: None, folder: None }
     }
 
     /// A setting of the server, such as `wait_timeout` or `max_prepared_transactions`.
@@ -31,8 +33,14 @@ impl SqlOptions {
 
     /// TLS with fresh certificates, and no other way in.
     #[must_use]
-    pub fn with_tls(mut self) -> Self {
-        self.tls = true;
+    pub fn with_tls(self) -> Self {
+        self.with_tls_of(&LOCAL)
+    }
+
+    /// The same with a certificate for these names, which need not be its own.
+    #[must_use]
+    pub fn with_tls_of(mut self, names: &[&str]) -> Self {
+        self.tls = Some(names.iter().map(|&name| name.to_owned()).collect());
         self
     }
 

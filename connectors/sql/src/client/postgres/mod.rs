@@ -17,6 +17,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket, Statemen
 
 use self::values::NoForm;
 use super::tls::Rustls;
+use super::trust;
 use super::{Connection, Intake, Rows, STATEMENTS_KEPT};
 use crate::database::SqlConfig;
 use crate::error::{Class, Fault, TRIGGER_REFUSES, is_raised, postgres_class};
@@ -187,7 +188,10 @@ fn fault(error: &tokio_postgres::Error) -> Fault {
             _ => reported.message().to_owned(),
         };
         let constraint = reported.constraint().map(str::to_owned);
-        return Fault { constraint, ..Fault::new(class, code, message) };
+        // No rule of pg_hba.conf fits.
+        let wants_tls = code == "28000" && message.ends_with("no encryption");
+        let remedy = wants_tls.then_some(trust::WANTED);
+        return Fault { constraint, remedy, ..Fault::new(class, code, message) };
     }
     let source = error.source();
     let text = match source {
@@ -195,10 +199,9 @@ fn fault(error: &tokio_postgres::Error) -> Fault {
         None => error.to_string(),
     };
     match source.and_then(|cause| cause.downcast_ref::<io::Error>()) {
-        // A certificate that cannot be trusted.
-        Some(cause) if cause.kind() == io::ErrorKind::InvalidData => Fault::new(Class::Refused, "", text),
-        Some(_) => Fault::gone(text),
+        Some(cause) => trust::untrusted(cause).unwrap_or_else(|| Fault::gone(text)),
         None if error.is_closed() || text.starts_with("timeout") => Fault::gone(text),
+        None if text.ends_with("server does not support TLS") => trust::not_offered(),
         None if text.starts_with("error serializing") => {
             Fault::new(Class::Violation, "", "a value has no form in the type of its place")
         }
