@@ -159,7 +159,7 @@ fn answered(id: i64) -> Asked {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_job_goes_on_where_its_database_is_killed_and_started_again_under_lookups() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let world = World::start(database).await;
         // Nothing is kept, so that requests are under way all the time.
         let how = Lookups::ordered().cache_for(Duration::ZERO).keys_per_request_max(8).retry_for(PATIENCE);
@@ -182,13 +182,14 @@ async fn a_job_goes_on_where_its_database_is_killed_and_started_again_under_look
         running.await.expect("ended");
         expected.sort_unstable();
         assert_eq!(world.visible(), expected, "{database:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn while_a_database_is_paused_records_go_on_with_stale_answers_and_what_was_never_known_waits() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let world = World::start(database).await;
         let how =
             Lookups::unordered().cache_for(Duration::from_millis(1)).stale_for(PATIENCE).retry_for(PATIENCE);
@@ -210,13 +211,14 @@ async fn while_a_database_is_paused_records_go_on_with_stale_answers_and_what_wa
         world.sees(300).await;
         handle.stop(None).await.expect("stopped");
         running.await.expect("ended");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_whole_table_is_refreshed_and_stays_in_use_while_its_database_is_away() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let world = World::start(database).await;
         let how = LookupTables::refreshed_every(Duration::from_millis(50)).stale_for(PATIENCE);
         let (handle, running) = world.run(false, How::Whole(how)).await;
@@ -244,5 +246,6 @@ async fn a_whole_table_is_refreshed_and_stays_in_use_while_its_database_is_away(
         world.sees(seen + 100).await;
         handle.stop(None).await.expect("stopped");
         running.await.expect("ended");
-    }
+    })
+    .await;
 }

@@ -35,14 +35,10 @@ impl Place {
         Self::File(TempDir::new().expect("a folder"))
     }
 
-    /// An empty database on each server that is there.
-    async fn servers() -> Vec<Self> {
-        let mut all = Vec::new();
-        for database in Database::there() {
-            let server = SqlServer::shared(database).await.expect("a server");
-            all.push(Self::Server(server, server.fresh_database().await.expect("a database")));
-        }
-        all
+    /// An empty database on the server of this kind.
+    async fn on(database: Database) -> Self {
+        let server = SqlServer::shared(database).await.expect("a server");
+        Self::Server(server, server.fresh_database().await.expect("a database"))
     }
 
     fn config(&self) -> SqlConfig {
@@ -91,14 +87,12 @@ macro_rules! on_every_database {
         }
 
         mod on_servers {
-            use super::Place;
+            use super::{Database, Place};
 
             $(#[tokio::test(flavor = "multi_thread")]
             #[ignore = "needs a container"]
             async fn $test() {
-                for place in Place::servers().await {
-                    super::$test(place).await;
-                }
+                Database::each(async |database| super::$test(Place::on(database).await).await).await;
             })*
         }
     };
@@ -332,9 +326,7 @@ async fn a_file_that_is_put_in_place_of_the_old_one_is_looked_up_in() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn what_no_record_has_a_form_for_is_told_by_its_name() {
-    let servers = Place::servers().await;
-    let postgres = servers.iter().find(|place| place.config().kind == DatabaseKind::Postgres);
-    let postgres = postgres.expect("PostgreSQL is everywhere");
+    let postgres = Place::on(Database::Postgres).await;
     let times = "CREATE TABLE times (id INT PRIMARY KEY, at TIMESTAMP, share NUMERIC); \
          INSERT INTO times VALUES (1, 'infinity', 1), (2, '2024-02-29', 'NaN')";
     postgres.run(times).await;
@@ -409,7 +401,7 @@ async fn answered_at_last(planes: &SqlLookup<String, Plane>) -> Vec<Option<Plane
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_server_that_is_killed_or_paused_under_lookups_is_an_error_that_may_pass() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let (server, mut config) = started(database, None).await;
         config.statement_timeout_ms = 1_000;
         config.connect_timeout_ms = 3_000;
@@ -434,14 +426,15 @@ async fn a_server_that_is_killed_or_paused_under_lookups_is_an_error_that_may_pa
         assert_eq!(asked.expect_err("an answer of a paused server").retry(), Retry::Retry, "{database:?}");
         server.unpause().await.expect("goes on");
         assert_eq!(answered_at_last(&planes).await, right, "{database:?}");
-    }
+    })
+    .await;
 }
 
 /// <https://github.com/apache/flink/pull/12427>: a connection that the server closed for idling must not be used again.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_connection_that_was_idle_for_longer_than_the_server_allows_is_not_noticed() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let setting = match database {
             Database::Postgres => ("idle_session_timeout", "1000"),
             Database::Mariadb | Database::Mysql => ("wait_timeout", "1"),
@@ -457,37 +450,16 @@ async fn a_connection_that_was_idle_for_longer_than_the_server_allows_is_not_not
         }
         let found = planes.lookup(&owned(&["N1"])).await;
         assert_eq!(found.expect("an answer at once"), [plane("A320", Some(180))], "{database:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn a_lookup_over_tls_trusts_whom_the_settings_name_and_nobody_else() {
-    for database in Database::there() {
-        let server = SqlServer::start(SqlOptions::new(database).with_tls()).await.expect("a server");
-        let name = server.fresh_database().await.expect("a database");
-        server.run(&name, PLANES).await.expect("a table");
-        let authority = server.authority().expect("asked for").to_owned();
-        let open = async |settings: &str| {
-            let url = format!("{}?{settings}&connect_timeout_ms=5000", server.url(&name));
-            let config = SqlConfig::from_url(&url).expect("a URL");
-            SqlLookup::<String, Plane>::open(SqlLookupConfig::new(config, "planes", ["tailnum"])).await
-        };
-        let trusted = format!("tls=verify&tls_ca_file={}", authority.display());
-        let planes = open(&trusted).await.unwrap_or_else(|error| panic!("{database:?}: {error}"));
-        assert_eq!(planes.lookup(&owned(&["N1"])).await.expect("answers"), [plane("A320", Some(180))]);
-        for refused in ["tls=off", "tls=verify"] {
-            let error = open(refused).await.map(drop).expect_err(refused);
-            assert!(!error.to_string().contains(server.password()), "{error}");
-        }
-    }
+    })
+    .await;
 }
 
 /// `CHAR(6)` of PostgreSQL gives `abc   ` for `abc`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_key_that_its_column_fills_up_with_blanks_is_found_by_its_text_however_it_is_looked_up() {
-    for place in Place::servers().await {
+    Database::each(async |database| {
+        let place = Place::on(database).await;
         place.run("CREATE TABLE planes (tailnum CHAR(6) PRIMARY KEY, model VARCHAR(9), seats BIGINT)").await;
         place.run("INSERT INTO planes VALUES ('abc', 'one', 1), ('abcdef', 'two', 2)").await;
         let planes = place.planes::<String>("planes", &["tailnum"]).await;
@@ -497,14 +469,16 @@ async fn a_key_that_its_column_fills_up_with_blanks_is_found_by_its_text_however
         let loaded: BTreeMap<String, Plane> = planes.load().await.expect("a table").into_iter().collect();
         let found: Vec<Option<Plane>> = keys.iter().map(|key| loaded.get(key).cloned()).collect();
         assert_eq!(found, [plane("one", Some(1)), plane("two", Some(2)), None], "{}", place.name());
-    }
+    })
+    .await;
 }
 
 /// What the database reads from a text, as the labels of an enum, may be none.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_key_that_is_no_value_of_its_type_is_a_miss_and_a_view_that_fails_is_told() {
-    for place in Place::servers().await {
+    Database::each(async |database| {
+        let place = Place::on(database).await;
         let kind = place.config().kind;
         let mood = if kind == DatabaseKind::Postgres { "mood" } else { "ENUM('good', 'bad')" };
         if kind == DatabaseKind::Postgres {
@@ -527,5 +501,6 @@ async fn a_key_that_is_no_value_of_its_type_is_a_miss_and_a_view_that_fails_is_t
             let error = broken.lookup(&["good".to_owned()]).await.expect_err("it is no number");
             assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
         }
-    }
+    })
+    .await;
 }

@@ -4,13 +4,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::sources::{Followed, Scanned};
-use common::{Place, Rows, Values, scenes};
+use common::{Place, Rows, Values, boot_on, rivals, scenes};
 use tidelock::{Result, Retry, Sink as _};
 use tidelock_containers::{Database, SqlOptions, SqlServer};
-use tidelock_sql::{Change, SqlSink};
+use tidelock_sql::{Change, Mode, SqlSink};
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::Row;
 
@@ -24,8 +25,7 @@ macro_rules! suites {
                 use super::*;
 
                 async fn boot() -> Result<Option<Rows>> {
-                    let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
-                    Ok(Some(Rows::log(place).await))
+                    boot_on(Database::$database, Mode::Ledger, Rows::log).await
                 }
 
                 conformance::sink!(#[ignore = "needs a container"] boot, without [expiry, leftovers]);
@@ -36,8 +36,7 @@ macro_rules! suites {
                 use super::*;
 
                 async fn boot() -> Result<Option<Rows>> {
-                    let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
-                    Ok(Some(Rows::table(place).await))
+                    boot_on(Database::$database, Mode::Ledger, Rows::table).await
                 }
 
                 conformance::sink!(#[ignore = "needs a container"] boot, without [expiry, leftovers]);
@@ -47,8 +46,7 @@ macro_rules! suites {
                 use super::*;
 
                 async fn boot() -> Result<Option<Scanned>> {
-                    let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
-                    Ok(Some(Scanned::new(place).await))
+                    boot_on(Database::$database, Mode::Ledger, Scanned::new).await
                 }
 
                 conformance::source!(#[ignore = "needs a container"] boot, without [growth, newcomers, latest, retention]);
@@ -58,16 +56,14 @@ macro_rules! suites {
                 use super::*;
 
                 async fn boot() -> Result<Option<Followed>> {
-                    let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
-                    Ok(Some(Followed::new(place)))
+                    boot_on(Database::$database, Mode::Ledger, async |place| Followed::new(place)).await
                 }
 
                 conformance::source!(#[ignore = "needs a container"] boot, without [endings, latest, retention]);
             }
 
             async fn boot() -> Result<Option<Values>> {
-                let Some(place) = Place::on_shared(Database::$database).await else { return Ok(None) };
-                Ok(Some(Values::new(place).await))
+                boot_on(Database::$database, Mode::Ledger, Values::new).await
             }
 
             conformance::values!(#[ignore = "needs a container"] boot);
@@ -81,16 +77,16 @@ suites! {
     mysql: Mysql;
 }
 
-/// The same on every kind of server, one after the other.
+/// The same on every kind of server.
 macro_rules! scenes {
     ($($scene:ident)*) => {
+        scenes! { $(scenes::$scene)* }
+    };
+    ($($module:ident::$scene:ident)*) => {
         $(#[tokio::test]
         #[ignore = "needs a container"]
         async fn $scene() {
-            for database in Database::there() {
-                let place = Place::on_shared(database).await.unwrap();
-                Box::pin(scenes::$scene(place)).await;
-            }
+            Database::each(async |database| $module::$scene(Place::on_shared(database).await).await).await;
         })*
     };
 }
@@ -98,7 +94,11 @@ macro_rules! scenes {
 scenes::on_every_database!(scenes);
 
 scenes! {
-    a_wrong_port_is_told_and_the_password_is_not
+    scenes::a_wrong_port_is_told_and_the_password_is_not
+    rivals::a_deadlock_with_somebody_else_ends_well
+    rivals::an_epoch_that_is_tried_again_is_not_sent_twice
+    rivals::a_writer_that_failed_or_was_given_up_leaves_nothing
+    rivals::a_connection_that_is_lost_while_tables_are_looked_at_is_an_error_that_may_pass
 }
 
 /// Commits until it succeeds, as the coordinator does: every error on the way must say that trying again helps.
@@ -116,12 +116,8 @@ async fn commit_at_last(sink: &SqlSink<Row>, epoch: u64, pending: &[scenes::Pend
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_server_that_is_killed_or_closes_idle_connections_costs_nothing() {
-    for database in Database::there() {
-        let mut options = SqlOptions::new(database);
-        if database != Database::Postgres {
-            options = options.with_setting("wait_timeout", 1);
-        }
-        let server = SqlServer::start(options).await.unwrap();
+    Database::each(async |database| {
+        let server = SqlServer::start(common::that_is_soon_tired(database)).await.unwrap();
         let place = Place::on(&server).await;
         place.make_log().await;
         let sink = SqlSink::new(place.sink_config()).unwrap();
@@ -155,7 +151,52 @@ async fn a_server_that_is_killed_or_closes_idle_connections_costs_nothing() {
             written.extend(rows);
         }
         assert_eq!(place.rows("id").await, written, "{database:?}");
-    }
+    })
+    .await;
+}
+
+/// Records of all sets of eight columns: each set is a statement of its own.
+/// <https://github.com/launchbadge/sqlx/issues/4337>
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn the_statements_that_a_sink_has_prepared_do_not_become_more() {
+    Database::each(async |database| {
+        // Where the server counts those of everybody, it is a server of our own.
+        let server = SqlServer::start(SqlOptions::new(database)).await.unwrap();
+        let place = Place::on(&server).await;
+        let columns: Vec<String> = (0..8).map(|at| format!("c{at} BIGINT")).collect();
+        place.run(&format!("CREATE TABLE log (id BIGINT PRIMARY KEY, {})", columns.join(", "))).await;
+        if database == Database::Postgres {
+            let counting = "CREATE TABLE counted (statements BIGINT); \
+                 CREATE FUNCTION count_them() RETURNS trigger LANGUAGE plpgsql AS \
+                 'BEGIN INSERT INTO counted SELECT count(*) FROM pg_prepared_statements; RETURN NULL; END'; \
+                 CREATE TRIGGER counting AFTER INSERT ON log FOR EACH STATEMENT EXECUTE FUNCTION count_them()";
+            server.run(&place.config.name, counting).await.unwrap();
+        }
+        let mut config = place.sink_config();
+        config.database.connections_max = 1;
+        let sink = SqlSink::new(config).unwrap();
+        sink.recover(&scenes::attempt("job", 1), &[]).await.unwrap();
+        let record = |id: i64| {
+            let columns = (0..8).filter(|at| id & (1 << at) != 0).map(|at| (format!("c{at}"), id));
+            Change::Insert(columns.chain([("id".to_owned(), id)]).collect::<BTreeMap<_, _>>())
+        };
+        for epoch in 1..=2 {
+            let first = 256 * (i64::try_from(epoch).unwrap() - 1);
+            let changes = (first..first + 256).map(record).collect();
+            let pending = scenes::prepare(&sink, &scenes::attempt("job", 1), epoch, changes).await.unwrap();
+            scenes::commit(&sink, epoch, &pending).await.unwrap();
+        }
+        let most = if database == Database::Postgres {
+            place.query("SELECT max(statements) FROM counted").await[0][0].int()
+        } else {
+            let told = server.run("mysql", "SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'").await.unwrap();
+            told.split_whitespace().last().unwrap().parse().unwrap()
+        };
+        assert!((16..=64).contains(&most), "{database:?}: {most} statements");
+        assert_eq!(place.query("SELECT count(*) FROM log").await[0][0].int(), 512);
+    })
+    .await;
 }
 
 /// A row of the log is written, and its transaction is open.
@@ -199,8 +240,8 @@ async fn begun(place: &Place) -> (SqlSink<Row>, Vec<scenes::PendingRows>) {
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn an_epoch_is_begun_beside_its_entry_and_visible_by_its_commit_alone() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         let (sink, pending) = begun(&place).await;
         scenes::commit(&sink, 1, &pending).await.unwrap();
         assert_eq!(place.rows("id").await.len(), 100, "{database:?}");
@@ -208,14 +249,15 @@ async fn an_epoch_is_begun_beside_its_entry_and_visible_by_its_commit_alone() {
         // As it is committed again where an answer is lost.
         scenes::commit(&sink, 1, &pending).await.unwrap();
         assert_eq!(place.rows("id").await.len(), 100, "{database:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn what_was_begun_and_is_not_what_is_committed_is_rolled_back() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         // One that is committed is another epoch's.
         let (sink, first) = begun(&place).await;
         let attempt = scenes::attempt("job", 1);
@@ -233,14 +275,15 @@ async fn what_was_begun_and_is_not_what_is_committed_is_rolled_back() {
         let rows = place.rows("id").await;
         assert_eq!(rows.len(), 300, "{database:?}");
         assert!(rows.iter().all(|row| row.key != "c"), "{database:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn rows_of_other_processes_are_not_left_out_of_what_was_begun() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         place.make_log().await;
         let (here, there) =
             (SqlSink::new(place.sink_config()).unwrap(), SqlSink::new(place.sink_config()).unwrap());
@@ -254,15 +297,16 @@ async fn rows_of_other_processes_are_not_left_out_of_what_was_begun() {
             scenes::commit(&here, epoch, &pending).await.unwrap();
             assert_eq!(place.rows("id").await.len() as u64, 200 * epoch, "{database:?}");
         }
-    }
+    })
+    .await;
 }
 
 /// The older attempt is alive, and does nothing: as one that is paused.
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn what_a_paused_attempt_has_begun_keeps_no_newer_one_waiting_for_long() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         let (paused, pending) = begun(&place).await;
         let newer = SqlSink::new(place.sink_config()).unwrap();
         newer.recover(&scenes::attempt("job", 5), &pending).await.unwrap();
@@ -271,5 +315,6 @@ async fn what_a_paused_attempt_has_begun_keeps_no_newer_one_waiting_for_long() {
         // It wakes up late.
         scenes::commit(&paused, 1, &pending).await.unwrap();
         assert_eq!(place.rows("id").await.len(), 100, "{database:?}");
-    }
+    })
+    .await;
 }

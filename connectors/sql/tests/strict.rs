@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::Place;
 use common::scenes::{attempt, commit, prepare};
-use mysql_async::prelude::Queryable as _;
+use common::session::Session;
 use serde_json::{Value, json};
 use tidelock::{
     Epoch, ErrorKind, Pending, Position, Prepared, Result, Retry, Sink as _, SinkWriter as _, WriterId,
@@ -43,8 +43,8 @@ async fn count(place: &Place) -> i128 {
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn what_a_server_would_change_without_a_word_is_refused() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         let refused = match place.kind() {
             DatabaseKind::Postgres => vec![
                 ("\"char\"", json!("ab")),
@@ -80,15 +80,16 @@ async fn what_a_server_would_change_without_a_word_is_refused() {
             assert_eq!(count(&place).await, 0, "{declared}");
             place.run("DROP TABLE t").await;
         }
-    }
+    })
+    .await;
 }
 
 /// A delete that misses its row says nothing. So each type is compared with what it was written as.
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_row_is_found_again_by_a_key_of_every_type() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         let keys = match place.kind() {
             DatabaseKind::Postgres => vec![
                 ("BOOLEAN", json!(true), json!(false)),
@@ -156,7 +157,8 @@ async fn a_row_is_found_again_by_a_key_of_every_type() {
             assert_eq!(left, [[common::Cell::Int(8)]], "{database:?} {declared}");
             place.run("DROP TABLE t").await;
         }
-    }
+    })
+    .await;
 }
 
 /// What makes rows of a table impossible, and one of them.
@@ -223,7 +225,7 @@ fn impossible(kind: DatabaseKind) -> Vec<Impossible> {
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_row_that_can_never_be_is_set_aside_and_a_trigger_s_words_are_not_passed_on() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let mut options = SqlOptions::new(database);
         if database != Database::Postgres {
             options = options.with_setting("max_allowed_packet", "1M");
@@ -251,40 +253,16 @@ async fn a_row_that_can_never_be_is_set_aside_and_a_trigger_s_words_are_not_pass
                 place.run("DROP TABLE t").await;
             }
         }
-    }
-}
-
-/// A connection of somebody else.
-enum Other {
-    Postgres(tokio_postgres::Client),
-    MySql(Box<mysql_async::Conn>),
-}
-
-impl Other {
-    async fn open(place: &Place) -> Self {
-        if place.kind() != DatabaseKind::Postgres {
-            return Self::MySql(Box::new(place.mysql_connection().await));
-        }
-        let url = place.url("postgres");
-        let (client, wire) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(wire);
-        Self::Postgres(client)
-    }
-
-    async fn run(&mut self, statement: &str) {
-        match self {
-            Self::Postgres(client) => client.batch_execute(statement).await.unwrap(),
-            Self::MySql(connection) => connection.query_drop(statement).await.unwrap(),
-        }
-    }
+    })
+    .await;
 }
 
 /// A process that is paused, or whose machine is gone, in the middle of a commit has the ledger's row.
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn what_a_process_that_fell_silent_within_a_commit_holds_is_free_soon() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         place.run("CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
         let mut config = config(&place, RecordPolicy::Fail);
         (config.database.statement_timeout_ms, config.database.idle_max_ms) = (1_000, 1_000);
@@ -293,12 +271,12 @@ async fn what_a_process_that_fell_silent_within_a_commit_holds_is_free_soon() {
         let rows = vec![Change::Insert(json!({ "id": 1 }))];
         let pending = prepare(&silent, &attempt("job", 1), 1, rows).await.unwrap();
         // Somebody's row holds its statement up until it is not polled any more: then it is in the middle.
-        let mut other = Other::open(&place).await;
-        other.run("BEGIN").await;
-        other.run("INSERT INTO t VALUES (1)").await;
+        let mut other = Session::open(&place).await;
+        other.run("BEGIN").await.unwrap();
+        other.run("INSERT INTO t VALUES (1)").await.unwrap();
         let mut committing = Box::pin(commit(&silent, 1, &pending));
         assert!(timeout(Duration::from_millis(400), &mut committing).await.is_err(), "it is held up");
-        other.run("ROLLBACK").await;
+        other.run("ROLLBACK").await.unwrap();
         let next = SqlSink::<Value>::new(config).unwrap();
         next.recover(&attempt("job", 2), &pending).await.unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -310,15 +288,16 @@ async fn what_a_process_that_fell_silent_within_a_commit_holds_is_free_soon() {
         // It wakes up.
         let _lost_its_connection = committing.await;
         assert_eq!(count(&place).await, 1, "once");
-    }
+    })
+    .await;
 }
 
 /// A foreign key to the same table: what it refers to is there for nobody before its epoch is committed.
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_row_that_refers_to_one_of_an_epoch_that_is_not_committed_waits_and_is_not_refused() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap().in_mode(Mode::Prepared);
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await.in_mode(Mode::Prepared);
         place
             .run("CREATE TABLE t (id BIGINT PRIMARY KEY, parent BIGINT, FOREIGN KEY (parent) REFERENCES t (id))")
             .await;
@@ -338,7 +317,8 @@ async fn a_row_that_refers_to_one_of_an_epoch_that_is_not_committed_waits_and_is
         let second = writer.prepare(Epoch(2)).await.unwrap();
         commit(&sink, 2, &of_epoch(2, second)).await.unwrap();
         assert_eq!(count(&place).await, 2, "{database:?}");
-    }
+    })
+    .await;
 }
 
 fn of_epoch(epoch: u64, prepared: Vec<Prepared<SqlCommittable>>) -> Vec<Pending<SqlCommittable>> {
@@ -355,10 +335,10 @@ fn of_epoch(epoch: u64, prepared: Vec<Prepared<SqlCommittable>>) -> Vec<Pending<
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_ledger_that_knows_no_letter_s_size_is_refused() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         if place.kind() == DatabaseKind::Postgres {
-            continue;
+            return;
         }
         place.run("CREATE TABLE t (id BIGINT PRIMARY KEY)").await;
         let columns = "generation BIGINT NOT NULL, epoch BIGINT NOT NULL, PRIMARY KEY (job, uid)";
@@ -369,15 +349,16 @@ async fn a_ledger_that_knows_no_letter_s_size_is_refused() {
         let told = error.to_string();
         assert!(error.kind() == ErrorKind::Config && told.contains("table=tidelock_ledger"), "{told}");
         assert!(told.contains("COLLATE ascii_bin"), "what it must be: {told}");
-    }
+    })
+    .await;
 }
 
 /// Found out at commit it would be durable already, and halt the job for ever.
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn what_no_statement_of_ours_may_do_is_told_before_anything_is_durable() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         let generated = place.of(
             "id BIGINT PRIMARY KEY, v INT GENERATED ALWAYS AS (id::int) STORED",
             "id BIGINT PRIMARY KEY, v INT GENERATED ALWAYS AS (id + 1) STORED",
@@ -411,5 +392,6 @@ async fn what_no_statement_of_ours_may_do_is_told_before_anything_is_durable() {
             commit(&sink, 2, &pending).await.unwrap();
             assert_eq!(place.query("SELECT v::bigint FROM t").await, [[common::Cell::Int(7)]]);
         }
-    }
+    })
+    .await;
 }

@@ -18,7 +18,7 @@ async fn rows(server: &SqlServer, name: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_server_keeps_its_rows_when_it_is_killed_stopped_and_paused() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let server = SqlServer::start(SqlOptions::new(database)).await.expect("started");
         let name = server.fresh_database().await.expect("a database");
         let insert = async |word: &str, id: u32| {
@@ -42,7 +42,8 @@ async fn a_server_keeps_its_rows_when_it_is_killed_stopped_and_paused() {
         assert!(answer.is_err(), "{database:?} does not answer: {answer:?}");
         server.unpause().await.expect("goes on");
         insert("after", 4).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +70,7 @@ async fn a_client_of_postgres_that_was_there_before_the_pause_gets_no_answer_eit
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn settings_reach_the_server_and_every_test_has_a_database_of_its_own() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let (setting, question) = match database {
             Database::Postgres => ("max_prepared_transactions", "SHOW max_prepared_transactions"),
             Database::Mariadb | Database::Mysql => ("wait_timeout", "SELECT @@global.wait_timeout"),
@@ -81,13 +82,14 @@ async fn settings_reach_the_server_and_every_test_has_a_database_of_its_own() {
         assert_eq!(server.run(&one, question).await.expect("an answer").trim(), "7");
         server.run(&one, "CREATE TABLE t (id INT)").await.expect("a table");
         assert!(server.run(&other, "SELECT * FROM t").await.is_err(), "its table is not in the other one");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_disk_that_is_full_refuses_rows() {
-    for database in Database::there() {
+    Database::each(async |database| {
         // MySQL alone fills 180 MB before anybody came. Longer words would be stored compressed.
         let options = SqlOptions::new(database).with_data_in_memory(320 << 20);
         let server = SqlServer::start(options).await.expect("started");
@@ -103,14 +105,15 @@ async fn a_disk_that_is_full_refuses_rows() {
         }
         let refused = refused.expect("a full disk");
         assert!(refused.contains("full") || refused.contains("No space left"), "{database:?}: {refused}");
-    }
+    })
+    .await;
 }
 
 /// `MySQL` answers with its greeting to anybody; what is asked here is that TLS is on and the only way.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_server_with_tls_lets_nobody_in_without() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let server = SqlServer::start(SqlOptions::new(database).with_tls()).await.expect("started");
         assert!(server.authority().is_some_and(|path| path.exists()));
         assert!(server.client_certificate().is_some_and(|path| path.exists()));
@@ -133,5 +136,6 @@ async fn a_server_with_tls_lets_nobody_in_without() {
             let capabilities = u16::from_le_bytes([greeting[version_end + 14], greeting[version_end + 15]]);
             assert_ne!(capabilities & 0x0800, 0, "TLS is offered");
         }
-    }
+    })
+    .await;
 }

@@ -6,9 +6,12 @@
     reason = "a test may fail, and each uses a part of this"
 )]
 
+pub(crate) mod cut;
 pub(crate) mod killed;
 pub(crate) mod prepared;
+pub(crate) mod rivals;
 pub(crate) mod scenes;
+pub(crate) mod session;
 pub(crate) mod sources;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use mysql_async::prelude::Queryable as _;
 use serde::{Serialize, Serializer};
 use tempfile::TempDir;
 use tidelock::{Rejecting as _, Rejects, Result};
-use tidelock_containers::{Database, SqlServer};
+use tidelock_containers::{Database, SqlOptions, SqlServer};
 use tidelock_sql::{Change, DatabaseKind, Mode, SqlConfig, SqlSink, SqlSinkConfig, SqlWriter};
 use tidelock_testkit::harness::{
     IdempotentHarness, RejectingHarness, Row, Shape, SinkFacets, SinkHarness, Value, ValuesHarness,
@@ -67,12 +70,9 @@ impl Place {
         Self { config, mode: Mode::Ledger, _folder: Some(folder) }
     }
 
-    /// On the server of this kind that the tests of this process share; `None` where it has no image.
-    pub(crate) async fn on_shared(database: Database) -> Option<Self> {
-        if !Database::there().contains(&database) {
-            return None;
-        }
-        Some(Self::on(SqlServer::shared(database).await.unwrap()).await)
+    /// On the server of this kind that the tests of this process share.
+    pub(crate) async fn on_shared(database: Database) -> Self {
+        Self::on(SqlServer::shared(database).await.unwrap()).await
     }
 
     pub(crate) async fn on(server: &SqlServer) -> Self {
@@ -233,6 +233,27 @@ impl Place {
         config.tombstone_column = (self.mode == Mode::Upsert).then(|| "deleted".to_owned());
         config
     }
+}
+
+/// A server that closes connections which are idle for a second.
+pub(crate) fn that_is_soon_tired(database: Database) -> SqlOptions {
+    let (setting, value) = match database {
+        Database::Postgres => ("idle_session_timeout", 1_000),
+        Database::Mariadb | Database::Mysql => ("wait_timeout", 1),
+    };
+    SqlOptions::new(database).with_setting(setting, value)
+}
+
+/// The harness of a suite on the server of this kind that the tests of this process share; `None` where it has no image.
+pub(crate) async fn boot_on<H>(
+    database: Database,
+    mode: Mode,
+    harness: impl AsyncFnOnce(Place) -> H,
+) -> Result<Option<H>> {
+    if !Database::there().contains(&database) {
+        return Ok(None);
+    }
+    Ok(Some(harness(Place::on_shared(database).await.in_mode(mode)).await))
 }
 
 fn sqlite_cell(value: rusqlite::types::Value) -> Cell {

@@ -102,10 +102,18 @@ pub(crate) async fn changes_are_done_in_their_order(place: Place) {
     config.ledger_table = "other_ledger".into();
     config.transactions_table = "other_transactions".into();
     let upserts = (0..30).map(|at| Upsert(row(["x", "y", "z"][at % 3], at as u64))).collect();
-    epochs(&place, config, vec![upserts, vec![Delete(row("x", 0)), Upsert(row("y", 100))]]).await.unwrap();
+    let changes = vec![
+        Delete(row("x", 0)),
+        Upsert(row("y", 100)),
+        // One key, changed before and after it was deleted: https://github.com/confluentinc/kafka-connect-jdbc/issues/1562
+        Upsert(row("z", 7)),
+        Delete(row("z", 0)),
+        Upsert(row("z", 8)),
+    ];
+    epochs(&place, config, vec![upserts, changes]).await.unwrap();
     let rows = place.query("SELECT \"key\", value FROM other ORDER BY \"key\"").await;
     let text = |text: &str| Cell::Text(text.into());
-    assert_eq!(rows, [[text("y"), Cell::Int(100)], [text("z"), Cell::Int(29)]]);
+    assert_eq!(rows, [[text("y"), Cell::Int(100)], [text("z"), Cell::Int(8)]]);
 }
 
 /// A row that violates a constraint: fail.

@@ -119,30 +119,33 @@ async fn goes_on(
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_job_of_inserts_goes_on_where_its_server_is_killed() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let change = |given: Given| Change::Insert(Row::new(format!("k{}", given.id), given.id));
         let expected = |count| (0..count).map(|id| Row::new(format!("k{id}"), id)).collect();
         Box::pin(goes_on(database, Blow::Killed, change, expected)).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_job_that_changes_the_same_rows_in_each_epoch_goes_on_where_its_server_is_killed() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let change = |given: Given| Change::Upsert(Row::new(format!("k{}", given.id % 100), given.id));
         let expected =
             |count: u64| (count - 100..count).map(|id| Row::new(format!("k{}", id % 100), id)).collect();
         Box::pin(goes_on(database, Blow::Killed, change, expected)).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_job_goes_on_where_its_server_is_paused() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let change = |given: Given| Change::Insert(Row::new(format!("k{}", given.id), given.id));
         let expected = |count| (0..count).map(|id| Row::new(format!("k{id}"), id)).collect();
         Box::pin(goes_on(database, Blow::Paused, change, expected)).await;
-    }
+    })
+    .await;
 }

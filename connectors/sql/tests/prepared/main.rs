@@ -10,7 +10,7 @@ mod on_each;
 use std::time::Duration;
 
 use common::scenes::{PendingRows, attempt, commit, prepare};
-use common::{Place, Rows, Values, scenes};
+use common::{Place, Rows, Values, boot_on, rivals, scenes};
 use mysql_async::prelude::Queryable as _;
 use tidelock::{
     Epoch, ErrorKind, Pending, Rejecting as _, Rejects, Result, Retry, Sink as _, SinkAttempt,
@@ -24,8 +24,8 @@ use tidelock_sql::{
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::Row;
 
-async fn on_shared(database: Database) -> Option<Place> {
-    Some(Place::on_shared(database).await?.in_mode(Mode::Prepared))
+async fn on_shared(database: Database) -> Place {
+    Place::on_shared(database).await.in_mode(Mode::Prepared)
 }
 
 /// The suites on one kind of server.
@@ -38,8 +38,7 @@ macro_rules! suites {
                 use super::*;
 
                 async fn boot() -> Result<Option<Rows>> {
-                    let Some(place) = on_shared(Database::$database).await else { return Ok(None) };
-                    Ok(Some(Rows::log(place).await))
+                    boot_on(Database::$database, Mode::Prepared, Rows::log).await
                 }
 
                 conformance::sink!(#[ignore = "needs a container"] boot);
@@ -50,16 +49,14 @@ macro_rules! suites {
                 use super::*;
 
                 async fn boot() -> Result<Option<Rows>> {
-                    let Some(place) = on_shared(Database::$database).await else { return Ok(None) };
-                    Ok(Some(Rows::table(place).await))
+                    boot_on(Database::$database, Mode::Prepared, Rows::table).await
                 }
 
                 conformance::sink!(#[ignore = "needs a container"] boot);
             }
 
             async fn boot() -> Result<Option<Values>> {
-                let Some(place) = on_shared(Database::$database).await else { return Ok(None) };
-                Ok(Some(Values::new(place).await))
+                boot_on(Database::$database, Mode::Prepared, Values::new).await
             }
 
             conformance::values!(#[ignore = "needs a container"] boot);
@@ -73,16 +70,13 @@ suites! {
     mysql: Mysql;
 }
 
-/// The same on every kind of server, one after the other.
+/// The same on every kind of server.
 macro_rules! scenes {
     ($($module:ident::$scene:ident)*) => {
         $(#[tokio::test]
         #[ignore = "needs a container"]
         async fn $scene() {
-            for database in Database::there() {
-                let place = on_shared(database).await.unwrap();
-                Box::pin($module::$scene(place)).await;
-            }
+            Database::each(async |database| $module::$scene(on_shared(database).await).await).await;
         })*
     };
 }
@@ -92,6 +86,9 @@ scenes! {
     scenes::names_are_compared_letter_by_letter
     scenes::a_reader_never_sees_a_part_of_an_epoch
     scenes::every_type_of_column_takes_its_value
+    rivals::a_deadlock_with_somebody_else_ends_well
+    rivals::a_writer_that_failed_or_was_given_up_leaves_nothing
+    rivals::a_connection_that_is_lost_while_tables_are_looked_at_is_an_error_that_may_pass
     on_each::what_an_operator_committed_is_done_and_what_he_rolled_back_halts
     on_each::names_of_others_are_neither_read_nor_touched
     on_each::jobs_of_one_name_on_two_databases_are_apart
@@ -161,8 +158,8 @@ async fn nothing_is_locked(place: &Place) {
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_transaction_whose_connection_is_open_is_not_taken_for_one_that_is_gone() {
-    for database in Database::there().into_iter().filter(|database| *database != Database::Postgres) {
-        let place = on_shared(database).await.unwrap();
+    Database::each_of([Database::Mariadb, Database::Mysql], async |database| {
+        let place = on_shared(database).await;
         place.make_log().await;
         let sink = ready(&place, &attempt("job", 1)).await;
         let pending = prepare(&sink, &attempt("job", 1), 1, inserts("a", 1)).await.unwrap();
@@ -220,13 +217,14 @@ async fn a_transaction_whose_connection_is_open_is_not_taken_for_one_that_is_gon
         done.unwrap();
         assert_eq!(place.rows("id").await.len(), 3, "{database:?}");
         nothing_is_locked(&place).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_server_that_is_killed_between_prepare_and_commit_loses_nothing_and_holds_nothing() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let server = SqlServer::start(SqlOptions::new(database)).await.unwrap();
         let place = Place::on(&server).await.in_mode(Mode::Prepared);
         place.make_log().await;
@@ -264,7 +262,8 @@ async fn a_server_that_is_killed_between_prepare_and_commit_loses_nothing_and_ho
         rows.dedup();
         assert_eq!((rows.len(), place.rows("id").await.len()), (9_000, 9_000), "{database:?}");
         nothing_is_locked(&place).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -289,10 +288,8 @@ async fn what_a_server_must_allow_is_told_with_what_to_do() {
             "{told}"
         );
     }
-    for (database, right) in [(Database::Mariadb, "PROCESS"), (Database::Mysql, "XA_RECOVER_ADMIN")] {
-        if !Database::there().contains(&database) {
-            continue;
-        }
+    Database::each_of([Database::Mariadb, Database::Mysql], async |database| {
+        let right = if database == Database::Mariadb { "PROCESS" } else { "XA_RECOVER_ADMIN" };
         let server = SqlServer::shared(database).await.unwrap();
         let mut place = Place::on(server).await.in_mode(Mode::Prepared);
         place.make_log().await;
@@ -310,7 +307,33 @@ async fn what_a_server_must_allow_is_told_with_what_to_do() {
         let allowed = ready(&place, &attempt("job", 1)).await;
         let pending = prepare(&allowed, &attempt("job", 1), 1, inserts("a", 1)).await.unwrap();
         commit(&allowed, 1, &pending).await.unwrap();
-    }
+    })
+    .await;
+}
+
+/// The writer's connection, and those of the pool, are closed meanwhile. <https://github.com/apache/flink/pull/12427>
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_writer_that_was_idle_for_longer_than_the_server_allows_goes_on() {
+    Database::each(async |database| {
+        let server = SqlServer::start(common::that_is_soon_tired(database)).await.unwrap();
+        let mut place = Place::on(&server).await.in_mode(Mode::Prepared);
+        // Less than the server allows, as it must be.
+        place.config.idle_max_ms = 500;
+        place.make_log().await;
+        let (one, sink) = (attempt("job", 1), ready(&place, &attempt("job", 1)).await);
+        let mut writer = sink.open(&one, WriterId(0)).await.unwrap();
+        for epoch in 1..=3 {
+            let pending = fill(&mut writer, &one, epoch, inserts(&format!("e{epoch}"), 10)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            commit(&sink, epoch, &pending).await.unwrap();
+            writer.settled(Epoch(epoch), false).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        }
+        assert_eq!(place.rows("id").await.len(), 30);
+        nothing_is_locked(&place).await;
+    })
+    .await;
 }
 
 /// A server that keeps a prepared transaction to its connection until that ends.
@@ -338,8 +361,8 @@ async fn mysql_that_does_not_detach_is_as_good() {
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn the_outcome_of_a_transaction_is_told_whoever_ended_it() {
-    for database in Database::there() {
-        let place = on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = on_shared(database).await;
         place.make_log().await;
         let tool = Transactions::new(place.config.clone(), "tidelock_transactions").unwrap();
         let unknown = TransactionName::parse("tidelock:job.out:1.0.1:00000000").unwrap();
@@ -363,5 +386,6 @@ async fn the_outcome_of_a_transaction_is_told_whoever_ended_it() {
         tool.commit(&names[2]).await.unwrap();
         assert_eq!(place.rows("id").await.len(), 2);
         nothing_is_locked(&place).await;
-    }
+    })
+    .await;
 }

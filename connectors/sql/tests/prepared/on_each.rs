@@ -149,7 +149,10 @@ pub(crate) async fn two_processes_of_one_attempt_write_nothing_twice(place: Plac
     place.make_log().await;
     let first = ready(&place, &attempt("job", 1)).await;
     let pending = prepare(&first, &attempt("job", 1), 1, inserts("a", 3)).await.unwrap();
-    let second = sink(&place);
+    // Where the first one's row is locked, it is waited for.
+    let mut impatient = place.sink_config();
+    impatient.database.statement_timeout_ms = 1_000;
+    let second = SqlSink::<Row>::new(impatient).unwrap();
     let error = prepare(&second, &attempt("job", 1), 1, inserts("b", 3)).await.unwrap_err();
     assert_ne!(error.retry(), Retry::Retry, "{error:?}");
     assert_eq!(place.rows("id").await, [], "each insert would have committed by itself");

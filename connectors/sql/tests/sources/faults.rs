@@ -12,7 +12,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_server_that_is_killed_or_paused_while_it_is_read_costs_nothing() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let server = SqlServer::start(tidelock_containers::SqlOptions::new(database)).await.unwrap();
         let mut place = Place::on(&server).await;
         (place.config.statement_timeout_ms, place.config.connect_timeout_ms) = (2_000, 3_000);
@@ -55,7 +55,8 @@ async fn a_server_that_is_killed_or_paused_while_it_is_read_costs_nothing() {
             }
         }
         assert_eq!(read, (0..3_000).collect::<Vec<_>>(), "{database:?}");
-    }
+    })
+    .await;
 }
 
 /// What does not come back ends the attempt, and not the job: its last checkpoint has the position.

@@ -1,49 +1,10 @@
 //! Rows that are committed after others with greater values.
 
 use tidelock_containers::Database;
-use tidelock_sql::{DatabaseKind, SqlConfig, SqlIncremental, SqlIncrementalConfig, SqlStart};
+use tidelock_sql::{SqlIncremental, SqlIncrementalConfig, SqlStart};
 
+use super::common::session::Session;
 use super::*;
-
-/// Somebody's transaction that is under way.
-enum Open {
-    Postgres(tokio_postgres::Client),
-    MySql(Box<mysql_async::Conn>),
-}
-
-impl Open {
-    async fn begin(place: &Place, statement: &str) -> Self {
-        let SqlConfig { host, port, name, user, password, .. } = &place.config;
-        let tail = format!("{user}:{}@{host}:{}/{name}", password.expose(), port.unwrap());
-        match place.kind() {
-            DatabaseKind::Postgres => {
-                let url = format!("postgres://{tail}");
-                let (client, wire) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(wire);
-                client.batch_execute(&format!("BEGIN; {statement}")).await.unwrap();
-                Self::Postgres(client)
-            }
-            _ => {
-                use mysql_async::prelude::Queryable as _;
-                let options = mysql_async::Opts::from_url(&format!("mysql://{tail}")).unwrap();
-                let mut connection = Box::new(Box::pin(mysql_async::Conn::new(options)).await.unwrap());
-                connection.query_drop("BEGIN").await.unwrap();
-                connection.query_drop(statement).await.unwrap();
-                Self::MySql(connection)
-            }
-        }
-    }
-
-    async fn commit(self) {
-        match self {
-            Self::Postgres(client) => client.batch_execute("COMMIT").await.unwrap(),
-            Self::MySql(mut connection) => {
-                use mysql_async::prelude::Queryable as _;
-                connection.query_drop("COMMIT").await.unwrap();
-            }
-        }
-    }
-}
 
 async fn make_written(place: &Place) {
     let columns = place.of(
@@ -55,45 +16,56 @@ async fn make_written(place: &Place) {
 }
 
 /// A transaction takes the first id and time and is committed last.
+async fn what_is_committed_late_is_waited_for(column: &str, lag_column: Option<&str>) {
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
+        make_written(&place).await;
+        let mut config = SqlIncrementalConfig::new(place.config.clone(), "t", column);
+        config.poll_interval_ms = 10;
+        let mut losing = config.clone();
+        losing.lose_late_commits = true;
+        // Far longer than the transaction below, on whatever machine.
+        config.lag_ms = Some(8_000);
+        config.lag_column = lag_column.map(str::to_owned);
+        let waiting = SqlIncremental::<Numbered>::connect(config).await.unwrap();
+        let losing = SqlIncremental::<Numbered>::connect(losing).await.unwrap();
+        let mut waited = splits_of(&waiting).await.remove(0);
+        let mut lost = waited.clone();
+
+        let mut late = Session::open(&place).await;
+        late.run("BEGIN").await.unwrap();
+        late.run("INSERT INTO t (v) VALUES (1)").await.unwrap();
+        place.run("INSERT INTO t (v) VALUES (2)").await;
+        assert_eq!(ids(&follow(&losing, &mut lost, 1).await), [2], "{database:?}");
+        late.run("COMMIT").await.unwrap();
+        place.run("INSERT INTO t (v) VALUES (3)").await;
+        assert_eq!(
+            ids(&follow(&losing, &mut lost, 1).await),
+            [3],
+            "{database:?}: that is what the name says"
+        );
+        assert_eq!(ids(&follow(&waiting, &mut waited, 3).await), [1, 2, 3], "{database:?} {column}");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
-async fn a_row_that_is_committed_late_is_waited_for_and_lost_only_by_choice() {
-    for database in Database::there() {
-        for (column, lag_column) in [("written", None), ("id", Some("written"))] {
-            let place = Place::on_shared(database).await.unwrap();
-            make_written(&place).await;
-            let mut config = SqlIncrementalConfig::new(place.config.clone(), "t", column);
-            config.poll_interval_ms = 10;
-            let mut losing = config.clone();
-            losing.lose_late_commits = true;
-            // Far longer than the transaction below, on whatever machine.
-            config.lag_ms = Some(8_000);
-            config.lag_column = lag_column.map(str::to_owned);
-            let waiting = SqlIncremental::<Numbered>::connect(config).await.unwrap();
-            let losing = SqlIncremental::<Numbered>::connect(losing).await.unwrap();
-            let mut waited = splits_of(&waiting).await.remove(0);
-            let mut lost = waited.clone();
+async fn a_row_that_is_committed_late_is_waited_for_by_its_time_and_lost_only_by_choice() {
+    what_is_committed_late_is_waited_for("written", None).await;
+}
 
-            let late = Open::begin(&place, "INSERT INTO t (v) VALUES (1)").await;
-            place.run("INSERT INTO t (v) VALUES (2)").await;
-            assert_eq!(ids(&follow(&losing, &mut lost, 1).await), [2], "{database:?}");
-            late.commit().await;
-            place.run("INSERT INTO t (v) VALUES (3)").await;
-            assert_eq!(
-                ids(&follow(&losing, &mut lost, 1).await),
-                [3],
-                "{database:?}: that is what the name says"
-            );
-            assert_eq!(ids(&follow(&waiting, &mut waited, 3).await), [1, 2, 3], "{database:?} {column}");
-        }
-    }
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_row_that_is_committed_late_is_waited_for_by_its_id_and_lost_only_by_choice() {
+    what_is_committed_late_is_waited_for("id", Some("written")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_row_that_is_old_enough_waits_for_younger_ones_before_it() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         make_written(&place).await;
         let (past, future) = (
             place.of("now() - interval '1 hour'", "NOW(6) - INTERVAL 1 HOUR", ""),
@@ -110,14 +82,15 @@ async fn a_row_that_is_old_enough_waits_for_younger_ones_before_it() {
         assert_eq!(ids(&follow(&source, &mut split, 1).await), [1], "{database:?}");
         place.run(&format!("UPDATE t SET written = {past} WHERE v = 2")).await;
         assert_eq!(ids(&follow(&source, &mut split, 2).await), [2, 3], "{database:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn the_end_is_what_is_old_enough_when_the_job_starts() {
-    for database in Database::there() {
-        let place = Place::on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = Place::on_shared(database).await;
         make_written(&place).await;
         let past = place.of("now() - interval '1 hour'", "NOW(6) - INTERVAL 1 HOUR", "");
         place.run(&format!("INSERT INTO t (written, v) VALUES ({past}, 1)")).await;
@@ -130,5 +103,6 @@ async fn the_end_is_what_is_old_enough_when_the_job_starts() {
         config.lag_ms = Some(1);
         let source = SqlIncremental::<Numbered>::connect(config).await.unwrap();
         assert_eq!(ids(&follow(&source, &mut split, 1).await), [2], "{database:?}");
-    }
+    })
+    .await;
 }

@@ -43,10 +43,7 @@ macro_rules! on_every_database {
             $(#[tokio::test(flavor = "multi_thread")]
             #[ignore = "needs a container"]
             async fn $test() {
-                for database in Database::there() {
-                    let place = Place::on_shared(database).await.unwrap();
-                    Box::pin(super::$test(place)).await;
-                }
+                Database::each(async |database| super::$test(Place::on_shared(database).await).await).await;
             })*
         }
     };

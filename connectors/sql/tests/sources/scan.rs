@@ -190,7 +190,7 @@ async fn texts_that_are_equal_by_the_order_of_their_column_are_no_key(place: Pla
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_key_that_heirs_of_a_table_have_again_is_refused() {
-    let Some(place) = Place::on_shared(Database::Postgres).await else { return };
+    let place = Place::on_shared(Database::Postgres).await;
     for statement in [
         "CREATE TABLE t (id BIGINT PRIMARY KEY)",
         "CREATE TABLE heir () INHERITS (t)",

@@ -40,10 +40,11 @@ async fn a_counter_of_a_job_that_is_killed_again_and_again_is_exact() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_counter_on_a_server_of_a_job_that_is_killed_again_and_again_is_exact() {
-    for database in Database::there() {
+    Database::each(async |database| {
         for mode in [Mode::Ledger, Mode::Prepared] {
-            let place = Place::on_shared(database).await.unwrap().in_mode(mode);
+            let place = Place::on_shared(database).await.in_mode(mode);
             Box::pin(counts_each_record_once(place)).await;
         }
-    }
+    })
+    .await;
 }

@@ -28,12 +28,13 @@ macro_rules! scenes {
             $(#[tokio::test]
             #[ignore = "needs a container"]
             async fn $scene() {
-                for database in Database::there() {
+                Database::each(async |database| {
                     for mode in [Mode::Ledger, Mode::Prepared] {
-                        let place = Place::on_shared(database).await.unwrap().in_mode(mode);
+                        let place = Place::on_shared(database).await.in_mode(mode);
                         Box::pin(on_each::$scene(place)).await;
                     }
-                }
+                })
+                .await;
             })*
         }
     };

@@ -35,7 +35,7 @@ async fn a_file_that_somebody_else_writes_is_waited_for() {
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn rows_whose_answer_was_lost_with_the_server_are_sent_again_and_change_nothing_twice() {
-    for database in Database::there() {
+    Database::each(async |database| {
         let server = SqlServer::start(SqlOptions::new(database)).await.unwrap();
         let place = Place::on(&server).await.in_mode(Mode::Upsert);
         place.make_table().await;
@@ -56,5 +56,6 @@ async fn rows_whose_answer_was_lost_with_the_server_are_sent_again_and_change_no
             writer.prepare(Epoch(round + 1)).await.unwrap();
             assert_eq!(place.rows("\"key\"").await, rows(round).split_off(2_500), "{database:?}");
         }
-    }
+    })
+    .await;
 }

@@ -60,8 +60,9 @@ async fn a_job_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_job_that_is_killed_again_and_again_on_a_server_ends_as_if_nothing_had_happened() {
-    for database in Database::there() {
-        let place = on_shared(database).await.unwrap();
+    Database::each(async |database| {
+        let place = on_shared(database).await;
         Box::pin(ends_as_if_nothing_had_happened(place)).await;
-    }
+    })
+    .await;
 }

@@ -8,7 +8,7 @@ mod faults;
 mod job;
 mod on_each;
 
-use common::{Place, Rows, scenes};
+use common::{Place, Rows, boot_on, scenes};
 use tidelock::Result;
 use tidelock_containers::Database;
 use tidelock_sql::Mode;
@@ -18,8 +18,8 @@ fn on_sqlite() -> Place {
     Place::sqlite().in_mode(Mode::Upsert)
 }
 
-async fn on_shared(database: Database) -> Option<Place> {
-    Some(Place::on_shared(database).await?.in_mode(Mode::Upsert))
+async fn on_shared(database: Database) -> Place {
+    Place::on_shared(database).await.in_mode(Mode::Upsert)
 }
 
 mod sqlite {
@@ -40,8 +40,7 @@ macro_rules! suites {
             use super::*;
 
             async fn boot() -> Result<Option<Rows>> {
-                let Some(place) = on_shared(Database::$database).await else { return Ok(None) };
-                Ok(Some(Rows::table(place).await))
+                boot_on(Database::$database, Mode::Upsert, Rows::table).await
             }
 
             conformance::idempotent!(#[ignore = "needs a container"] boot);
@@ -56,7 +55,7 @@ suites! {
     mysql: Mysql;
 }
 
-/// The same on SQLite, and on every kind of server one after the other.
+/// The same on SQLite, and on every kind of server.
 macro_rules! scenes {
     ($($module:ident::$scene:ident)*) => {
         mod of_sqlite {
@@ -74,10 +73,7 @@ macro_rules! scenes {
             $(#[tokio::test]
             #[ignore = "needs a container"]
             async fn $scene() {
-                for database in Database::there() {
-                    let place = on_shared(database).await.unwrap();
-                    Box::pin($module::$scene(place)).await;
-                }
+                Database::each(async |database| $module::$scene(on_shared(database).await).await).await;
             })*
         }
     };

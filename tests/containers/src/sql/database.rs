@@ -2,6 +2,9 @@
 
 use std::io::Write as _;
 use std::process::Command;
+use std::sync::LazyLock;
+
+use futures::future::join_all;
 
 use super::{FILES_PATH, USER};
 
@@ -21,9 +24,12 @@ impl Database {
     /// it could not, this says so past the test harness, which keeps what passed tests print to itself.
     #[must_use]
     pub fn there() -> Vec<Self> {
+        static HAS_MYSQL: LazyLock<bool> = LazyLock::new(|| {
+            let inspect = Command::new("docker").args(["image", "inspect", "tidelock-test/mysql"]).output();
+            inspect.is_ok_and(|inspected| inspected.status.success())
+        });
         let mut there = vec![Self::Postgres, Self::Mariadb];
-        let inspect = Command::new("docker").args(["image", "inspect", "tidelock-test/mysql"]).output();
-        if inspect.is_ok_and(|inspected| inspected.status.success()) {
+        if *HAS_MYSQL {
             there.push(Self::Mysql);
         } else {
             let loud =
@@ -31,6 +37,25 @@ impl Database {
             let _nobody_to_tell = std::io::stderr().write_all(loud.as_bytes());
         }
         there
+    }
+
+    /// Does the same on every kind that is [`there`](Self::there), side by side: a server waits more than it works. What a
+    /// failed test printed says where it passed.
+    pub async fn each(test: impl AsyncFn(Self)) {
+        Self::each_of(Self::there(), test).await;
+    }
+
+    /// The same on those of some kinds that are there.
+    pub async fn each_of(kinds: impl IntoIterator<Item = Self>, test: impl AsyncFn(Self)) {
+        let there = Self::there();
+        let test = &test;
+        let on_kind = |kind| {
+            Box::pin(async move {
+                test(kind).await;
+                eprintln!("passed on {kind:?}");
+            })
+        };
+        join_all(kinds.into_iter().filter(|kind| there.contains(kind)).map(on_kind)).await;
     }
 
     pub(super) fn image(self) -> &'static str {
