@@ -33,7 +33,7 @@ fn keyed(graph: &Graph<'_>, numbers: &Arc<Numbers>, count: &Arc<Count<u64>>) {
 }
 
 /// All bytes in a folder. A name with `#` is a file that is being written: it vanishes, and has a link that stays.
-fn bytes_in(folder: &Path) -> u64 {
+pub(crate) fn bytes_in(folder: &Path) -> u64 {
     let entries = folder.read_dir().into_iter().flatten().flatten();
     let size = |entry: DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
