@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tidelock::write_ahead::{Version, WriteAheadCommittable};
 use tidelock::{Epoch, Error, ErrorKind, Pending, Result, SinkAttempt, WriterId};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,6 +37,9 @@ const OPERATION: &str = "write an epoch ahead of its entry";
 
 /// So many bytes of rows a writer keeps for this beside those on their way to the log: an epoch with more is applied from there.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Each writer hands its rows over at once, and does not wait for those of others: an epoch of more writers is applied from the log.
+const WRITERS_MAX: usize = 256;
 
 /// How long an entry may take. It holds locks for so long, where whoever would commit it is gone or paused.
 const IDLE_MAX: Duration = Duration::from_secs(5);
@@ -67,7 +70,7 @@ struct Open {
     epoch: Epoch,
     /// Whose rows it has.
     writers: BTreeSet<WriterId>,
-    rows: UnboundedSender<Vec<StoredChange>>,
+    rows: Sender<Vec<StoredChange>>,
     /// Its connection with all of its rows written; nothing where the epoch was applied before.
     written: AbortOnDropHandle<Result<Option<Borrowed>>>,
 }
@@ -119,7 +122,7 @@ impl Stage {
             }
         };
         let open = state.open.get_or_insert_with(|| {
-            let (sender, receiver) = unbounded_channel();
+            let (sender, receiver) = channel(WRITERS_MAX);
             let version = Version { generation: from.attempt.generation, epoch };
             let written = write(
                 Arc::clone(&self.target),
@@ -133,7 +136,7 @@ impl Stage {
         });
         // A second time in one epoch: it was said to be empty, and the guess is wrong.
         let is_new = open.writers.insert(from.writer);
-        if !is_new || open.rows.send(rows).is_err() {
+        if !is_new || open.rows.try_send(rows).is_err() {
             state.given_up = Some(epoch);
             state.open = None;
         }
@@ -200,7 +203,7 @@ async fn write(
     shape: Arc<Shape>,
     attempt: SinkAttempt,
     version: Version,
-    mut rows: UnboundedReceiver<Vec<StoredChange>>,
+    mut rows: Receiver<Vec<StoredChange>>,
 ) -> Result<Option<Borrowed>> {
     let wrong =
         |fault: Fault| fault.during(OPERATION).with("table", &shape.name).with("epoch", version.epoch);
