@@ -17,7 +17,8 @@ use crate::value::SqlValue;
 
 const OPERATION: &str = "write rows";
 
-/// Writes changes in their order. Of those that cannot be, gives where they stand and why: nothing of them was written.
+/// Writes changes in their order. Of those that cannot be, gives where they stand and why: nothing of them was written. The last of them
+/// has the newest version that this writer has given.
 pub(super) async fn write(
     client: &mut Client,
     upserts: &Upserts,
@@ -28,12 +29,13 @@ pub(super) async fn write(
     let mut left: Vec<Range<usize>> = statements.into_iter().flat_map(|batch| parts(batch.changes)).collect();
     left.reverse();
     let mut refused = Vec::new();
+    let last = changes.last().map(|change| upserts.version_of(&change.row)).unwrap_or_default();
     while let Some(range) = left.pop() {
         let part = &changes[range.clone()];
         let violation = if statement::is_update(&part[0]) {
-            update(client, upserts, &part[0]).await?
+            update(client, upserts, &part[0], &last).await?
         } else {
-            upsert(client, upserts, part).await?
+            upsert(client, upserts, part, &last).await?
         };
         match violation {
             None => {}
@@ -50,7 +52,12 @@ pub(super) async fn write(
 }
 
 /// Makes or changes rows, or gives why they cannot be.
-async fn upsert(client: &mut Client, upserts: &Upserts, changes: &[StoredChange]) -> Result<Option<Fault>> {
+async fn upsert(
+    client: &mut Client,
+    upserts: &Upserts,
+    changes: &[StoredChange],
+    last: &[SqlValue],
+) -> Result<Option<Fault>> {
     let (sql, values) = statement::upsert(upserts, changes);
     let answered = match client.execute(&sql, values).await {
         Ok(answered) => answered,
@@ -61,7 +68,7 @@ async fn upsert(client: &mut Client, upserts: &Upserts, changes: &[StoredChange]
         return Ok(None);
     }
     // Some row was not changed: it has our version, from an answer that was lost, or a newer one; or the table left it out.
-    if let Some((sql, values)) = statement::newer_attempt(upserts, changes) {
+    if let Some((sql, values)) = statement::superseding(upserts, changes, last) {
         let found = client.query(&sql, values).await.map_err(|fault| wrong(upserts, fault))?;
         if let Some(mut row) = found.rows.into_iter().next() {
             let theirs = row.remove(0);
@@ -81,7 +88,12 @@ async fn upsert(client: &mut Client, upserts: &Upserts, changes: &[StoredChange]
 }
 
 /// Changes a row, or gives why it cannot be.
-async fn update(client: &mut Client, upserts: &Upserts, change: &StoredChange) -> Result<Option<Fault>> {
+async fn update(
+    client: &mut Client,
+    upserts: &Upserts,
+    change: &StoredChange,
+    last: &[SqlValue],
+) -> Result<Option<Fault>> {
     let (sql, values) = statement::update(upserts, change);
     match client.execute(&sql, values).await {
         Ok(0) => {}
@@ -99,16 +111,19 @@ async fn update(client: &mut Client, upserts: &Upserts, change: &StoredChange) -
     let theirs = &there[..ours.len().min(there.len())];
     if is_newer(theirs, &ours) || theirs == ours.as_slice() {
         return match &upserts.versions {
-            Versions::Attempt { .. } if is_newer(&theirs[..1], &ours[..1]) => {
+            Versions::Attempt { .. } if is_newer(theirs, last) => {
                 Err(superseded(upserts, &theirs[0], &change.row, change))
             }
             _ => Ok(None),
         };
     }
     match &upserts.tombstone {
-        Some(tombstone) if there.last() != Some(&tombstone.live) => {
-            refused("the row of an update was deleted")
-        }
+        // What an older attempt deleted may be what follows in the replay: the row stays deleted, as that attempt left it, so that
+        // the next update of it is no surprise either.
+        Some(tombstone) if there.last() != Some(&tombstone.live) => match &upserts.versions {
+            Versions::Attempt { .. } if theirs[0] != ours[0] => Ok(None),
+            _ => refused("the row of an update was deleted"),
+        },
         // Somebody else changed it between the two statements.
         _ => Err(wrong(upserts, Fault::new(Class::Contended, "", "a row changed while it was updated"))),
     }
@@ -121,8 +136,19 @@ fn wrong(upserts: &Upserts, fault: Fault) -> Error {
 /// I5, I7: what would be passed over is told.
 fn superseded(upserts: &Upserts, theirs: &SqlValue, key: &Fields, change: &StoredChange) -> Error {
     let ours = upserts.version_of(&change.row);
-    let why = "a row was written by an attempt that is newer than this one, so that this one changes nothing there: a newer attempt \
-               owns the job, or the row was written by a job with another log";
+    let (why, what_to_do) = if *theirs == ours[0] {
+        (
+            "a row has a number of this attempt that this writer has not reached, so that this one changes nothing there: another writer \
+             has changes of the same key, or the job's log was made anew by a clock that is behind",
+            "let all changes of a key come to one writer. If the log was made anew",
+        )
+    } else {
+        (
+            "a row was written by an attempt that is newer than this one, so that this one changes nothing there: a newer attempt \
+             owns the job, or the row was written by a job with another log",
+            "start the job with the log that it ran with before. If that log is lost, or the job is a fork that takes the table over",
+        )
+    };
     let table = upserts.shape.name.quoted(upserts.shape.dialect);
     let mut reset = format!("UPDATE {table} SET ");
     for (at, column) in upserts.version_columns().into_iter().enumerate() {
@@ -139,10 +165,7 @@ fn superseded(upserts: &Upserts, theirs: &SqlValue, key: &Fields, change: &Store
         .with("our_attempt", crate::value::Shown(&ours[0]))
         .with(
             "remedy",
-            format_args!(
-                "start the job with the log that it ran with before. If that log is lost, or the job is a fork that takes the \
-                 table over, and nobody else writes to it, let the rows begin anew: {reset}"
-            ),
+            format_args!("{what_to_do}, and nobody else writes to it, let the rows begin anew: {reset}"),
         )
 }
 

@@ -55,14 +55,14 @@ impl<'u> Writing<'u> {
         self
     }
 
-    /// Says of the row that is there that it is older.
-    fn older_than(&mut self, versions: &[&str], ours: &[SqlValue]) -> &mut Self {
+    /// Says of the row that is there that its version is less than this one, or greater.
+    fn compares(&mut self, versions: &[&str], how: &str, with: &[SqlValue]) -> &mut Self {
         for at in 0..versions.len() {
             self.push(if at == 0 { "" } else { " OR " });
             for equal in 0..at {
-                self.name(versions[equal]).push(" = ").value(ours[equal].clone()).push(" AND ");
+                self.name(versions[equal]).push(" = ").value(with[equal].clone()).push(" AND ");
             }
-            self.name(versions[at]).push(" < ").value(ours[at].clone());
+            self.name(versions[at]).push(how).value(with[at].clone());
         }
         self
     }
@@ -93,15 +93,10 @@ pub(super) fn update(upserts: &Upserts, change: &StoredChange) -> (String, Vec<S
     }
     writing.push(" WHERE ").key_of(change).push(" AND (");
     let ours = upserts.version_of(&change.row);
-    writing.older_than(&upserts.version_columns(), &ours);
+    writing.compares(&upserts.version_columns(), " < ", &ours);
     writing.push(")");
     if let Some(tombstone) = &upserts.tombstone {
-        writing.push(" AND (").name(&tombstone.column).push(" = ").value(tombstone.live.clone());
-        if let Versions::Attempt { attempt, .. } = &upserts.versions {
-            // What an older attempt deleted may be what follows in the replay: the row stays deleted, and nobody misses it.
-            writing.push(" OR ").name(attempt).push(" <> ").value(ours[0].clone());
-        }
-        writing.push(")");
+        writing.push(" AND ").name(&tombstone.column).push(" = ").value(tombstone.live.clone());
     }
     writing.end()
 }
@@ -129,21 +124,25 @@ pub(super) fn count_there(upserts: &Upserts, changes: &[StoredChange]) -> (Strin
         .iter()
         .map(|change| upserts.version_of(&change.row))
         .reduce(|oldest, version| if is_newer(&oldest, &version) { version } else { oldest });
-    writing.push(" AND NOT (").older_than(&versions, &oldest.unwrap_or_default()).push(")");
+    writing.push(" AND NOT (").compares(&versions, " < ", &oldest.unwrap_or_default()).push(")");
     writing.end()
 }
 
-/// Asks which of some rows an attempt wrote that is newer than ours: its number, and the key. `None` where versions are not the
-/// sink's own.
-pub(super) fn newer_attempt(upserts: &Upserts, changes: &[StoredChange]) -> Option<(String, Vec<SqlValue>)> {
+/// Asks which of some rows has a version that is newer than the last one of this writer: its attempt, and the key. `None` where
+/// versions are not the sink's own.
+pub(super) fn superseding(
+    upserts: &Upserts,
+    changes: &[StoredChange],
+    last: &[SqlValue],
+) -> Option<(String, Vec<SqlValue>)> {
     let Versions::Attempt { attempt, .. } = &upserts.versions else { return None };
-    let ours = changes[0].row.get(attempt).cloned().unwrap_or(SqlValue::Null);
     let mut writing = Writing::begin(upserts, "SELECT ".into());
     writing.name(attempt);
     for part in &upserts.shape.key {
         writing.push(", ").name(part);
     }
-    writing.of_rows(changes).push(" AND ").name(attempt).push(" > ").value(ours).push(" LIMIT 1");
+    writing.of_rows(changes).push(" AND (").compares(&upserts.version_columns(), " > ", last);
+    writing.push(") LIMIT 1");
     Some(writing.end())
 }
 

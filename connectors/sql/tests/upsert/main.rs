@@ -85,6 +85,7 @@ scenes! {
     on_each::columns_that_cannot_be_versions_are_told_first
     on_each::an_older_attempt_that_wakes_up_late_changes_nothing_and_is_told
     on_each::a_job_with_another_log_is_told_and_not_passed_over
+    on_each::a_number_that_this_writer_has_not_reached_is_told_and_not_passed_over
     on_each::a_replay_wins_over_what_was_written_before_the_crash
     on_each::a_job_that_begins_anew_wins_over_what_it_wrote_with_its_first_log
     on_each::a_replay_does_not_stumble_over_its_own_future

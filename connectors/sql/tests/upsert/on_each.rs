@@ -194,6 +194,27 @@ pub(super) async fn a_job_that_begins_anew_wins_over_what_it_wrote_with_its_firs
     assert_eq!(place.rows("\"key\"").await, [row("k", 7)]);
 }
 
+/// It would change nothing, and nobody would know.
+pub(super) async fn a_number_that_this_writer_has_not_reached_is_told_and_not_passed_over(place: Place) {
+    place.make_table().await;
+    let of = |generation| SinkAttempt { generation: Generation(generation), ..attempt("job", 1) };
+    let mut busy = open(place.sink_config(), &of(1_000)).await;
+    busy.write(&mut (0..10).map(|at| Change::Upsert(row("k", at))).collect()).await.unwrap();
+    // Another writer of the attempt, and a log that was made anew by a clock that is behind.
+    for generation in [1_000, 999] {
+        for late in
+            [Change::Upsert(row("k", 100)), Change::Update(row("k", 100)), Change::Delete(row("k", 0))]
+        {
+            let mut other = open(place.sink_config(), &of(generation)).await;
+            let error = other.write(&mut vec![late]).await.unwrap_err();
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+            assert!(remedy(&error).contains("come to one writer"), "{error}");
+        }
+    }
+    busy.write(&mut vec![Change::Update(row("k", 11))]).await.unwrap();
+    assert_eq!(place.rows("\"key\"").await, [row("k", 11)]);
+}
+
 /// What was done before the crash may be what follows in the replay: an update whose row will be deleted is no update without a row.
 pub(super) async fn a_replay_does_not_stumble_over_its_own_future(place: Place) {
     place.make_table().await;
@@ -201,7 +222,8 @@ pub(super) async fn a_replay_does_not_stumble_over_its_own_future(place: Place) 
         vec![
             Change::Insert(row("k", 1)),
             Change::Update(row("k", 2)),
-            Change::Delete(row("k", 2)),
+            Change::Update(row("k", 3)),
+            Change::Delete(row("k", 3)),
             Change::Insert(row("l", 1)),
             Change::Update(row("l", 2)),
         ]
