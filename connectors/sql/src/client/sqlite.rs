@@ -99,8 +99,11 @@ impl Connection for Sqlite {
     async fn execute(&mut self, statement: &str, values: Vec<SqlValue>) -> Result<u64, Fault> {
         let statement = statement.to_owned();
         self.call(move |connection| {
-            let met = connection.prepare_cached(&statement)?.execute(params_from_iter(values))?;
-            Ok(met as u64)
+            let mut prepared = connection.prepare_cached(&statement)?;
+            // Rows that a statement returns, by RETURNING, are nobody's.
+            let mut returned = prepared.query(params_from_iter(values))?;
+            while returned.next()?.is_some() {}
+            Ok(connection.changes())
         })
         .await
     }

@@ -45,6 +45,7 @@ scenes! {
     each_operation_has_its_statement_and_others_are_refused
     fields_and_parameters_are_the_same_names
     values_go_where_the_statement_puts_them
+    what_a_statement_returns_is_nobodys
     a_record_that_cannot_be_leaves_the_others_counted_once
     statements_that_cannot_work_are_found_out_first
     what_another_statement_left_pending_is_refused_by_name

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tidelock::{Error, ErrorKind, Retry, Sink as _};
-use tidelock_sql::{Change, Mode, RecordPolicy, SqlSink, SqlSinkConfig, Statements};
+use tidelock_sql::{Change, DatabaseKind, Mode, RecordPolicy, SqlSink, SqlSinkConfig, Statements};
 
 use super::common::scenes::{attempt, commit, prepare};
 use super::common::{Cell, Place};
@@ -195,6 +195,24 @@ pub(super) async fn values_go_where_the_statement_puts_them(place: Place) {
     assert_eq!(rows[0][..7], expected);
     assert_eq!(rows[0][7].text().replace(' ', ""), r#"{"a\"'":[1,2]}"#);
     assert_eq!(place.query("SELECT count(*) FROM typed WHERE small IS NULL").await, [[Cell::Int(1)]]);
+}
+
+pub(super) async fn what_a_statement_returns_is_nobodys(place: Place) {
+    // MySQL returns nothing, and MariaDB not of updates.
+    if place.kind() == DatabaseKind::MySql {
+        return;
+    }
+    make_totals(&place).await;
+    let config = of(&place, |statements| {
+        statements.insert = Some("INSERT INTO totals VALUES (:day, :n) RETURNING day, n".into());
+    });
+    let sink = SqlSink::new(config).unwrap();
+    let one = attempt("job", 1);
+    sink.recover(&one, &[]).await.unwrap();
+    let changes = (0..3).map(|day| Change::Insert(sold(day, 1))).collect();
+    let pending = prepare(&sink, &one, 1, changes).await.unwrap();
+    commit(&sink, 1, &pending).await.unwrap();
+    assert_eq!(totals(&place).await.len(), 3);
 }
 
 pub(super) async fn a_record_that_cannot_be_leaves_the_others_counted_once(place: Place) {

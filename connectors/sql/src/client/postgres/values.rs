@@ -20,11 +20,17 @@ fn is_text_form(value: &SqlValue, kind: &Type) -> bool {
     if let (SqlValue::Array(values), Kind::Array(member)) = (value, kind.kind()) {
         return values.iter().any(|value| *value != SqlValue::Null && is_text_form(value, member));
     }
+    // What a parameter of a statement makes of other floats, or that it takes them not, is the server's to say.
+    if let (SqlValue::F64(value), &Type::FLOAT4) = (value, kind) {
+        #[allow(clippy::cast_possible_truncation, reason = "whether it changes the number is what is asked")]
+        let narrow = f64::from(*value as f32);
+        return !value.is_nan() && narrow.to_bits() != value.to_bits();
+    }
     !matches!(
         (value, kind),
         (SqlValue::Bool(_), &Type::BOOL)
             | (SqlValue::I64(_), &(Type::INT2 | Type::INT4 | Type::INT8))
-            | (SqlValue::F64(_), &(Type::FLOAT4 | Type::FLOAT8))
+            | (SqlValue::F64(_), &Type::FLOAT8)
             | (SqlValue::Bytes(_), &Type::BYTEA)
             | (SqlValue::Uuid(_), &Type::UUID)
             | (SqlValue::Text(_), &(Type::TEXT | Type::VARCHAR | Type::BPCHAR))
@@ -46,7 +52,7 @@ impl ToSql for SqlValue {
             (Self::I64(value), &Type::INT2) => out.put_i16(i16::try_from(*value)?),
             (Self::I64(value), &Type::INT4) => out.put_i32(i32::try_from(*value)?),
             (Self::I64(value), _) => out.put_i64(*value),
-            #[allow(clippy::cast_possible_truncation, reason = "it fits: it was compared with its column")]
+            #[allow(clippy::cast_possible_truncation, reason = "it fits: any other is a text")]
             (Self::F64(value), &Type::FLOAT4) => out.put_f32(*value as f32),
             (Self::F64(value), _) => out.put_f64(*value),
             (Self::Bool(value), _) => out.put_u8(u8::from(*value)),
@@ -292,6 +298,27 @@ mod tests {
         let nan: Vec<u8> = words(&[0, 0, -0x4000, 0]);
         let why = read(&Type::NUMERIC, &nan).expect_err("NaN is no decimal");
         assert!(why.contains("it holds NaN"), "{why}");
+    }
+
+    /// In binary it would be an infinity, and no error.
+    #[test]
+    fn a_float_that_is_no_small_one_is_read_by_the_server() {
+        for (value, is_text) in [
+            (0.5, false),
+            (f64::NAN, false),
+            (f64::INFINITY, false),
+            (1e300, true),
+            (-1e-300, true),
+            (0.1, true),
+        ] {
+            let value = SqlValue::F64(value);
+            assert_eq!(is_text_form(&value, &Type::FLOAT4), is_text, "{value:?}");
+            let list = SqlValue::Array(vec![SqlValue::F64(0.5), value]);
+            assert_eq!(is_text_form(&list, &Type::FLOAT4_ARRAY), is_text, "{list:?}");
+        }
+        let mut out = BytesMut::new();
+        SqlValue::F64(1e300).to_sql(&Type::FLOAT4, &mut out).expect("a text");
+        assert_eq!(&out[..], b"1e300");
     }
 
     #[test]
