@@ -203,7 +203,7 @@ fn bytes(max: Option<usize>, exact: bool, bytes: Vec<u8>) -> Result<SqlValue, Mi
     }
 }
 
-fn bytes_of(list: &[SqlValue]) -> Result<Vec<u8>, Misfit> {
+pub(crate) fn bytes_of(list: &[SqlValue]) -> Result<Vec<u8>, Misfit> {
     let byte = |value: &SqlValue| match value {
         SqlValue::I64(value) => u8::try_from(*value).ok(),
         _ => None,

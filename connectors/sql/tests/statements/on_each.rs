@@ -147,16 +147,16 @@ pub(super) async fn values_go_where_the_statement_puts_them(place: Place) {
         ratio: f64,
         text: &'static str,
         nested: std::collections::BTreeMap<&'static str, Vec<u8>>,
+        list: Vec<u32>,
     }
     let columns = place.of(
-        "small SMALLINT, price NUMERIC(10,2), flag BOOLEAN, day DATE, local TIMESTAMP, ratio DOUBLE PRECISION, text TEXT, nested JSONB",
-        "small SMALLINT, price DECIMAL(10,2), flag BOOLEAN, day DATE, local DATETIME(6), ratio DOUBLE, text TEXT, nested JSON",
-        "small SMALLINT, price TEXT, flag BOOLEAN, day DATE, local DATETIME, ratio DOUBLE, text TEXT, nested TEXT",
+        "small SMALLINT, price NUMERIC(10,2), flag BOOLEAN, day DATE, local TIMESTAMP, ratio DOUBLE PRECISION, text TEXT, nested JSONB, list JSONB",
+        "small SMALLINT, price DECIMAL(10,2), flag BOOLEAN, day DATE, local DATETIME(6), ratio DOUBLE, text TEXT, nested JSON, list JSON",
+        "small SMALLINT, price TEXT, flag BOOLEAN, day DATE, local DATETIME, ratio DOUBLE, text TEXT, nested TEXT, list TEXT",
     );
     place.run(&format!("CREATE TABLE typed (id BIGINT PRIMARY KEY, {columns})")).await;
     let config = of(&place, |statements| {
-        let insert =
-            "INSERT INTO typed VALUES (:id, :small, :price, :flag, :day, :local, :ratio, :text, :nested)";
+        let insert = "INSERT INTO typed VALUES (:id, :small, :price, :flag, :day, :local, :ratio, :text, :nested, :list)";
         statements.insert = Some(insert.into());
     });
     let typed = |id, small| Typed {
@@ -169,6 +169,7 @@ pub(super) async fn values_go_where_the_statement_puts_them(place: Place) {
         ratio: 0.25,
         text: "it's :id",
         nested: std::collections::BTreeMap::from([("a\"'", vec![1, 2])]),
+        list: vec![3, 4],
     };
     let sink = SqlSink::new(config).unwrap();
     let one = attempt("job", 1);
@@ -177,9 +178,9 @@ pub(super) async fn values_go_where_the_statement_puts_them(place: Place) {
     let pending = prepare(&sink, &one, 1, changes).await.unwrap();
     commit(&sink, 1, &pending).await.unwrap();
     let texts = place.of(
-        "id, price::text, flag::int::bigint, day::text, replace(local::text, ' ', 'T'), ratio, text, nested::text",
-        "id, CAST(price AS CHAR), flag, CAST(day AS CHAR), REPLACE(CAST(local AS CHAR), ' ', 'T'), ratio, text, CAST(nested AS CHAR)",
-        "id, price, flag, day, local, ratio, text, nested",
+        "id, price::text, flag::int::bigint, day::text, replace(local::text, ' ', 'T'), ratio, text, nested::text, list::text",
+        "id, CAST(price AS CHAR), flag, CAST(day AS CHAR), REPLACE(CAST(local AS CHAR), ' ', 'T'), ratio, text, CAST(nested AS CHAR), CAST(list AS CHAR)",
+        "id, price, flag, day, local, ratio, text, nested, list",
     );
     let rows = place.query(&format!("SELECT {texts} FROM typed ORDER BY id")).await;
     let text = |text: &str| Cell::Text(text.into());
@@ -194,6 +195,7 @@ pub(super) async fn values_go_where_the_statement_puts_them(place: Place) {
     ];
     assert_eq!(rows[0][..7], expected);
     assert_eq!(rows[0][7].text().replace(' ', ""), r#"{"a\"'":[1,2]}"#);
+    assert_eq!(rows[0][8].text().replace(' ', ""), "[3,4]");
     assert_eq!(place.query("SELECT count(*) FROM typed WHERE small IS NULL").await, [[Cell::Int(1)]]);
 }
 

@@ -8,12 +8,23 @@ use jiff::civil::{Date, DateTime, Time, date};
 use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
+use crate::fit::bytes_of;
+use crate::row::json;
 use crate::value::{SqlValue, plain_text};
 
 type Wrong = Box<dyn Error + Sync + Send>;
 
 /// PostgreSQL counts from here.
 const BEGINNING: Date = date(2000, 1, 1);
+
+/// Whether a list is one there too. Elsewhere it is bytes or JSON, as in a column of a table.
+fn takes_lists(kind: &Type) -> bool {
+    match kind.kind() {
+        Kind::Array(_) => true,
+        Kind::Domain(base) => takes_lists(base),
+        _ => false,
+    }
+}
 
 /// Whether a value of this type goes as a text.
 fn is_text_form(value: &SqlValue, kind: &Type) -> bool {
@@ -31,7 +42,7 @@ fn is_text_form(value: &SqlValue, kind: &Type) -> bool {
         (SqlValue::Bool(_), &Type::BOOL)
             | (SqlValue::I64(_), &(Type::INT2 | Type::INT4 | Type::INT8))
             | (SqlValue::F64(_), &Type::FLOAT8)
-            | (SqlValue::Bytes(_), &Type::BYTEA)
+            | (SqlValue::Bytes(_) | SqlValue::Array(_), &Type::BYTEA)
             | (SqlValue::Uuid(_), &Type::UUID)
             | (SqlValue::Text(_), &(Type::TEXT | Type::VARCHAR | Type::BPCHAR))
     )
@@ -44,7 +55,10 @@ impl ToSql for SqlValue {
         }
         if is_text_form(self, kind) {
             let mut text = String::new();
-            push_text(&mut text, self)?;
+            match self {
+                Self::Array(_) if !takes_lists(kind) => text = json::text_of(self)?,
+                _ => push_text(&mut text, self)?,
+            }
             out.put_slice(text.as_bytes());
             return Ok(IsNull::No);
         }
@@ -59,6 +73,9 @@ impl ToSql for SqlValue {
             (Self::Uuid(bytes), _) => out.put_slice(bytes),
             (Self::Bytes(bytes), _) => out.put_slice(bytes),
             (Self::Text(text), _) => out.put_slice(text.as_bytes()),
+            (Self::Array(list), &Type::BYTEA) => {
+                out.put_slice(&bytes_of(list).map_err(|why| why.to_string())?);
+            }
             (Self::Array(values), _) => return values.to_sql(kind, out),
             _ => return Err("a value that is neither text nor binary".into()),
         }
@@ -319,6 +336,25 @@ mod tests {
         let mut out = BytesMut::new();
         SqlValue::F64(1e300).to_sql(&Type::FLOAT4, &mut out).expect("a text");
         assert_eq!(&out[..], b"1e300");
+    }
+
+    /// As a table's column of these types would have it.
+    #[test]
+    fn a_list_for_a_parameter_that_is_none_is_bytes_or_json() {
+        let list = |values: &[i64]| SqlValue::Array(values.iter().copied().map(SqlValue::I64).collect());
+        for (value, kind, is_text, expected) in [
+            (list(&[1, 255]), Type::JSONB, true, b"[1,255]".as_slice()),
+            (list(&[]), Type::JSON, true, b"[]"),
+            (list(&[1, 255]), Type::TEXT, true, b"[1,255]"),
+            (list(&[1, 255]), Type::BYTEA, false, &[1, 255]),
+        ] {
+            assert_eq!(is_text_form(&value, &kind), is_text, "{kind}");
+            let mut out = BytesMut::new();
+            value.to_sql(&kind, &mut out).expect("a value");
+            assert_eq!(&out[..], expected, "{kind}");
+        }
+        assert!(list(&[256]).to_sql(&Type::BYTEA, &mut BytesMut::new()).is_err(), "no byte");
+        assert!(!is_text_form(&list(&[1]), &Type::INT8_ARRAY), "one that is stays one");
     }
 
     #[test]
