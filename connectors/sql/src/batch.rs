@@ -64,10 +64,10 @@ fn length(dialect: &Dialect, key: &[String], changes: &[StoredChange]) -> usize 
     length
 }
 
-/// A text that is equal for equal keys.
-fn key_text(key: &[String], change: &StoredChange) -> String {
+/// A text that is equal for equal keys, and for no others; `None` where a key has none.
+pub(crate) fn key_text(key: &[String], change: &StoredChange) -> Option<String> {
     let values = key.iter().map(|column| change.row.get(column).unwrap_or(&SqlValue::Null));
-    serde_json::to_string(&values.collect::<Vec<_>>()).unwrap_or_default()
+    serde_json::to_string(&values.collect::<Vec<_>>()).ok()
 }
 
 /// A range in parts whose lengths are powers of two, the largest first: so a connection prepares few statements.

@@ -1,7 +1,8 @@
 //! Rows that are visible at once: the mode `upsert`.
 //!
 //! ```text
-//!   write: record ──> row with its version ──> INSERT .. ON CONFLICT (key) DO UPDATE .. WHERE it is newer   visible
+//!   write: records ──> rows with their versions ──> of each key the last ──> in one transaction:
+//!             INSERT .. ON CONFLICT (key) DO UPDATE .. WHERE it is newer   visible
 //!             the answer is lost, a deadlock ──> the same rows with the same versions once more: nothing changes twice
 //!   prepare: everything has arrived, or an error; nothing is pending
 //! ```
@@ -19,12 +20,14 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `last` | what a later change of the key replaces entirely is not sent |
 //! | `patience` | how long rows are sent again |
 //! | `plan` | the columns that the mode needs, and a record as a versioned row |
 //! | `statement` | the statements |
-//! | `rows` | many rows, those of them that cannot be, and those that are newer |
+//! | `rows` | many rows in a transaction, those of them that cannot be, and those that are newer |
 //! | `writer` | a writer, which sends again what has no answer |
 
+mod last;
 mod patience;
 mod plan;
 mod rows;

@@ -1,43 +1,51 @@
-//! Many rows, each statement by itself, and those of them that cannot be.
+//! Many rows in one transaction, and those of them that cannot be.
 //!
-//! A statement that fails has done nothing. One that was done before, and is sent again because its answer was lost, meets rows with
-//! exactly its versions, and does nothing either.
+//! ```text
+//!   changes ──> the last states of their keys ──> statements, in one transaction ──> committed: all are there
+//!                  a row cannot be: rolled back; each half of the changes by itself, the first one first
+//!                                                 ... until it is one change: that one is refused
+//! ```
+//!
+//! What is halved are the changes as they came, and not what was sent of them: where the last state of a key cannot be, the one before it
+//! is written, and a change that needs what another one left for a while, such as a row for its foreign key, finds it. So a change
+//! is refused when it was tried by itself, with all before it in the table.
+//!
+//! A transaction that was done before, and is sent again because its answer was lost, meets rows with its versions, or newer ones, and
+//! does nothing.
 
 use std::ops::Range;
 
 use tidelock::{Error, ErrorKind, Result, Retry};
 
+use super::last::last_states;
 use super::plan::{Upserts, Versions};
 use super::statement::{self, is_newer};
 use crate::batch::{batches, parts};
 use crate::change::{Fields, StoredChange};
-use crate::client::Client;
+use crate::client::{Client, Pool};
 use crate::error::{Class, Fault};
 use crate::value::SqlValue;
 
 const OPERATION: &str = "write rows";
 
+/// How many changes are one transaction: others wait for its locks, and on SQLite for the file.
+const TOGETHER_MAX: usize = 4096;
+
 /// Writes changes in their order. Of those that cannot be, gives where they stand and why: nothing of them was written. The last of them
 /// has the newest version that this writer has given.
 pub(super) async fn write(
-    client: &mut Client,
+    pool: &Pool,
     upserts: &Upserts,
     changes: &[StoredChange],
 ) -> Result<Vec<(usize, Fault)>> {
-    let statements = batches(upserts.shape.dialect, &upserts.shape.key, changes);
+    let begins = (0..changes.len()).step_by(TOGETHER_MAX);
     // The last is tried first.
-    let mut left: Vec<Range<usize>> = statements.into_iter().flat_map(|batch| parts(batch.changes)).collect();
-    left.reverse();
+    let mut left: Vec<Range<usize>> =
+        begins.map(|begin| begin..changes.len().min(begin + TOGETHER_MAX)).rev().collect();
     let mut refused = Vec::new();
     let last = changes.last().map(|change| upserts.version_of(&change.row)).unwrap_or_default();
     while let Some(range) = left.pop() {
-        let part = &changes[range.clone()];
-        let violation = if statement::is_update(&part[0]) {
-            update(client, upserts, &part[0], &last).await?
-        } else {
-            upsert(client, upserts, part, &last).await?
-        };
-        match violation {
+        match together(pool, upserts, &changes[range.clone()], &last).await? {
             None => {}
             Some(fault) if range.len() == 1 => refused.push((range.start, fault)),
             Some(_) => {
@@ -47,8 +55,65 @@ pub(super) async fn write(
             }
         }
     }
-    refused.sort_by_key(|(place, _)| *place);
     Ok(refused)
+}
+
+/// Writes what changes end with, or nothing of it and gives why it cannot be.
+async fn together(
+    pool: &Pool,
+    upserts: &Upserts,
+    changes: &[StoredChange],
+    last: &[SqlValue],
+) -> Result<Option<Fault>> {
+    let (shape, sent) = (&upserts.shape, last_states(upserts, changes));
+    let statements = batches(shape.dialect, &shape.key, &sent).into_iter();
+    let statements: Vec<Range<usize>> = statements.flat_map(|batch| parts(batch.changes)).collect();
+    let mut client = pool.get().await?;
+    // One statement is a transaction by itself.
+    if let [_] = statements[..] {
+        let violation = write_alike(&mut client, upserts, &sent, last).await?;
+        client.give_back();
+        return Ok(violation);
+    }
+    client.run(shape.dialect.begin).await.map_err(|fault| wrong(upserts, fault))?;
+    let mut violation = None;
+    for part in statements {
+        violation = write_alike(&mut client, upserts, &sent[part], last).await?;
+        if violation.is_some() {
+            break;
+        }
+    }
+    if violation.is_none() {
+        violation = match client.run("COMMIT").await {
+            Ok(_) => None,
+            // By a constraint that is deferred.
+            Err(fault) if fault.class == Class::Violation => Some(fault),
+            Err(fault) => return Err(wrong(upserts, fault)),
+        };
+        if violation.is_none() {
+            client.give_back();
+            return Ok(None);
+        }
+    }
+    // Where it fails, the connection is closed, which does the same.
+    if client.run("ROLLBACK").await.is_ok() {
+        client.give_back();
+    }
+    Ok(violation)
+}
+
+/// Writes rows by one statement, or gives why they cannot be.
+async fn write_alike(
+    client: &mut Client,
+    upserts: &Upserts,
+    changes: &[StoredChange],
+    last: &[SqlValue],
+) -> Result<Option<Fault>> {
+    if statement::is_update(&changes[0]) {
+        update(client, upserts, &changes[0], last).await
+    } else {
+        upsert(client, upserts, changes, last).await
+    }
 }
 
 /// Makes or changes rows, or gives why they cannot be.

@@ -112,18 +112,11 @@ impl<T> UpsertWriter<T> {
     async fn write_rows(&self, changes: &[StoredChange]) -> Result<Vec<(usize, Fault)>> {
         let mut patience = Patience::new();
         loop {
-            match self.try_rows(changes).await {
+            match rows::write(&self.target.pool, &self.upserts, changes).await {
                 Ok(refused) => return Ok(refused),
                 Err(error) => patience.after(error, &self.upserts.shape.name).await?,
             }
         }
-    }
-
-    async fn try_rows(&self, changes: &[StoredChange]) -> Result<Vec<(usize, Fault)>> {
-        let mut client = self.target.pool.get().await?;
-        let refused = rows::write(&mut client, &self.upserts, changes).await?;
-        client.give_back();
-        Ok(refused)
     }
 
     /// Writes dead letters, each under a name that it has in this attempt alone.

@@ -7,6 +7,7 @@ mod common;
 mod faults;
 mod job;
 mod on_each;
+mod together;
 
 use common::{Place, Rows, boot_on, scenes};
 use tidelock::Result;
@@ -99,4 +100,5 @@ scenes! {
     on_each::a_mode_may_change_while_something_is_pending
     on_each::a_table_with_another_unique_key_is_refused_where_upserts_go_by_any
     on_each::an_attempt_whose_number_no_column_holds_writes_nothing
+    together::where_the_last_state_of_a_key_cannot_be_the_one_before_it_is_there
 }
