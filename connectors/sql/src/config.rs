@@ -115,7 +115,8 @@ pub struct SqlSinkConfig {
     #[serde(default)]
     pub statements: Statements,
     /// How rows become visible: `ledger`, `prepared` or `upsert`. It may be changed from one run to the next: what is pending is
-    /// committed as it was written. Default `ledger`.
+    /// committed as it was written. From a run in the mode `upsert` that was killed, and not stopped, do not change to another one: it
+    /// would replay inserts onto rows that are there. Default `ledger`.
     #[serde(default, deserialize_with = "choice")]
     pub mode: Mode,
     /// The columns by which upserts, updates and deletes find their row. They must be a unique key of the table. Default: the

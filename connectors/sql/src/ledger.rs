@@ -20,11 +20,12 @@
 //! What this does not handle by itself is trying again: an error says whether it helps, and the coordinator does it, with
 //! pauses that grow. The whole epoch comes again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidelock::write_ahead::{Apply, Version, Writes};
-use tidelock::{Error, ErrorKind, JobId, Result, Retry, Uid};
+use tidelock::write_ahead::{Apply, Version, WriteAheadCommittable, Writes};
+use tidelock::{Error, ErrorKind, JobId, Pending, Result, Retry, Uid};
 
 use crate::batch::{Batch, batches};
 use crate::change::{Operation, StoredChange};
@@ -32,6 +33,7 @@ use crate::client::Client;
 use crate::error::{Class, Fault};
 use crate::kind::DatabaseKind;
 use crate::refused::{REMEDY, Refused};
+use crate::rights;
 use crate::shape::Shape;
 use crate::statement;
 use crate::target::Target;
@@ -74,7 +76,7 @@ impl Apply for Ledger {
         target.dialect.place(&mut query, 2);
         let mut client = target.pool.get().await?;
         let found = client.query(&query, names(job, uid)).await;
-        let rows = found.map_err(|fault| fault.during("read the ledger").with("table", &target.ledger))?;
+        let rows = found.map_err(|fault| wrong(target, fault.during("read the ledger")))?;
         client.give_back();
         match rows.rows.first().map(Vec::as_slice) {
             None => Ok(None),
@@ -119,7 +121,7 @@ impl Ledger {
         first.extend([SqlValue::I64(0), SqlValue::I64(0)]);
         let mut client = self.target.pool.get().await?;
         let noted = client.execute(&insert, first).await;
-        noted.map_err(|fault| fault.during("write the ledger").with("table", table))?;
+        noted.map_err(|fault| wrong(&self.target, fault.during("write the ledger")))?;
         client.give_back();
         Ok(())
     }
@@ -128,21 +130,45 @@ impl Ledger {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] where there is none: this is another ledger, or somebody deleted the row.
-    pub(crate) async fn check_noted(&self, job: &JobId, uid: &Uid) -> Result<()> {
-        if self.newest(job, uid).await?.is_some() {
+    pub(crate) async fn check_noted(
+        &self,
+        job: &JobId,
+        uid: &Uid,
+        pending: &[Pending<WriteAheadCommittable>],
+    ) -> Result<()> {
+        if pending.is_empty() || self.newest(job, uid).await?.is_some() {
             return Ok(());
         }
-        let why = "an epoch is pending, and the ledger has no row of this job and sink, so that nobody knows whether it was applied: \
-                   ledger_table is another one than before, or was made anew, or the row was deleted";
-        let remedy = "configure the ledger_table, and the database, with which the job ran before. If that is lost: look whether the \
-                      epoch's rows are in the table. Where they are not, insert a row with this job and uid, generation 0 and \
-                      epoch 0, and it is applied; where they are, with its generation and epoch";
+        let version = |one: &Pending<WriteAheadCommittable>| (one.committable.generation(), one.epoch);
+        let versions: BTreeSet<_> = pending.iter().map(version).collect();
+        let shown: Vec<_> = versions
+            .iter()
+            .map(|(generation, epoch)| format!("epoch {epoch} of generation {generation}"))
+            .collect();
+        let why = "epochs are pending, and the ledger has no row of this job and sink, so that nobody knows which of them were \
+                   applied, if any: ledger_table is another one than before, or was made anew, or the row was deleted";
+        let last = versions.last().map_or_else(String::new, |(generation, _)| generation.to_string());
+        let table = self.target.ledger.quoted(self.target.dialect);
+        // Names have no quotes.
+        let insert = format!(
+            "INSERT INTO {table} (job, uid, generation, epoch) VALUES ('{job}', '{uid}', {last}, <EPOCH>)"
+        );
         Err(Error::new(ErrorKind::Conflict, "recover in SQL", why)
             .with_retry(Retry::Halt)
             .with("table", &self.target.ledger)
             .with("job", job)
             .with("uid", uid)
-            .with("remedy", remedy))
+            .with("pending", shown.join(", "))
+            .with(
+                "remedy",
+                format_args!(
+                    "configure the ledger_table, and the database, with which the job ran before. If that is lost: each pending epoch \
+                     is in the table as a whole or not at all, in their order. Find the LAST one whose rows are there, and tell the \
+                     ledger its number in the place of <EPOCH>, with its generation: {insert}; all after it are applied when the job \
+                     starts. Only where the rows of none of them are there, generation and epoch are 0 and 0: what the ledger does \
+                     not know of is applied again"
+                ),
+            ))
     }
 
     fn unreadable(&self, job: &JobId, uid: &Uid) -> Error {
@@ -185,9 +211,10 @@ impl Ledger {
         let wrong = |fault: Fault| {
             let error =
                 fault.during(OPERATION).with("table", &shape.name).with("epoch", writes.version.epoch);
-            match error.retry() {
+            match (error.kind(), error.retry()) {
+                (ErrorKind::Auth, _) => shape.with_rights(error, "the epoch is kept, and will be applied"),
                 // Such as a column that is not there any more: the epoch is durable, and comes again with each start.
-                Retry::Halt => error.with("remedy", REMEDY),
+                (_, Retry::Halt) => error.with("remedy", REMEDY),
                 _ => error,
             }
         };
@@ -228,7 +255,7 @@ pub(crate) async fn moves(
     version: Version,
 ) -> Result<bool> {
     let (dialect, table) = (target.dialect, &target.ledger);
-    let wrong = |fault: Fault| fault.during(OPERATION).with("table", table).with("epoch", version.epoch);
+    let wrong = |fault: Fault| wrong(target, fault.during(OPERATION)).with("epoch", version.epoch);
     let number = |number: u64| match i64::try_from(number) {
         Ok(number) => Ok(SqlValue::I64(number)),
         Err(_) => Err(Error::new(ErrorKind::Bug, OPERATION, "a version is larger than the ledger's columns")),
@@ -263,6 +290,14 @@ pub(crate) async fn moves(
     first.extend([SqlValue::I64(0), SqlValue::I64(0)]);
     client.execute(&insert, first).await.map_err(wrong)?;
     Ok(client.execute(&update, values).await.map_err(wrong)? > 0)
+}
+
+/// An error of the ledger's table.
+fn wrong(target: &Target, error: Error) -> Error {
+    let (dialect, table) = (target.dialect, &target.ledger);
+    let meanwhile = "nothing is lost, and what is pending is kept";
+    let error = error.with("table", table);
+    rights::told(error, dialect.kind, "SELECT, INSERT, UPDATE", &table.quoted(dialect), meanwhile)
 }
 
 fn names(job: &JobId, uid: &Uid) -> Vec<SqlValue> {

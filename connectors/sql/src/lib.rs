@@ -20,6 +20,7 @@ mod names;
 mod own;
 mod prepared;
 mod refused;
+mod rights;
 mod row;
 mod shape;
 mod sink;

@@ -10,6 +10,7 @@ use crate::dialect::Dialect;
 use crate::fit::fit;
 use crate::names::TableName;
 use crate::own::Own;
+use crate::rights;
 use crate::row::to_row;
 use crate::table::Table;
 use crate::value::{Shown, SqlValue};
@@ -71,6 +72,15 @@ impl Shape {
     pub(crate) fn of_statements(dialect: &'static Dialect, own: Own) -> Self {
         let (name, table) = (TableName::of_statements(), Table { columns: Vec::new(), keys: Vec::new() });
         Self { own: Some(own), ..Self::with_key(dialect, name, table, Vec::new()) }
+    }
+
+    /// An error of what is written: where a right is missing, with what to do, and what becomes of the rows meanwhile.
+    pub(crate) fn with_rights(&self, error: Error, meanwhile: &str) -> Error {
+        let table = match &self.own {
+            Some(_) => "the tables that the statements name".to_owned(),
+            None => self.name.quoted(self.dialect),
+        };
+        rights::told(error, self.dialect.kind, rights::OF_ROWS, &table, meanwhile)
     }
 
     /// The row that an operation on a record writes.

@@ -111,9 +111,7 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
         self.stage.recover(attempt);
         let Sorted { ledger, prepared } = Sorted::of(pending.iter().cloned());
         self.branches.recover(attempt, &prepared).await?;
-        if !ledger.is_empty() {
-            self.ledger().check_noted(&attempt.job, &attempt.uid).await?;
-        }
+        self.ledger().check_noted(&attempt.job, &attempt.uid, &ledger).await?;
         self.inner.recover(attempt, &ledger).await
     }
 

@@ -71,9 +71,42 @@ async fn what_is_pending_is_not_applied_by_a_ledger_that_never_heard_of_the_job(
     again.recover(&attempt(11), &pending).await.unwrap();
     scenes::commit(&again, 7, &pending).await.unwrap();
     assert_eq!(place.rows("id").await, [row]);
-    // The remedy.
-    place.run("INSERT INTO other_ledger VALUES ('job', 'out', 0, 0)").await;
-    other.recover(&attempt(9), &pending).await.unwrap();
+}
+
+/// The first of two epochs was applied, and the process died before that was confirmed. Then the ledger was dropped.
+#[tokio::test]
+async fn who_follows_what_is_said_of_a_lost_ledger_has_each_row_once() {
+    for applied in [0, 4, 5] {
+        let place = Place::sqlite();
+        place.make_log().await;
+        let sink = SqlSink::new(place.sink_config()).unwrap();
+        let attempt = |number| scenes::attempt("job", number);
+        sink.recover(&attempt(1), &[]).await.unwrap();
+        let mut pending = Vec::new();
+        for (epoch, key) in [(4, "a"), (5, "b")] {
+            let rows = vec![Change::Insert(Row::new(key, epoch))];
+            let prepared = scenes::prepare(&sink, &attempt(1), epoch, rows).await.unwrap();
+            if epoch <= applied {
+                scenes::commit(&sink, epoch, &prepared).await.unwrap();
+            }
+            pending.extend(prepared);
+        }
+        place.run("DROP TABLE tidelock_ledger").await;
+        let next = SqlSink::<Row>::new(place.sink_config()).unwrap();
+        let error = next.recover(&attempt(9), &pending).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+        let told = error.to_string();
+        assert!(told.contains("epoch 4 of generation 1, epoch 5 of generation 1"), "{told}");
+        let insert = told.split("INSERT INTO").nth(1).unwrap().split(';').next().unwrap();
+        let insert = match applied {
+            0 => insert.replace("1, <EPOCH>", "0, 0"),
+            last => insert.replace("<EPOCH>", &last.to_string()),
+        };
+        place.run(&format!("INSERT INTO{insert}")).await;
+        next.recover(&attempt(9), &pending).await.unwrap();
+        scenes::commit(&next, 5, &pending).await.unwrap();
+        assert_eq!(place.rows("id").await, [Row::new("a", 4), Row::new("b", 5)], "{applied} was applied");
+    }
 }
 
 /// Two deployments with one name and logs of their own: the second one is of a newer generation.

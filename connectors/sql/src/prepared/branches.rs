@@ -74,14 +74,12 @@ impl Branches {
         }
         let registry = Registry::of(&self.target);
         if self.target.config.mode == Mode::Prepared {
-            preflight::look(&mut client, &self.target.config.database).await?;
+            preflight::look(&mut client, &self.target.config).await?;
         }
-        let leftovers = self.leftovers(&mut client, attempt, pending).await?;
-        if let Some(newest) = registry.newest(&mut client, &Owner::of(attempt)).await?
-            && newest > Newest::of(attempt)
-        {
-            return Err(self.superseded(attempt, newest));
-        }
+        let Some(leftovers) = self.ours(&mut client, attempt, pending).await? else {
+            client.give_back();
+            return Ok(());
+        };
         let known = registry.known(&mut client, &Owner::of(attempt)).await?;
         sessions::end_older(&mut client, &self.target, attempt, &known.sessions).await?;
         let detaches = wire::detaches(&mut client, self.kind()).await;
@@ -107,6 +105,34 @@ impl Branches {
         client.give_back();
         self.lock().begun = Some(attempt.clone());
         Ok(())
+    }
+
+    /// What is left of this sink, as [`Branches::leftovers`] says. `None`: another mode was chosen, nothing is pending of this one, and
+    /// the sink never was in it here, or we may not look: the table of transactions is of others, and no concern of ours.
+    async fn ours(
+        &self,
+        client: &mut Client,
+        attempt: &SinkAttempt,
+        pending: &[Pending<Branch>],
+    ) -> Result<Option<Vec<TransactionName>>> {
+        let is_needed = self.target.config.mode == Mode::Prepared || !pending.is_empty();
+        let found = async {
+            let leftovers = self.leftovers(client, attempt, pending).await?;
+            let newest = Registry::of(&self.target).newest(client, &Owner::of(attempt)).await?;
+            Ok::<_, Error>((leftovers, newest))
+        };
+        let (leftovers, newest) = match found.await {
+            Err(error) if !is_needed && error.kind() == ErrorKind::Auth => {
+                tracing::info!(table = %self.target.transactions, %error, "whether this sink was in the mode `prepared` before is not known");
+                return Ok(None);
+            }
+            found => found?,
+        };
+        match newest {
+            Some(newest) if newest > Newest::of(attempt) => Err(self.superseded(attempt, newest)),
+            None if !is_needed && leftovers.is_empty() => Ok(None),
+            _ => Ok(Some(leftovers)),
+        }
     }
 
     /// What older attempts prepared and no entry lists. Names are compared whole.

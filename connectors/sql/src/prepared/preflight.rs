@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tidelock::{Error, ErrorKind, Result, Retry};
 
 use crate::client::{Access, Client};
+use crate::config::SqlSinkConfig;
 use crate::database::SqlConfig;
 use crate::error::Fault;
 use crate::kind::DatabaseKind;
@@ -24,10 +25,11 @@ fn wrong(fault: Fault) -> Error {
 }
 
 /// Looks at the server.
-pub(super) async fn look(client: &mut Client, config: &SqlConfig) -> Result<()> {
+pub(super) async fn look(client: &mut Client, config: &SqlSinkConfig) -> Result<()> {
+    let SqlSinkConfig { database: config, prepared_max, .. } = config;
     match config.kind {
         DatabaseKind::Postgres => {
-            places(client, 1, 1).await?;
+            places(client, 1, u64::from(*prepared_max)).await?;
             pooler(client, config).await
         }
         DatabaseKind::MySql => {
@@ -46,17 +48,24 @@ pub(super) async fn look(client: &mut Client, config: &SqlConfig) -> Result<()> 
     }
 }
 
-/// Whether PostgreSQL has places for so many writers, each with so many transactions.
+/// Whether PostgreSQL has places for the writers that are known, each with so many transactions. Nobody says how many writers there
+/// will be, and each change of the setting restarts the server: so the remedy says how it is reckoned.
 pub(super) async fn places(client: &mut Client, writers: u64, each: u64) -> Result<()> {
     let query = "SELECT setting::bigint FROM pg_settings WHERE name = 'max_prepared_transactions'";
     let found = client.query(query, Vec::new()).await.map_err(wrong)?;
     let Some([SqlValue::I64(places)]) = found.rows.first().map(Vec::as_slice) else { return Ok(()) };
+    check_places(*places, writers, each)
+}
+
+fn check_places(places: i64, writers: u64, each: u64) -> Result<()> {
     let wanted = writers.saturating_mul(each);
-    if u64::try_from(*places).is_ok_and(|places| places >= wanted) {
+    if u64::try_from(places).is_ok_and(|places| places >= wanted) {
         return Ok(());
     }
     let remedy = format!(
-        "let an administrator set max_prepared_transactions to {wanted} or more, beside what others need, and restart the server"
+        "let an administrator set max_prepared_transactions, once for all, and restart the server: {each} (prepared_max) for each \
+         writer, of which the sink has one on each worker of the job. For this sink alone that is {wanted} or more, by the {writers} \
+         of its writers that are known so far: add those that are not open yet, and those of other sinks and jobs on the server"
     );
     Err(refuse("the server has too few places for prepared transactions", remedy)
         .with("max_prepared_transactions", places)
@@ -158,6 +167,21 @@ mod tests {
             let error = check_variables(&all).expect_err(told);
             assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
             assert!(error.to_string().contains(told) && error.to_string().contains("remedy="), "{error}");
+        }
+    }
+
+    #[test]
+    fn places_are_asked_for_once_with_how_they_are_reckoned() {
+        assert!(check_places(8, 2, 4).is_ok() && check_places(64, 1, 4).is_ok());
+        for (places, writers, wanted) in [(0, 1, "4 or more"), (3, 1, "4 or more"), (7, 2, "8 or more")] {
+            let error = check_places(places, writers, 4).expect_err(wanted);
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt));
+            let told = error.to_string();
+            for part in
+                [wanted, "4 (prepared_max) for each writer", "this sink alone", "other sinks and jobs"]
+            {
+                assert!(told.contains(part), "{part}: {told}");
+            }
         }
     }
 

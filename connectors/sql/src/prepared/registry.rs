@@ -18,6 +18,7 @@ use tidelock::{DELIMITER, Error, ErrorKind, Generation, Position, Result, SinkAt
 use crate::client::Client;
 use crate::error::Fault;
 use crate::prepared::name::{Owner, TransactionName};
+use crate::rights;
 use crate::target::Target;
 use crate::value::SqlValue;
 
@@ -58,7 +59,9 @@ impl<'t> Registry<'t> {
     }
 
     fn wrong(&self, fault: Fault) -> Error {
-        fault.during("use the table of transactions").with("table", &self.target.transactions)
+        let error = fault.during("use the table of transactions").with("table", &self.target.transactions);
+        let meanwhile = "nothing is lost, and what is pending is kept";
+        rights::told(error, self.target.dialect.kind, rights::OF_ROWS, &self.table, meanwhile)
     }
 
     fn place(&self, number: usize) -> String {

@@ -46,6 +46,8 @@ const LETTERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 const OPERATION: &str = "write rows";
 
+const AGAIN: &str = "nothing of the epoch is lost, it is read and written again";
+
 const REMEDY: &str = "nothing of the epoch was written: mend the table or the row that is there, or choose another on_refused, and \
      start the job again";
 
@@ -186,7 +188,7 @@ impl<T> BranchWriter<T> {
     /// A fault in the middle of an epoch: nothing is promised yet, and the epoch is written again by another attempt.
     fn wrong(&self, fault: Fault) -> Error {
         let contended = fault.class == Class::Contended;
-        let error = self.named(fault.during(OPERATION));
+        let error = self.shape.with_rights(self.named(fault.during(OPERATION)), AGAIN);
         if contended {
             return error.with(
                 "remedy",
@@ -454,7 +456,8 @@ impl<T: Serialize> BranchWriter<T> {
         if code == "53200" {
             return error.with(
                 "remedy",
-                "let an administrator raise max_prepared_transactions: all that are prepared on the server share it",
+                "let an administrator raise max_prepared_transactions to the sum over ALL sinks' writers on the server times \
+                 prepared_max: all that are prepared there share it",
             );
         }
         error

@@ -195,7 +195,8 @@ async fn update(
 }
 
 fn wrong(upserts: &Upserts, fault: Fault) -> Error {
-    fault.during(OPERATION).with("table", &upserts.shape.name)
+    let error = fault.during(OPERATION).with("table", &upserts.shape.name);
+    upserts.shape.with_rights(error, "what was not written is read and written again")
 }
 
 /// I5, I7: what would be passed over is told.

@@ -269,7 +269,7 @@ async fn a_server_that_is_killed_between_prepare_and_commit_loses_nothing_and_ho
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn what_a_server_must_allow_is_told_with_what_to_do() {
-    for (places, told_at_open) in [(0, false), (3, true)] {
+    for (places, told_at_open) in [(0, false), (4, true)] {
         let options = SqlOptions::new(Database::Postgres).with_setting("max_prepared_transactions", places);
         let server = SqlServer::start(options).await.unwrap();
         let place = Place::on(&server).await.in_mode(Mode::Prepared);
@@ -278,13 +278,15 @@ async fn what_a_server_must_allow_is_told_with_what_to_do() {
         let recovered = sink.recover(&attempt("job", 1), &[]).await;
         let error = match recovered {
             Err(error) if !told_at_open => error,
-            Ok(()) if told_at_open => sink.open(&attempt("job", 1), WriterId(0)).await.map(drop).unwrap_err(),
+            // There is room for one writer, and the second one is told.
+            Ok(()) if told_at_open => sink.open(&attempt("job", 1), WriterId(1)).await.map(drop).unwrap_err(),
             other => panic!("{other:?}"),
         };
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
         let told = error.to_string();
         assert!(
-            told.contains(&format!("max_prepared_transactions={places}")) && told.contains("remedy="),
+            told.contains(&format!("max_prepared_transactions={places}"))
+                && told.contains(&format!("{} or more", places + 4)),
             "{told}"
         );
     }
@@ -309,6 +311,32 @@ async fn what_a_server_must_allow_is_told_with_what_to_do() {
         commit(&allowed, 1, &pending).await.unwrap();
     })
     .await;
+}
+
+/// Another job's, of another role; and a right on the table itself is taken away when rows of an epoch are durable.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn another_mode_needs_no_right_on_the_table_of_transactions_and_one_that_is_missing_is_told() {
+    let owner = on_shared(Database::Postgres).await;
+    owner.make_log().await;
+    ready(&owner, &attempt("other", 1)).await;
+    let mut place = owner.again().in_mode(Mode::Ledger);
+    place.config.user = format!("u_{}", place.config.name);
+    place.config.password = "w0rd".into();
+    let user = place.config.user.clone();
+    owner.run(&format!("CREATE ROLE \"{user}\" LOGIN PASSWORD 'w0rd'")).await;
+    owner.run(&format!("GRANT CREATE, USAGE ON SCHEMA public TO \"{user}\"")).await;
+    let sink = ready(&place, &attempt("job", 1)).await;
+    let pending = prepare(&sink, &attempt("job", 1), 1, inserts("a", 3)).await.unwrap();
+    let error = commit(&sink, 1, &pending).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::Halt), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("GRANT SELECT, INSERT") && !told.contains("on_refused"), "{told}");
+    owner.run(&format!("GRANT INSERT ON log TO \"{user}\"")).await;
+    let next = self::sink(&place);
+    next.recover(&attempt("job", 2), &pending).await.unwrap();
+    commit(&next, 1, &pending).await.unwrap();
+    assert_eq!(owner.rows("id").await.len(), 3);
 }
 
 /// The writer's connection, and those of the pool, are closed meanwhile. <https://github.com/apache/flink/pull/12427>

@@ -293,7 +293,7 @@ impl Running {
             Done::StartResolved(start) => self.on_start_resolved(start?)?,
             Done::Committed { sink, epoch, groups, result, again } => {
                 let uid = self.sinks[usize::from(sink)].clone();
-                let committed = result.map_err(|error| error.with("uid", &uid).with("epoch", epoch))?;
+                let committed = result.map_err(|error| error.with("uid", &uid).with("up_to_epoch", epoch))?;
                 let writers = self.building.confirm(&groups, &uid, self.attempt_number());
                 self.settling.committed(epoch, uid, committed, again.then_some(writers));
                 self.events.push_back(Event::Committed { sink, epoch });

@@ -40,6 +40,11 @@ pub struct WriteAheadCommittable {
 }
 
 impl WriteAheadCommittable {
+    /// The history that wrote it: with the number of its epoch it is the [`Version`](super::Version) with which it is applied.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
     /// How long the JSON of its records is, wherever they are.
     fn json_bytes(&self) -> u64 {
         let here = self.records.as_ref().map_or(0, |records| records.get().len() as u64);

@@ -42,7 +42,10 @@ pub(crate) fn roll_back(name: &TransactionName, pending: Option<&Pending>) -> De
         return Decision::Refuse("no sink of the log's job made it");
     }
     if name.attempt() >= pending.attempt {
-        return Decision::Refuse("its attempt is the job's newest and may be running");
+        return Decision::Refuse(
+            "its attempt is the job's newest and may be running: start the job, and its next attempt rolls it back, as no log lists \
+             it. Where the job never comes back, and no process of it runs: --force",
+        );
     }
     Decision::Go
 }
