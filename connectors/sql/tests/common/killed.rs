@@ -38,7 +38,8 @@ struct Told {
     mode: Mode,
 }
 
-/// The job, to its end. Each record takes `pace` at least, so that the input is many epochs long. Does nothing where the test is not a child: the test that calls this is named to [`runs_to_its_end`].
+/// The job, to its end. Each record takes `pace` at least, so that the input is many epochs long. Does nothing where the test is not a
+/// child: the test that calls this is named to [`runs_to_its_end`].
 pub(crate) async fn child<T: Serialize + Send + 'static>(
     config: fn(&Place) -> SqlSinkConfig,
     change: fn(Given) -> Change<T>,

@@ -9,7 +9,8 @@ use super::common::Place;
 use super::common::killed::{self, Given};
 use super::on_each::{Sold, counts, make_totals};
 
-const RECORDS: u64 = 12_000;
+/// Several of what the source reads at once, so that the job is killed between them.
+const RECORDS: u64 = 24_000;
 const DAYS: u64 = 7;
 
 fn change(given: Given) -> Change<Sold> {
@@ -18,7 +19,7 @@ fn change(given: Given) -> Change<Sold> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
-    killed::child(counts, change, Duration::from_micros(300)).await;
+    killed::child(counts, change, Duration::from_micros(150)).await;
 }
 
 async fn counts_each_record_once(place: Place) {
