@@ -199,18 +199,11 @@ async fn the_statements_that_a_sink_has_prepared_do_not_become_more() {
     .await;
 }
 
-/// A row of the log is written, and its transaction is open.
+/// Somebody's transaction holds the ledger's row, of which there is one in the database.
 async fn is_begun(place: &Place) -> bool {
-    let open = place.of(
-        "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()",
-        "SELECT count(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
-         ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE() AND t.trx_rows_modified > 1 AND p.COMMAND = 'Sleep'",
-        "",
-    );
-    place.query(open).await[0][0].int() > 0
+    place.query("SELECT job FROM tidelock_ledger FOR UPDATE SKIP LOCKED").await.is_empty()
 }
 
-/// Waits, because what InnoDB says of its transactions is a little old.
 async fn until_begun(place: &Place, wanted: bool) {
     for _ in 0..500 {
         if is_begun(place).await == wanted {
