@@ -88,10 +88,8 @@ impl Place {
             self.query(end).await;
             return;
         }
+        let ids = self.innodb_transactions("TRUE").await;
         let mut connection = self.mysql_connection().await;
-        let query = "SELECT p.ID FROM information_schema.PROCESSLIST p JOIN information_schema.INNODB_TRX t \
-                     ON t.trx_mysql_thread_id = p.ID WHERE p.DB = DATABASE()";
-        let ids: Vec<u64> = connection.query(query).await.unwrap();
         for id in ids {
             // It may have ended by itself.
             let _ended = connection.query_drop(format!("KILL {id}")).await;

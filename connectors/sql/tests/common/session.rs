@@ -2,6 +2,7 @@
 
 use mysql_async::prelude::Queryable as _;
 use tidelock_sql::DatabaseKind;
+use tokio::sync::Mutex;
 
 use super::Place;
 
@@ -43,18 +44,41 @@ impl Session {
 impl Place {
     /// Waits until some connection to this database waits for a lock.
     pub(crate) async fn until_somebody_waits(&self) {
-        let waiting = self.of(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            "SELECT count(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
-             ON p.ID = t.trx_mysql_thread_id WHERE t.trx_state = 'LOCK WAIT' AND p.DB = DATABASE()",
-            "",
-        );
         for _ in 0..1_000 {
-            if self.query(waiting).await[0][0].int() > 0 {
+            if self.is_waited_for_a_lock().await {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("nobody waits for a lock");
+    }
+
+    /// Whether a connection to this database waits for a lock of another one.
+    pub(crate) async fn is_waited_for_a_lock(&self) -> bool {
+        if self.kind() == DatabaseKind::Postgres {
+            let waiting = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            return self.query(waiting).await[0][0].int() > 0;
+        }
+        !self.innodb_transactions("t.trx_state = 'LOCK WAIT'").await.is_empty()
+    }
+
+    /// The connections to this database whose transaction is open and of which this is true, but for our own.
+    ///
+    /// InnoDB makes its list anew where nobody has read it for a tenth of a second: tests that look at it often, or
+    /// side by side, would see it as it was for as long as they look.
+    /// <https://dev.mysql.com/doc/refman/8.4/en/innodb-information-schema-internal-data.html>
+    pub(crate) async fn innodb_transactions(&self, which: &str) -> Vec<u64> {
+        static LOOKS: Mutex<()> = Mutex::const_new(());
+        let query = format!(
+            "SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
+             ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE() AND p.ID <> CONNECTION_ID() AND {which}"
+        );
+        let _one_at_a_time = LOOKS.lock().await;
+        tokio::time::sleep(std::time::Duration::from_millis(120)).await;
+        let mut connection = self.mysql_connection().await;
+        let ids = connection.query(query).await.unwrap();
+        connection.disconnect().await.unwrap();
+        ids
     }
 }

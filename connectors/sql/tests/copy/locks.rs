@@ -13,25 +13,13 @@ const LOOK: Duration = Duration::from_millis(20);
 
 impl Place {
     /// Connections of jobs to this database, or on MySQL those of anybody that have a transaction open.
-    async fn connections_that_hold(&self) -> i128 {
-        let query = self.of(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidelock%'",
-            "SELECT count(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
-             ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE() AND p.ID <> CONNECTION_ID()",
-            "",
-        );
-        self.query(query).await[0][0].int()
-    }
-
-    /// Whether a transaction in this database waits for another one.
-    pub(crate) async fn is_waited_for_a_lock(&self) -> bool {
-        let query = self.of(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            "SELECT count(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
-             ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE() AND t.trx_state = 'LOCK WAIT'",
-            "",
-        );
-        self.query(query).await[0][0].int() > 0
+    async fn connections_that_hold(&self) -> usize {
+        if self.kind() == DatabaseKind::Postgres {
+            let query = "SELECT pid::bigint FROM pg_stat_activity \
+                 WHERE datname = current_database() AND application_name LIKE 'tidelock%'";
+            return self.query(query).await.len();
+        }
+        self.innodb_transactions("TRUE").await.len()
     }
 
     /// Ends all connections of jobs to this database.
