@@ -1,0 +1,189 @@
+//! The name of a column.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tidelock::Result;
+
+use crate::error::setting;
+
+/// A column: its family, which is fixed with the table, and its qualifier, which may be any bytes.
+///
+/// As a text it is `family:qualifier`. Bytes of the qualifier that are no printable text stand there as `\x` and two hexadecimal digits,
+/// a backslash as two of them.
+///
+/// ```
+/// # use tidelock_hbase::Column;
+/// # fn main() -> tidelock::Result<()> {
+/// let seats = Column::parse("info:seats")?;
+/// assert_eq!((seats.family(), seats.qualifier()), ("info", &b"seats"[..]));
+/// assert_eq!(Column::new("info", [0u8, 1])?.to_string(), r"info:\x00\x01");
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Column {
+    family: String,
+    qualifier: Bytes,
+}
+
+impl Column {
+    /// A column by its family and its qualifier.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config), where a table can have no such column: a family is a printable text without `:`,
+    /// and a qualifier is not empty. HBase has such qualifiers, but a gateway answers well to a value for one and drops it.
+    pub fn new(family: impl Into<String>, qualifier: impl AsRef<[u8]>) -> Result<Self> {
+        let family = family.into();
+        if !is_family(&family) {
+            return Err(setting("column", "a family is a printable text without `:`, `/` and `\\`")
+                .with("family", family));
+        }
+        if qualifier.as_ref().is_empty() {
+            return Err(setting("column", "a column is `family:qualifier`, and none of them is empty")
+                .with("family", family));
+        }
+        Ok(Self { family, qualifier: Bytes::copy_from_slice(qualifier.as_ref()) })
+    }
+
+    /// Reads `family:qualifier`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config), where it is no column.
+    pub fn parse(text: &str) -> Result<Self> {
+        let column = read(text).ok_or_else(|| {
+            let why = "a column is `family:qualifier`, where a backslash begins `\\x` with two hexadecimal digits, or another backslash";
+            setting("column", why).with("column", text)
+        })?;
+        Self::new(column.family, column.qualifier)
+    }
+
+    /// The family.
+    pub fn family(&self) -> &str {
+        &self.family
+    }
+
+    /// The qualifier.
+    pub fn qualifier(&self) -> &[u8] {
+        &self.qualifier
+    }
+
+    /// As gateways name it.
+    pub(crate) fn to_wire(&self) -> Vec<u8> {
+        let mut name = Vec::with_capacity(self.family.len() + 1 + self.qualifier.len());
+        name.extend_from_slice(self.family.as_bytes());
+        name.push(b':');
+        name.extend_from_slice(&self.qualifier);
+        name
+    }
+
+    /// What a gateway names, and whatever is in the table: an empty qualifier, too. `None`: its family is no text.
+    pub(crate) fn of_wire(name: &[u8]) -> Option<Self> {
+        let end = name.iter().position(|&byte| byte == b':').unwrap_or(name.len());
+        let family = std::str::from_utf8(&name[..end]).ok()?;
+        Some(Self {
+            family: family.to_owned(),
+            qualifier: Bytes::copy_from_slice(name.get(end + 1..).unwrap_or_default()),
+        })
+    }
+}
+
+/// Whether HBase lets a family have this name.
+pub(crate) fn is_family(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && !name.chars().any(|c| c.is_control() || matches!(c, ':' | '/' | '\\'))
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.family)?;
+        for chunk in self.qualifier.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\\' => f.write_str("\\\\")?,
+                    c if c.is_control() => {
+                        let mut bytes = [0; 4];
+                        c.encode_utf8(&mut bytes).bytes().try_for_each(|byte| write!(f, "\\x{byte:02X}"))?;
+                    }
+                    c => write!(f, "{c}")?,
+                }
+            }
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02X}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The reverse of `Display`.
+fn read(text: &str) -> Option<Column> {
+    let (family, rest) = text.split_once(':')?;
+    let mut qualifier = Vec::with_capacity(rest.len());
+    let mut bytes = rest.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            qualifier.push(byte);
+            continue;
+        }
+        match bytes.next()? {
+            b'\\' => qualifier.push(b'\\'),
+            b'x' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit()?, digit()?);
+                qualifier.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            _ => return None,
+        }
+    }
+    Some(Column { family: family.to_owned(), qualifier: qualifier.into() })
+}
+
+impl Serialize for Column {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Also what is read with an empty qualifier: whoever writes one is refused where it is written.
+impl<'de> Deserialize<'de> for Column {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || de::Error::custom(format_args!("`{text}` is no column: it is family:qualifier"));
+        read(&text).filter(|column| is_family(&column.family)).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_is_a_text_and_is_read_back_from_it() {
+        for (family, qualifier, text) in [
+            ("a", &b"b"[..], "a:b"),
+            ("a", b"b:c", "a:b:c"),
+            ("a", b"\\x41", r"a:\\x41"),
+            ("a", b"\0\xff\n", r"a:\x00\xFF\x0A"),
+            ("a b", "größe".as_bytes(), "a b:größe"),
+            ("a", "\u{85}".as_bytes(), r"a:\xC2\x85"),
+        ] {
+            let column = Column::new(family, qualifier).expect("a column");
+            assert_eq!(column.to_string(), text);
+            assert_eq!(Column::parse(text).expect("a column"), column);
+            assert_eq!(Column::of_wire(&column.to_wire()).expect("a column"), column);
+            let json = serde_json::to_string(&column).expect("a text");
+            assert_eq!(serde_json::from_str::<Column>(&json).expect("a column"), column);
+        }
+    }
+
+    #[test]
+    fn what_a_gateway_would_drop_or_a_table_cannot_have_is_no_column() {
+        for text in
+            ["", "a", ":b", "a:", ".a:b", "a/b:c", "a\\:b", "a\n:b", r"a:\", r"a:\x4", r"a:\xGG", r"a:\n"]
+        {
+            assert!(Column::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Column::of_wire(b"a:").expect("it is in the table").to_string(), "a:");
+        assert!(Column::of_wire(b"\xff:b").is_none());
+    }
+}
