@@ -31,6 +31,7 @@ use crate::batch::{Batch, batches};
 use crate::change::{Operation, StoredChange};
 use crate::client::Client;
 use crate::error::{Class, Fault};
+use crate::halves::Halves;
 use crate::kind::DatabaseKind;
 use crate::refused::{REMEDY, Refused};
 use crate::rights;
@@ -385,18 +386,14 @@ async fn write_in_parts(
     refused: &mut Refused<'_>,
 ) -> Result<Result<(), Fault>> {
     for batch in for_table(shape, changes) {
-        let mut left = vec![batch.changes];
-        while let Some(range) = left.pop() {
-            let tried = try_part(client, shape, &changes[range.clone()]).await;
-            match tried {
+        let mut left = Halves::of(vec![batch.changes]);
+        while let Some(range) = left.next() {
+            match try_part(client, shape, &changes[range.clone()]).await {
                 Ok(None) => {}
-                Ok(Some(fault)) if range.len() == 1 => {
-                    refused.set_aside(range.start, &changes[range.start], fault)?;
-                }
-                Ok(Some(_)) => {
-                    let middle = range.start + range.len() / 2;
-                    left.push(middle..range.end);
-                    left.push(range.start..middle);
+                Ok(Some(fault)) => {
+                    if let Some(at) = left.failed(range) {
+                        refused.set_aside(at, &changes[at], fault)?;
+                    }
                 }
                 Err(fault) => return Ok(Err(fault)),
             }

@@ -13,6 +13,7 @@ mod error;
 mod exact;
 mod execute;
 mod fit;
+mod halves;
 mod kind;
 mod ledger;
 mod lookup;

@@ -1,18 +1,18 @@
 //! The newest epoch of the mode `ledger`, written to the database while its entry is stored.
 //!
 //! ```text
-//!   barrier n ─┬─ rows to the log, entry n ─────┬─ commit(n): COMMIT
-//!              └─ BEGIN, ledger's row, rows ────┘
+//!   rows ─┬─> the log ───────────────── barrier n ── entry n ───┬─ commit(n): COMMIT
+//!         └─> BEGIN, many of them ───── ledger's row, the rest ─┘
 //! ```
 //!
-//! A commit begins when the entry is durable. What it does is begun at the barrier already, in a transaction that stays open, so
-//! that of the commit one request is left. The rows are in the log all the same: the transaction is a guess of what will be
+//! A commit begins when the entry is durable. What it does is begun before, in a transaction that stays open, so that of the commit one
+//! request is left. Few rows are written at the barrier, many as they come: else an entry would be durable long before they are. The rows are in the log all the same: the transaction is a guess of what will be
 //! committed, and is rolled back where it is not exactly that. The epoch is then applied from the log, as if nobody had guessed.
 //!
 //! It is a guess of whoever commits. Where some writers are in other processes, none of them has all of an epoch, and nothing is
 //! begun. Nor is it while an earlier epoch is committed, which the open transaction would keep from the ledger's row.
 //!
-//! The transaction holds locks. Its process may be paused, and the next attempt would wait for them: so the server ends a
+//! The transaction holds locks, so epochs that last long are begun at their barrier however many rows they have. Its process may be paused, and the next attempt would wait for them: so the server ends a
 //! transaction on which nothing happens for [`IDLE_MAX`], and so does this process.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tidelock::write_ahead::{Version, WriteAheadCommittable};
 use tidelock::{Epoch, Error, ErrorKind, Pending, Result, SinkAttempt, WriterId};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::change::StoredChange;
@@ -38,8 +38,14 @@ const OPERATION: &str = "write an epoch ahead of its entry";
 /// So many bytes of rows a writer keeps for this beside those on their way to the log: an epoch with more is applied from there.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Each writer hands its rows over at once, and does not wait for those of others: an epoch of more writers is applied from the log.
-const WRITERS_MAX: usize = 256;
+/// Each writer hands its rows over at once, and does not wait for those of others: an epoch of more pieces is applied from the log.
+const PIECES_MAX: usize = 256;
+
+/// So many rows are sent before the barrier: what is left for it takes a few milliseconds.
+const MANY: usize = 1024;
+
+/// An epoch that lasts longer is not begun before its barrier: others would wait for its locks. It lasts as long as the one before.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// How long an entry may take. It holds locks for so long, where whoever would commit it is gone or paused.
 const IDLE_MAX: Duration = Duration::from_secs(5);
@@ -60,6 +66,8 @@ struct State {
     is_vain: bool,
     /// How many commits are under way.
     committing: usize,
+    /// How many transactions were begun.
+    begun: u64,
     /// The newest epoch that is not to be begun, or not any more.
     given_up: Option<Epoch>,
     open: Option<Open>,
@@ -67,12 +75,24 @@ struct State {
 
 /// A transaction that is begun.
 struct Open {
-    epoch: Epoch,
-    /// Whose rows it has.
+    /// Tells it from the one before, whose rows are gone.
+    id: u64,
+    /// `None`: no writer is at the end of the epoch yet.
+    epoch: Option<Epoch>,
+    /// Whose rows it has before the end of their epoch.
+    early: BTreeSet<WriterId>,
+    /// Of whom it has all rows of the epoch.
     writers: BTreeSet<WriterId>,
-    rows: Sender<Vec<StoredChange>>,
+    rows: Sender<Piece>,
     /// Its connection with all of its rows written; nothing where the epoch was applied before.
     written: AbortOnDropHandle<Result<Option<Borrowed>>>,
+}
+
+/// What a transaction is told.
+enum Piece {
+    Rows(Vec<StoredChange>),
+    /// Which epoch it is.
+    Is(Version),
 }
 
 /// Lets epochs be begun again when it is dropped.
@@ -104,42 +124,81 @@ impl Stage {
         }
     }
 
-    /// Takes all that a writer wrote in the epoch that it prepares: nothing where it has not all of it.
+    /// Takes rows of an epoch that goes on, unless they have to wait: while an earlier one is begun, theirs would wait for its locks, and it
+    /// for theirs where it has to be applied from the log. `false`: rows that were taken before are gone.
+    fn take_early(&self, from: &mut Offers) -> bool {
+        let mut state = self.state();
+        let is_gone = from.sent.is_some() && from.sent != state.open.as_ref().map(|open| open.id);
+        if is_gone || state.is_vain || state.attempt.as_ref() != Some(&from.attempt) {
+            return false;
+        }
+        if state.committing > 0 || state.open.as_ref().is_some_and(|open| open.epoch.is_some()) {
+            return true;
+        }
+        let open = self.open(&mut state, from);
+        open.early.insert(from.writer);
+        from.sent = Some(open.id);
+        let rows = from.rows.as_mut().map(std::mem::take).unwrap_or_default();
+        let is_taken = open.rows.try_send(Piece::Rows(rows)).is_ok();
+        if !is_taken {
+            state.open = None;
+        }
+        is_taken
+    }
+
+    /// Rolls back what a writer gave of an epoch of which it has no longer all.
+    fn withdraw(&self, sent: u64) {
+        self.state().open.take_if(|open| open.id == sent);
+    }
+
+    /// Takes the rest of what a writer wrote in the epoch that it prepares: nothing where it has not all of it.
     fn offer(&self, from: &Offers, epoch: Epoch, rows: Option<Vec<StoredChange>>) {
         let mut state = self.state();
         if state.is_vain || state.attempt.as_ref() != Some(&from.attempt) {
             return;
         }
         state.here.insert(from.writer);
-        let is_other = state.open.as_ref().is_some_and(|open| open.epoch != epoch);
+        let is_other = state.open.as_ref().is_some_and(|open| open.epoch.is_some_and(|begun| begun != epoch));
+        let is_gone = from.sent.is_some() && from.sent != state.open.as_ref().map(|open| open.id);
+        let must_wait = is_other || is_gone || state.committing > 0;
         let rows = match rows {
-            Some(rows) if !is_other && state.committing == 0 && state.given_up != Some(epoch) => rows,
+            Some(rows) if !must_wait && state.given_up != Some(epoch) => rows,
             _ => {
                 state.given_up = Some(epoch);
                 // Without these rows the others are in vain.
-                state.open.take_if(|open| open.epoch == epoch);
+                let is_of_it = |open: &mut Open| {
+                    open.epoch == Some(epoch) || open.epoch.is_none() && open.early.contains(&from.writer)
+                };
+                state.open.take_if(is_of_it);
                 return;
             }
         };
-        let open = state.open.get_or_insert_with(|| {
-            let (sender, receiver) = channel(WRITERS_MAX);
-            let version = Version { generation: from.attempt.generation, epoch };
-            let written = write(
-                Arc::clone(&self.target),
-                Arc::clone(&from.shape),
-                from.attempt.clone(),
-                version,
-                receiver,
-            );
-            let written = AbortOnDropHandle::new(tokio::spawn(written));
-            Open { epoch, writers: BTreeSet::new(), rows: sender, written }
-        });
+        let open = self.open(&mut state, from);
+        let mut pieces = Vec::new();
+        if open.epoch.replace(epoch).is_none() {
+            pieces.push(Piece::Is(Version { generation: from.attempt.generation, epoch }));
+        }
+        pieces.push(Piece::Rows(rows));
         // A second time in one epoch: it was said to be empty, and the guess is wrong.
         let is_new = open.writers.insert(from.writer);
-        if !is_new || open.rows.try_send(rows).is_err() {
+        if !is_new || pieces.into_iter().any(|piece| open.rows.try_send(piece).is_err()) {
             state.given_up = Some(epoch);
             state.open = None;
         }
+    }
+
+    /// The transaction that is begun, or a new one.
+    fn open<'s>(&self, state: &'s mut State, from: &Offers) -> &'s mut Open {
+        let State { open, begun, .. } = state;
+        open.get_or_insert_with(|| {
+            *begun += 1;
+            let (sender, receiver) = channel(PIECES_MAX);
+            let (target, shape) = (Arc::clone(&self.target), Arc::clone(&from.shape));
+            let written = tokio::spawn(write(target, shape, from.attempt.clone(), receiver));
+            let (early, writers) = (BTreeSet::new(), BTreeSet::new());
+            let written = AbortOnDropHandle::new(written);
+            Open { id: *begun, epoch: None, early, writers, rows: sender, written }
+        })
     }
 
     /// A commit begins: nothing else is begun meanwhile.
@@ -166,7 +225,7 @@ impl Stage {
             Ok(Err(error)) => error,
             Err(failed) => Error::new(ErrorKind::Bug, OPERATION, "the task failed").because(failed),
         };
-        tracing::debug!(%epoch, %why, "what was begun before is given up: the epoch is applied from the log");
+        tracing::debug!(?epoch, %why, "what was begun before is given up: the epoch is applied from the log");
         false
     }
 
@@ -181,9 +240,11 @@ impl Stage {
         let of_attempt = pending.iter().filter(|one| Some(one.attempt) == attempt);
         state.is_vain |= of_attempt.clone().any(|one| !state.here.contains(&one.writer));
         let open = open?;
-        let is_it = |one: &&Pending<_>| one.epoch == open.epoch && open.writers.contains(&one.writer);
+        let is_it = |one: &&Pending<_>| Some(one.epoch) == open.epoch && open.writers.contains(&one.writer);
         let all = of_attempt.filter(is_it).map(|one| one.writer).collect::<BTreeSet<_>>();
-        (all == open.writers && pending.len() == all.len()).then_some(open)
+        // Rows of a writer that has not ended this epoch are those of its next one.
+        let is_whole = open.early.is_subset(&open.writers);
+        (is_whole && all == open.writers && pending.len() == all.len()).then_some(open)
     }
 
     /// Gives a connection back as it was taken.
@@ -202,25 +263,27 @@ async fn write(
     target: Arc<Target>,
     shape: Arc<Shape>,
     attempt: SinkAttempt,
-    version: Version,
-    mut rows: Receiver<Vec<StoredChange>>,
+    mut pieces: Receiver<Piece>,
 ) -> Result<Option<Borrowed>> {
-    let wrong =
-        |fault: Fault| fault.during(OPERATION).with("table", &shape.name).with("epoch", version.epoch);
+    let wrong = |fault: Fault| fault.during(OPERATION).with("table", &shape.name);
     let mut client = target.pool.get().await?;
     client.run(target.dialect.begin).await.map_err(wrong)?;
     client.run(&target.dialect.idle_at_most(IDLE_MAX)).await.map_err(wrong)?;
-    if !ledger::moves(&mut client, &target, (&attempt.job, &attempt.uid), version).await? {
-        return Ok(None);
-    }
-    while let Some(changes) = timeout(IDLE_MAX, rows.recv()).await.map_err(|_| late(version))? {
-        write_whole(&mut client, &shape, &changes).await.map_err(wrong)?;
+    while let Some(piece) = timeout(IDLE_MAX, pieces.recv()).await.map_err(|_| late())? {
+        match piece {
+            Piece::Rows(changes) => write_whole(&mut client, &shape, &changes).await.map_err(wrong)?,
+            Piece::Is(version) => {
+                if !ledger::moves(&mut client, &target, (&attempt.job, &attempt.uid), version).await? {
+                    return Ok(None);
+                }
+            }
+        }
     }
     Ok(Some(client))
 }
 
-fn late(version: Version) -> Error {
-    Error::new(ErrorKind::Unavailable, OPERATION, "its entry took too long").with("epoch", version.epoch)
+fn late() -> Error {
+    Error::new(ErrorKind::Unavailable, OPERATION, "its entry took too long")
 }
 
 /// What a writer keeps of its epoch for a [`Stage`].
@@ -229,9 +292,14 @@ pub(crate) struct Offers {
     attempt: SinkAttempt,
     writer: WriterId,
     shape: Arc<Shape>,
-    /// `None`: not all of the epoch is kept.
+    /// What is not sent yet. `None`: not all of the epoch is here.
     rows: Option<Vec<StoredChange>>,
     bytes: usize,
+    /// The transaction that has the rows before these.
+    sent: Option<u64>,
+    began: Instant,
+    /// Whether the epoch may be begun before its barrier.
+    is_short: bool,
 }
 
 impl Offers {
@@ -241,34 +309,60 @@ impl Offers {
         writer: WriterId,
         shape: &Arc<Shape>,
     ) -> Self {
-        let (stage, shape) = (Arc::clone(stage), Arc::clone(shape));
-        Self { stage, attempt: attempt.clone(), writer, shape, rows: Some(Vec::new()), bytes: 0 }
+        Self {
+            stage: Arc::clone(stage),
+            attempt: attempt.clone(),
+            writer,
+            shape: Arc::clone(shape),
+            rows: Some(Vec::new()),
+            bytes: 0,
+            sent: None,
+            began: Instant::now(),
+            is_short: false,
+        }
     }
 
-    /// Keeps rows of the epoch.
+    /// Keeps rows of the epoch, and sends them where they are many.
     pub(crate) fn keep(&mut self, changes: &[StoredChange]) {
-        if self.rows.is_none() || self.stage.state().is_vain {
+        if self.stage.state().is_vain {
             self.rows = None;
+        }
+        let Some(rows) = &mut self.rows else { return };
+        self.bytes += changes.iter().map(StoredChange::weight).sum::<usize>();
+        if self.bytes > BYTES_MAX {
+            self.give_up();
             return;
         }
-        self.bytes += changes.iter().map(StoredChange::weight).sum::<usize>();
-        match &mut self.rows {
-            Some(rows) if self.bytes <= BYTES_MAX => rows.extend_from_slice(changes),
-            rows => *rows = None,
+        rows.extend_from_slice(changes);
+        if self.sent.is_some() && self.began.elapsed() > SHORT {
+            // It lasts longer than the one before.
+            self.give_up();
+        } else if self.is_short && rows.len() >= MANY {
+            let stage = Arc::clone(&self.stage);
+            if !stage.take_early(self) {
+                self.give_up();
+            }
         }
     }
 
-    /// Not all of the epoch is kept.
+    /// Not all of the epoch is here.
     pub(crate) fn give_up(&mut self) {
         self.rows = None;
+        if let Some(sent) = self.sent {
+            self.stage.withdraw(sent);
+        }
     }
 
     /// The epoch's end.
     pub(crate) fn offer(&mut self, epoch: Epoch) {
-        self.bytes = 0;
         let rows = self.rows.replace(Vec::new());
-        if rows.as_ref().is_none_or(|rows| !rows.is_empty()) {
+        if self.sent.is_some() || rows.as_ref().is_none_or(|rows| !rows.is_empty()) {
             self.stage.offer(self, epoch, rows);
         }
+        (self.bytes, self.sent) = (0, None);
+        // With one connection whoever looks at the database would wait for the epoch's end.
+        self.is_short =
+            self.began.elapsed() <= SHORT && self.stage.target.config.database.connections_max > 1;
+        self.began = Instant::now();
     }
 }

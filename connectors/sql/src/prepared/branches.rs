@@ -76,10 +76,10 @@ impl Branches {
         if self.target.config.mode == Mode::Prepared {
             preflight::look(&mut client, &self.target.config).await?;
         }
-        let Some(leftovers) = self.ours(&mut client, attempt, pending).await? else {
+        if !self.is_here(&mut client, attempt, pending).await? {
             client.give_back();
             return Ok(());
-        };
+        }
         let known = registry.known(&mut client, &Owner::of(attempt)).await?;
         sessions::end_older(&mut client, &self.target, attempt, &known.sessions).await?;
         let detaches = wire::detaches(&mut client, self.kind()).await;
@@ -87,8 +87,9 @@ impl Branches {
             // Also those of a process that ended a moment ago.
             detach::ours(&self.target, &mut client).await?;
         }
-        for leftover in &leftovers {
-            self.roll_back(&mut client, leftover).await?;
+        // Listed when nobody older can prepare any more: one that was about to a moment ago would hold its locks until the next time.
+        for leftover in self.leftovers(&mut client, attempt, pending).await? {
+            self.roll_back(&mut client, &leftover).await?;
         }
         for one in pending {
             let name = &one.committable.transaction;
@@ -107,14 +108,14 @@ impl Branches {
         Ok(())
     }
 
-    /// What is left of this sink, as [`Branches::leftovers`] says. `None`: another mode was chosen, nothing is pending of this one, and
-    /// the sink never was in it here, or we may not look: the table of transactions is of others, and no concern of ours.
-    async fn ours(
+    /// Whether this sink has something here, or may have. Not so: another mode was chosen, nothing is pending of this one, and the sink
+    /// never was in it here, or we may not look: the table of transactions is of others, and no concern of ours.
+    async fn is_here(
         &self,
         client: &mut Client,
         attempt: &SinkAttempt,
         pending: &[Pending<Branch>],
-    ) -> Result<Option<Vec<TransactionName>>> {
+    ) -> Result<bool> {
         let is_needed = self.target.config.mode == Mode::Prepared || !pending.is_empty();
         let found = async {
             let leftovers = self.leftovers(client, attempt, pending).await?;
@@ -124,14 +125,14 @@ impl Branches {
         let (leftovers, newest) = match found.await {
             Err(error) if !is_needed && error.kind() == ErrorKind::Auth => {
                 tracing::info!(table = %self.target.transactions, %error, "whether this sink was in the mode `prepared` before is not known");
-                return Ok(None);
+                return Ok(false);
             }
             found => found?,
         };
         match newest {
             Some(newest) if newest > Newest::of(attempt) => Err(self.superseded(attempt, newest)),
-            None if !is_needed && leftovers.is_empty() => Ok(None),
-            _ => Ok(Some(leftovers)),
+            None => Ok(is_needed || !leftovers.is_empty()),
+            Some(_) => Ok(true),
         }
     }
 

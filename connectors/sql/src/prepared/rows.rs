@@ -10,6 +10,7 @@ use crate::batch::batches;
 use crate::change::StoredChange;
 use crate::client::Client;
 use crate::error::{Class, Fault};
+use crate::halves::Halves;
 use crate::kind::DatabaseKind;
 use crate::ledger::write_part;
 use crate::shape::Shape;
@@ -22,22 +23,14 @@ pub(super) async fn write(
     changes: &[StoredChange],
 ) -> Result<Vec<(usize, Fault)>, Fault> {
     let mut refused = Vec::new();
-    // The last is tried first.
-    let mut left = match shape.dialect.kind {
+    // A statement's rows are a power of two, and so are the halves: each is one statement again.
+    let mut left = Halves::of(match shape.dialect.kind {
         DatabaseKind::MySql => statements(shape, changes, 0..changes.len()),
         _ => std::iter::once(0..changes.len()).collect(),
-    };
-    left.reverse();
-    while let Some(range) = left.pop() {
-        match attempt(client, shape, changes, range.clone()).await? {
-            None => {}
-            Some(fault) if range.len() == 1 => refused.push((range.start, fault)),
-            Some(_) => {
-                // A statement's rows are a power of two, and so are the halves: each is one statement again.
-                let middle = range.start + range.len() / 2;
-                left.push(middle..range.end);
-                left.push(range.start..middle);
-            }
+    });
+    while let Some(range) = left.next() {
+        if let Some(fault) = attempt(client, shape, changes, range.clone()).await? {
+            refused.extend(left.failed(range).map(|at| (at, fault)));
         }
     }
     Ok(refused)

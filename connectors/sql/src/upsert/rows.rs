@@ -24,6 +24,7 @@ use crate::batch::{batches, parts};
 use crate::change::{Fields, StoredChange};
 use crate::client::{Client, Pool};
 use crate::error::{Class, Fault};
+use crate::halves::Halves;
 use crate::value::SqlValue;
 
 const OPERATION: &str = "write rows";
@@ -39,20 +40,13 @@ pub(super) async fn write(
     changes: &[StoredChange],
 ) -> Result<Vec<(usize, Fault)>> {
     let begins = (0..changes.len()).step_by(TOGETHER_MAX);
-    // The last is tried first.
-    let mut left: Vec<Range<usize>> =
-        begins.map(|begin| begin..changes.len().min(begin + TOGETHER_MAX)).rev().collect();
+    let each = begins.map(|begin| begin..changes.len().min(begin + TOGETHER_MAX));
+    let mut left = Halves::of(each.collect());
     let mut refused = Vec::new();
     let last = changes.last().map(|change| upserts.version_of(&change.row)).unwrap_or_default();
-    while let Some(range) = left.pop() {
-        match together(pool, upserts, &changes[range.clone()], &last).await? {
-            None => {}
-            Some(fault) if range.len() == 1 => refused.push((range.start, fault)),
-            Some(_) => {
-                let middle = range.start + range.len() / 2;
-                left.push(middle..range.end);
-                left.push(range.start..middle);
-            }
+    while let Some(range) = left.next() {
+        if let Some(fault) = together(pool, upserts, &changes[range.clone()], &last).await? {
+            refused.extend(left.failed(range).map(|at| (at, fault)));
         }
     }
     Ok(refused)

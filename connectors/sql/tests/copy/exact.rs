@@ -6,6 +6,7 @@ use tidelock_sql::Mode;
 
 use crate::held::Held;
 use crate::wire::Point;
+use crate::world::Listed;
 use crate::{MODES, databases};
 
 /// Runs a scene on each database, in each mode.
@@ -19,16 +20,16 @@ async fn in_each_mode(scene: impl AsyncFn(Held)) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a container"]
-async fn killed_between_durable_and_committed_the_next_run_commits_it() {
+/// Killed again and again when it stands at a moment at which its entry lists what is to be committed.
+async fn killed_at(stop: impl AsyncFn(&Held, &mut Process), is_there: impl Fn(&Listed) -> bool) {
     in_each_mode(async |mut held| {
         let rounds = count(2, 20);
         for round in 1..=rounds {
             let mut process = held.world.start_at_work().await;
-            held.stop_between_durable_and_committed(&mut process).await;
+            stop(&held, &mut process).await;
             process.kill();
-            assert!(held.world.listed().await.open > 0, "round {round}");
+            let listed = held.world.listed().await;
+            assert!(is_there(&listed), "round {round}: {listed:?}");
             held.release(held.commit(), Fate::Lost);
         }
         let last = held.world.start_at_work().await;
@@ -41,22 +42,14 @@ async fn killed_between_durable_and_committed_the_next_run_commits_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
+async fn killed_between_durable_and_committed_the_next_run_commits_it() {
+    killed_at(Held::stop_between_durable_and_committed, |listed| listed.open > 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn killed_between_committed_and_confirmed_the_next_run_doubles_nothing() {
-    in_each_mode(async |mut held| {
-        let rounds = count(2, 20);
-        for round in 1..=rounds {
-            let mut process = held.world.start_at_work().await;
-            held.stop_between_committed_and_confirmed(&mut process).await;
-            process.kill();
-            assert!(held.world.listed().await.done > 0, "round {round}");
-            held.release(held.commit(), Fate::Lost);
-        }
-        let last = held.world.start_at_work().await;
-        held.world.finish(last).await;
-        let recoveries = held.world.log().await.recoveries().await;
-        assert_eq!(recoveries.with_pending, rounds, "{recoveries:?}");
-    })
-    .await;
+    killed_at(Held::stop_between_committed_and_confirmed, |listed| listed.done > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
