@@ -10,6 +10,7 @@
 mod certificates;
 mod container;
 mod error;
+mod hbase;
 mod kafka;
 mod ports;
 mod processes;
@@ -17,5 +18,6 @@ mod ready;
 mod sql;
 
 pub use error::{Error, Result};
+pub use hbase::{Cell, CellKind, FamilyOptions, Gateway, GatewayOptions, HbaseOptions, HbaseServer};
 pub use kafka::{Broker, Kafka, KafkaOptions, Secured};
 pub use sql::{Database, SqlOptions, SqlServer};

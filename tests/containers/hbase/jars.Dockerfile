@@ -1,0 +1,2 @@
+FROM tidelock-test/debian-java
+COPY libs /opt/hbase/libs
