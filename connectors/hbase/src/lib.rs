@@ -1,15 +1,32 @@
 #![doc = include_str!("../README.md")]
 mod bytes_text;
+mod check;
 mod column;
 mod config;
+mod control;
 mod error;
 mod gateway;
+mod ledger;
 mod lookup;
+mod merge;
+mod mutation;
+mod patience;
 mod row;
-#[allow(dead_code, unused_imports, reason = "the sink tries deletes and looks at times")]
+mod sample;
+mod send;
+mod sink;
+mod sink_config;
 mod table;
+mod target;
+mod times;
+mod upsert;
+mod writer;
 
 pub use column::Column;
 pub use config::{HbaseConfig, Protocol, Transport};
 pub use lookup::{HbaseLookup, HbaseLookupConfig};
+pub use mutation::{ColumnValue, RowChange, RowMutation};
 pub use row::{Cell, HbaseRow};
+pub use sink::HbaseSink;
+pub use sink_config::{Deletes, HbaseSinkConfig, Mode, Versions};
+pub use writer::HbaseWriter;

@@ -65,6 +65,14 @@ impl<R: Versioned> Writes<R> {
         Batches { pieces, chunks, reading: FuturesOrdered::new(), read: None, record: PhantomData }
     }
 
+    /// How many batches [`Writes::batches`] gives: the same whenever and wherever the epoch is applied.
+    pub fn batch_count(&self) -> usize {
+        let pieces = |prepared: &WriteAheadCommittable| {
+            usize::from(prepared.records.is_some()) + prepared.chunks.len()
+        };
+        self.prepared.iter().map(pieces).sum()
+    }
+
     /// All records at once, in memory: for a target that cannot take them otherwise.
     ///
     /// # Errors

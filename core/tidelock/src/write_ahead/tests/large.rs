@@ -92,7 +92,7 @@ async fn few_records_are_in_the_entry_and_more_are_in_chunks_and_all_come_in_the
 }
 
 #[tokio::test]
-async fn batches_come_one_chunk_at_a_time_and_may_be_asked_for_again() {
+async fn batches_come_one_chunk_at_a_time_and_may_be_asked_for_again_and_are_as_many_as_it_says() {
     let place = Place::new();
     let sink = small(Recorder::default());
     let pending = place.prepare(&sink, 0, 1, &["dddddddd", "eeeeeeee", "ffffffff", "g"]).await;
@@ -107,6 +107,7 @@ async fn batches_come_one_chunk_at_a_time_and_may_be_asked_for_again() {
         assert_eq!(batches.next().await.unwrap(), None);
         assert_eq!(batches.next().await.unwrap(), None);
     }
+    assert_eq!(writes.batch_count(), 2);
 }
 
 #[tokio::test]

@@ -1,0 +1,67 @@
+//! How new what is in the table is: a look at its first rows, before anything is written.
+//!
+//! A cell with a larger timestamp hides whatever is written below it, in silence. So what others wrote with times from the future, or with
+//! times at all where versions are small numbers, is found out before, and not after.
+
+use tidelock::{Error, ErrorKind, Result, Retry};
+
+const LOOK: &str = "look at the newest cells of the table";
+
+/// An hour: nothing honest is newer.
+const FUTURE_MAX: i64 = 3_600_000;
+
+/// About 2004: what is above it, and not far in the future, is a time of a server, and what is below is none.
+const FIRST_TIME: i64 = 1_100_000_000_000;
+
+/// Whether times near the clock would be hidden by what is there.
+pub(crate) fn check_reserved(table: &str, newest: Option<i64>, now: i64) -> Result<()> {
+    let Some(newest) = newest.filter(|newest| *newest > now.saturating_add(FUTURE_MAX)) else {
+        return Ok(());
+    };
+    let why = "the table has cells from the future: what is written with times near the clock would be hidden by them, in silence. Whoever \
+               wrote them had a clock that was wrong, or other timestamps than milliseconds. Write to a table of your own, or delete them \
+               and compact the table";
+    Err(refused(table, why).with("newest_timestamp", newest).with("now", now))
+}
+
+/// Whether versions of records would be hidden by what is there.
+pub(crate) fn check_record(table: &str, newest: Option<i64>, ours: i64, now: i64) -> Result<()> {
+    let is_time = |timestamp: i64| (FIRST_TIME..now.saturating_add(24 * FUTURE_MAX)).contains(&timestamp);
+    let Some(newest) = newest.filter(|newest| is_time(*newest) && ours < FIRST_TIME) else { return Ok(()) };
+    let why = "the table has cells with the time of a clock, and versions of records are small numbers beside it: what is written would be \
+               hidden, in silence. Write to a table of your own, or choose `reserved` in the setting `versions`";
+    Err(refused(table, why).with("newest_timestamp", newest).with("timestamp_of_a_record", ours))
+}
+
+fn refused(table: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Config, LOOK, why).with_retry(Retry::Halt).with("table", table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_764_457_200_000;
+
+    #[test]
+    fn cells_that_would_hide_what_is_written_are_told() {
+        for (newest, is_right) in [
+            (None, true),
+            (Some(NOW + FUTURE_MAX), true),
+            (Some(NOW + FUTURE_MAX + 1), false),
+            (Some(7), true),
+        ] {
+            assert_eq!(check_reserved("t", newest, NOW).is_ok(), is_right, "{newest:?}");
+        }
+        for (newest, ours, is_right) in [
+            (None, 7, true),
+            (Some(NOW), 7, false),
+            (Some(NOW), NOW, true),
+            (Some(90_000), 7, true),
+            // Twice the time of an event is far in the future.
+            (Some(2 * NOW), 7, true),
+        ] {
+            assert_eq!(check_record("t", newest, ours, NOW).is_ok(), is_right, "{newest:?} {ours}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What a sink's writers and commits share: the table, its checks, and the claim of the attempt.
+//!
+//! ```text
+//!   recover (coordinator)   look at the table ─> clocks, sample ─> markers tried ─> claim: floor above everything that was given
+//!   open (every process)    look at the table ─────────────────────────────────────> claim, where nobody of this attempt has
+//! ```
+//!
+//! What pending epochs were applied with stands in the control row: where it is gone while something is pending, nobody knows whether they
+//! were applied and what came after them, and the job halts (I7).
+
+use std::sync::Arc;
+
+use tidelock::{JobId, Result, SinkAttempt, Uid};
+use tokio::sync::Mutex;
+
+use crate::check::Checks;
+use crate::control::{Claim, Control, Seen, State};
+use crate::error::setting;
+use crate::gateway::Gateways;
+use crate::merge::Merge;
+use crate::sample;
+use crate::send::Sender;
+use crate::sink_config::{Deletes, HbaseSinkConfig, Mode, Versions};
+use crate::table::{OWN_ROWS, Table};
+use crate::times::{AHEAD, Clock, Times, check_clock};
+
+/// What is known of the table in one attempt.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) checks: Checks,
+    pub(crate) merge: Merge,
+    /// Where cells have reserved times.
+    pub(crate) times: Option<Arc<Times>>,
+    /// The newest cell of the sample, where versions are those of records.
+    pub(crate) newest: Option<i64>,
+}
+
+/// The table of a sink.
+pub(crate) struct Target {
+    pub(crate) config: HbaseSinkConfig,
+    pub(crate) gateways: Gateways,
+    pub(crate) sender: Sender,
+    pub(crate) clock: Clock,
+    attempt: Mutex<Known>,
+}
+
+/// What this process knows of the attempt that it saw last.
+#[derive(Default)]
+struct Known {
+    attempt: Option<SinkAttempt>,
+    /// It was recovered here.
+    is_recovered: bool,
+    /// What its writers share.
+    ready: Option<Arc<Ready>>,
+}
+
+impl Known {
+    /// Forgets what was known of another attempt.
+    fn turn_to(&mut self, attempt: &SinkAttempt) {
+        if self.attempt.as_ref() != Some(attempt) {
+            *self = Self { attempt: Some(attempt.clone()), is_recovered: false, ready: None };
+        }
+    }
+}
+
+impl Target {
+    pub(crate) fn new(config: HbaseSinkConfig, clock: Clock) -> Result<Self> {
+        config.validate()?;
+        let gateways = Gateways::new(&config.hbase)?;
+        let sender = Sender::new(&gateways, &config);
+        Ok(Self { config, gateways, sender, clock, attempt: Mutex::default() })
+    }
+
+    pub(crate) fn control(&self, job: &JobId, uid: &Uid) -> Control {
+        Control::new(&self.gateways, &self.config.versions_table, &self.config.table, job, uid)
+    }
+
+    /// The claim of the attempt that was seen last in this process.
+    pub(crate) async fn last_claim(&self) -> Option<Claim> {
+        self.attempt.lock().await.attempt.as_ref().map(Claim::of)
+    }
+
+    /// See [`Sink::recover`](tidelock::Sink::recover). Where a newer attempt has the claim, nothing is touched: whether that matters,
+    /// `open` says, because this one may be about to roll back.
+    pub(crate) async fn recover(&self, attempt: &SinkAttempt, has_pending: bool) -> Result<()> {
+        let mut known = self.attempt.lock().await;
+        known.turn_to(attempt);
+        // It comes again and again.
+        if known.is_recovered {
+            return Ok(());
+        }
+        let table = self.look().await?;
+        let newest = table.newest_times(&self.gateways).await?.into_values().max();
+        if self.config.reserves() || has_pending {
+            let control = self.control(&attempt.job, &attempt.uid);
+            control.ensure().await?;
+            let (now, server) = ((self.clock)(), control.server_clock().await?);
+            check_clock(now, server).map_err(|error| error.with("table", &table.name))?;
+            let now = now.max(server);
+            sample::check_reserved(&table.name, newest, now)?;
+            self.try_deletes(&table, attempt).await?;
+            let above = now.saturating_add(AHEAD).max(newest.unwrap_or_default());
+            self.claim(&control, attempt, above, has_pending).await?;
+        } else {
+            self.try_deletes(&table, attempt).await?;
+        }
+        known.is_recovered = true;
+        Ok(())
+    }
+
+    /// What `attempt` may write, in this process. The floor is read when the first writer is opened: what was pending is applied by then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](tidelock::ErrorKind::Conflict) with the advice to halt, where a newer attempt has the claim.
+    pub(crate) async fn open(&self, attempt: &SinkAttempt) -> Result<Arc<Ready>> {
+        let mut known = self.attempt.lock().await;
+        known.turn_to(attempt);
+        if let Some(ready) = &known.ready {
+            return Ok(Arc::clone(ready));
+        }
+        let table = self.look().await?;
+        let (mut times, mut newest) = (None, None);
+        if self.config.reserves() {
+            let control = self.control(&attempt.job, &attempt.uid);
+            control.ensure().await?;
+            let (ours, above) = (Claim::of(attempt), (self.clock)().saturating_add(AHEAD));
+            let state = self.claim(&control, attempt, above, false).await?;
+            if state.claim() != ours {
+                return Err(control.fenced("open", ours, state.claim()));
+            }
+            times = Some(Arc::new(Times::new(control, ours, state.floor, Arc::clone(&self.clock))));
+        } else {
+            newest = table.newest_times(&self.gateways).await?.into_values().max();
+        }
+        let checks = Checks::new(&self.config, &table);
+        let merge = Merge::new(table.families.into_keys(), &self.config.deletes);
+        let ready = Arc::new(Ready { checks, merge, times, newest });
+        known.ready = Some(Arc::clone(&ready));
+        Ok(ready)
+    }
+
+    /// How records of the table become calls, where only what is pending is applied.
+    pub(crate) async fn merge(&self) -> Result<Merge> {
+        if let Some(ready) = &self.attempt.lock().await.ready {
+            return Ok(ready.merge.clone());
+        }
+        Ok(Merge::new(self.look().await?.families.into_keys(), &self.config.deletes))
+    }
+
+    /// Looks at the table, and whether the settings go with it.
+    async fn look(&self) -> Result<Table> {
+        let table = Table::look(&self.gateways, &self.config.table).await?;
+        if let Deletes::Tombstones { column } = &self.config.deletes {
+            table.family(column.family()).map_err(|error| error.with("setting", "deletes"))?;
+        }
+        let by_record = self.config.mode == Mode::Upsert && self.config.versions == Versions::Record;
+        let lives = table.families.iter().find(|(_, family)| family.time_to_live.is_some());
+        if by_record && let Some((family, _)) = lives {
+            let why = "a family of the table has a time to live, which is measured with timestamps, and versions of records are no times: what is \
+                       written would be gone at once, or never. Choose `reserved`, or alter the family";
+            return Err(setting("versions", why).with("table", &table.name).with("family", family));
+        }
+        Ok(table)
+    }
+
+    /// Tries what a gateway does not show of the families.
+    async fn try_deletes(&self, table: &Table, attempt: &SinkAttempt) -> Result<()> {
+        if self.config.deletes != Deletes::Markers {
+            return Ok(());
+        }
+        let families = table.families.keys().cloned().collect();
+        let SinkAttempt { job, uid, number, generation, .. } = attempt;
+        let mut row = OWN_ROWS.to_vec();
+        // Of this attempt alone: others try on rows of theirs.
+        row.extend_from_slice([job.as_str(), uid.as_str()].join(".").as_bytes());
+        row.extend_from_slice(format!(".{generation}.{number}").as_bytes());
+        table.try_deletes(&self.gateways, &families, &row, (self.clock)()).await
+    }
+
+    /// Claims the versions of the table for an attempt, where nobody newer has. Returns what stands there then.
+    async fn claim(
+        &self,
+        control: &Control,
+        attempt: &SinkAttempt,
+        above: i64,
+        must_be_there: bool,
+    ) -> Result<State> {
+        let ours = Claim::of(attempt);
+        let seen = control.change(|seen| claimed(control, seen, ours, above, must_be_there)).await?;
+        seen.state.ok_or_else(|| control.lost("the claim of this attempt is not there"))
+    }
+}
+
+/// The state by which an attempt takes the claim, where it has to. Its floor is above all that anybody was given for this table.
+fn claimed(
+    control: &Control,
+    seen: &Seen,
+    ours: Claim,
+    above: i64,
+    must_be_there: bool,
+) -> Result<Option<State>> {
+    let state = match &seen.state {
+        Some(state) if state.claim() >= ours => return Ok(None),
+        None if must_be_there => {
+            return Err(control.lost("nobody knows whether the epochs that are pending were applied, and what came after them")
+                .with("remedy", "restore the versions table, or configure the one of before. If it is lost, abandon what is pending with \
+                                 `tidelock snapshots abandon`, and roll back to a snapshot from before it, which reads and writes it again"));
+        }
+        state => state.clone(),
+    };
+    let floor = above.max(seen.until);
+    let applied = state.and_then(|state| state.applied);
+    Ok(Some(State {
+        serial: 0,
+        generation: ours.generation,
+        attempt: ours.attempt,
+        floor,
+        until: floor,
+        applied,
+    }))
+}

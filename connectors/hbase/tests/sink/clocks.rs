@@ -1,0 +1,168 @@
+//! Clocks that are wrong, times of others in the table, and a versions table that is lost.
+
+use std::time::Duration;
+
+use tidelock::{ErrorKind, Retry, Sink as _, WriterId};
+use tidelock_containers::FamilyOptions;
+use tidelock_hbase::{Deletes, Mode};
+
+use super::place::{Clock, Place, attempt, commit, opened, prepared, put, write};
+
+const HOUR: i64 = 3_600_000;
+const MINUTES: i64 = 150_000;
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_clock_that_goes_back_or_is_behind_changes_nothing() {
+    let place = Place::upsert().await;
+    let clock = Clock::default();
+    let mut writer = opened(&place.sink_at(&clock), &attempt(1)).await;
+    for (value, turn) in [(1, 0), (2, MINUTES), (3, -2 * HOUR), (4, -HOUR), (5, 3 * HOUR)] {
+        clock.turn(turn);
+        write(&mut writer, vec![put("a", value)]).await.unwrap();
+        assert_eq!(place.value("a").await, Some(value));
+    }
+    // The next attempt is on a machine whose clock is a day behind.
+    let mut next = opened(&place.sink_at(&Clock::off_by(-24 * HOUR)), &attempt(2)).await;
+    write(&mut next, vec![put("a", 6)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(6));
+    // The time of the server counts too, so that cells of others are older.
+    place.server.put(place.table(), b"b", ("f", b"value"), b"1", None).await.unwrap();
+    let mut third = opened(&place.sink_at(&Clock::off_by(-24 * HOUR)), &attempt(3)).await;
+    write(&mut third, vec![put("b", 2)]).await.unwrap();
+    assert_eq!(place.value("b").await, Some(2));
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_clock_that_is_far_ahead_leaves_nothing_from_the_future() {
+    let place = Place::upsert().await;
+    let error = place.sink_at(&Clock::off_by(24 * HOUR)).recover(&attempt(1), &[]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
+    // Or it jumps while the job runs.
+    let clock = Clock::default();
+    let mut writer = opened(&place.sink_at(&clock), &attempt(1)).await;
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
+    clock.turn(24 * HOUR);
+    let error = write(&mut writer, vec![put("a", 2)]).await.unwrap_err();
+    assert!(error.retry() == Retry::Halt && error.to_string().contains("ahead_by"), "{error:?}");
+    let mut next = opened(&place.sink(), &attempt(2)).await;
+    write(&mut next, vec![put("a", 3)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(3));
+    let newest = place.timestamps().await.into_iter().max().unwrap();
+    assert!(newest < Clock::default().now() + 2 * MINUTES, "{newest}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn times_stay_near_the_clock_however_often_a_job_dies() {
+    let place = Place::upsert().await;
+    for number in 1..=30 {
+        let mut writer = opened(&place.sink(), &attempt(number)).await;
+        for value in 0..3 {
+            write(&mut writer, vec![put("a", number * 10 + value)]).await.unwrap();
+        }
+    }
+    assert_eq!(place.value("a").await, Some(302));
+    let newest = place.timestamps().await.into_iter().max().unwrap();
+    // A minute by which each attempt is ahead, and what each of them reserved and did not use.
+    assert!(newest < Clock::default().now() + 60_000 + 31_000, "{newest}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_family_with_a_time_to_live_shows_what_is_written_and_has_no_versions_of_records() {
+    let family = FamilyOptions::new("f").with_time_to_live(Duration::from_secs(86_400));
+    let place = Place::with(&[family], Mode::Upsert, Deletes::Refused).await;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
+    place.compact().await;
+    assert_eq!(place.value("a").await, Some(1));
+    let place = place.by_record();
+    let error = place.sink().recover(&attempt(2), &[]).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("family=f"), "{error:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn cells_with_the_time_of_the_server_are_older_and_those_from_the_future_are_refused() {
+    let place = Place::upsert().await;
+    place.server.put(place.table(), b"a", ("f", b"value"), b"1", None).await.unwrap();
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    write(&mut writer, vec![put("a", 2)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(2));
+    // Somewhat from the future: the sink begins above.
+    let soon = Clock::off_by(HOUR / 2).now();
+    place.late_put("a", 3, soon).await;
+    let mut writer = opened(&place.sink(), &attempt(2)).await;
+    write(&mut writer, vec![put("a", 4)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(4));
+    place.late_put("b", 3, Clock::off_by(24 * HOUR).now()).await;
+    let error = place.sink().recover(&attempt(3), &[]).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("from the future"), "{error:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn versions_of_records_are_refused_where_the_table_has_the_times_of_a_clock() {
+    let place = Place::upsert().await.by_record();
+    place.server.put(place.table(), b"a", ("f", b"value"), b"1", None).await.unwrap();
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let error = write(&mut writer, vec![put("a", 2).with_version(7)]).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Config && error.to_string().contains("timestamp_of_a_record=15"),
+        "{error:?}"
+    );
+    let mut writer = opened(&place.sink(), &attempt(2)).await;
+    let event_time = Clock::default().now().unsigned_abs();
+    write(&mut writer, vec![put("a", 3).with_version(event_time)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(3));
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn without_the_versions_table_of_before_the_next_attempt_wins_and_the_one_that_runs_is_told() {
+    let place = Place::upsert().await.with_own_versions();
+    let clock = Clock::default();
+    let mut older = opened(&place.sink_at(&clock), &attempt(1)).await;
+    for value in 1..=5 {
+        write(&mut older, vec![put("a", value)]).await.unwrap();
+    }
+    place.server.drop_table(&place.config.versions_table).await.unwrap();
+    clock.turn(MINUTES);
+    let error = write(&mut older, vec![put("a", 6)]).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict), "{error:?}");
+    assert_eq!(error.retry(), Retry::Halt, "{error:?}");
+    let mut next = opened(&place.sink(), &attempt(2)).await;
+    write(&mut next, vec![put("a", 7)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(7));
+    // It is there again, and the older one has nothing in it.
+    let clock = Clock::default();
+    let mut third = opened(&place.sink_at(&clock), &attempt(3)).await;
+    place.server.drop_table(&place.config.versions_table).await.unwrap();
+    opened(&place.sink(), &super::place::attempt_of("other", 1, 1)).await;
+    clock.turn(MINUTES);
+    let error = write(&mut third, vec![put("a", 8)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("setting=versions_table"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn an_epoch_that_is_pending_halts_where_the_versions_table_is_lost() {
+    let place = Place::ledger().await.with_own_versions();
+    let sink = place.sink();
+    let mut writer = opened(&sink, &attempt(1)).await;
+    let pending = prepared(&mut writer, &attempt(1), 1, vec![put("a", 1)]).await;
+    place.server.drop_table(&place.config.versions_table).await.unwrap();
+    let next = place.sink();
+    let error = next.recover(&attempt(2), &pending).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("remedy="), "{error}");
+    let error = commit(&sink, 1, &pending).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Halt, "{error:?}");
+    assert_eq!(place.value("a").await, None);
+    // With what is pending abandoned the job goes on.
+    next.recover(&attempt(2), &[]).await.unwrap();
+    next.open(&attempt(2), WriterId(0)).await.unwrap();
+}

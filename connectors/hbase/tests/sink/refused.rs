@@ -1,0 +1,49 @@
+//! What is refused, and told.
+
+use tidelock::{ErrorKind, Retry, Sink as _};
+use tidelock_hbase::{Deletes, Mode, RowMutation};
+
+use super::place::{Place, attempt, column, gone, opened, put, tombstones, write};
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn records_that_cannot_be_are_refused_one_by_one_before_anything_is_sent() {
+    let place = Place::new(Mode::Upsert, Deletes::Refused).await;
+    for record in [
+        RowMutation::put("a", [(column("g:value"), "1")]),
+        RowMutation::put("", [(column("f:value"), "1")]),
+        RowMutation::put("a", [(column("f:value"), vec![0; 11 * 1024 * 1024])]),
+        gone("a"),
+    ] {
+        let mut writer = opened(&place.sink(), &attempt(1)).await;
+        let error = write(&mut writer, vec![put("b", 1), record]).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+        assert!(place.seen().await.is_empty());
+    }
+}
+
+/// What HBase refuses by settings of its own is told with the row, and what stands beside it is written.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_value_of_the_largest_size_is_written() {
+    let place = Place::new(Mode::Upsert, Deletes::Refused).await;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let large = RowMutation::put("large", [(column("f:value"), vec![b'7'; 10 * 1024 * 1024 - 100])]);
+    write(&mut writer, vec![put("a", 1), large, put("b", 1)]).await.unwrap();
+    assert_eq!(place.seen().await.len(), 3);
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_table_or_a_family_that_is_not_there_is_told_with_what_to_do() {
+    let mut place = Place::new(Mode::Upsert, tombstones()).await;
+    place.config.deletes = Deletes::Tombstones { column: column("g:deleted") };
+    let error = place.sink().recover(&attempt(1), &[]).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("family=g"), "{error:?}");
+    place.config.table = "nobody".into();
+    let error = place.sink().recover(&attempt(1), &[]).await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::NotFound && error.to_string().contains("create 'nobody'"),
+        "{error:?}"
+    );
+}
