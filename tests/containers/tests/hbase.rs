@@ -13,8 +13,9 @@ const GLANCE: Duration = Duration::from_secs(2);
 /// What a busy machine may need for one answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A call of `getThriftServerType` in the binary protocol, which the gateway answers by itself.
-const CALL: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x13getThriftServerType\x00\x00\x00\x07\x00";
+/// Calls in the binary protocol: the gateway answers this one by itself, and asks the server for that.
+const KIND: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x13getThriftServerType\x00\x00\x00\x07\x00";
+const TABLES: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x0dgetTableNames\x00\x00\x00\x07\x00";
 
 async fn put(server: &HbaseServer, table: &str, value: &str, timestamp: i64) {
     server.put(table, b"row", ("f", b"q"), value.as_bytes(), Some(timestamp)).await.expect("a cell");
@@ -30,11 +31,16 @@ async fn seen(server: &HbaseServer, table: &str) -> Vec<(i64, String)> {
     values(&server.cells(table).await.expect("cells"))
 }
 
-/// Whether a gateway answers on this connection.
-async fn answers(stream: &mut TcpStream, patience: Duration) -> bool {
-    let mut answer = [0; CALL.len()];
-    stream.write_all(CALL).await.is_ok()
+/// Whether a gateway answers a call on a connection that has no other.
+async fn answers(stream: &mut TcpStream, call: &[u8], patience: Duration) -> bool {
+    // The answer begins with as much; the rest of it is for nobody.
+    let mut answer = vec![0; call.len()];
+    stream.write_all(call).await.is_ok()
         && matches!(timeout(patience, stream.read_exact(&mut answer)).await, Ok(Ok(_)))
+}
+
+async fn connected(gateway: &str) -> TcpStream {
+    TcpStream::connect(gateway).await.expect("a connection")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,11 +50,16 @@ async fn a_server_keeps_what_it_acknowledged_when_it_is_killed_and_paused_and_it
     let table = server.fresh_table(&[FamilyOptions::new("f").with_versions(9)]).await.expect("a table");
     put(&server, &table, "in memory", 1).await;
 
-    let mut gateway = TcpStream::connect(server.gateway()).await.expect("a connection");
+    assert!(answers(&mut connected(&server.gateway()).await, TABLES, PATIENCE).await);
     server.kill_server().await.expect("killed");
     assert!(server.cells(&table).await.is_err(), "nobody there");
-    assert!(answers(&mut gateway, PATIENCE).await, "the gateway is another process");
+    assert!(
+        answers(&mut connected(&server.gateway()).await, KIND, PATIENCE).await,
+        "the gateway is another process"
+    );
     server.start_server().await.expect("started again");
+    let again = answers(&mut connected(&server.gateway()).await, TABLES, PATIENCE).await;
+    assert!(again, "the gateway finds its server again");
     put(&server, &table, "second", 2).await;
     let both = vec![(2, "second".to_owned()), (1, "in memory".to_owned())];
     assert_eq!(seen(&server, &table).await, both);
@@ -65,13 +76,15 @@ async fn gateways_are_killed_and_paused_one_by_one_and_speak_what_they_are_told_
     let server = HbaseServer::shared().await.expect("started");
     let other = GatewayOptions::default().with_frames().with_compact_protocol();
     let other = server.another_gateway(other).await.expect("one more");
-    let mut stream = TcpStream::connect(server.gateway()).await.expect("a connection");
-    assert!(answers(&mut stream, PATIENCE).await, "the first speaks the binary protocol");
-    let mut framed = TcpStream::connect(other.address()).await.expect("a connection");
-    assert!(!answers(&mut framed, GLANCE).await, "and the other one does not");
+    let mut stream = connected(&server.gateway()).await;
+    assert!(answers(&mut stream, KIND, PATIENCE).await, "the first speaks the binary protocol");
+    assert!(
+        !answers(&mut connected(&other.address()).await, KIND, GLANCE).await,
+        "and the other one does not"
+    );
 
     server.pause_gateway().await.expect("paused");
-    assert!(!answers(&mut stream, GLANCE).await, "it is frozen");
+    assert!(!answers(&mut connected(&server.gateway()).await, KIND, GLANCE).await, "it is frozen");
     server.unpause_gateway().await.expect("goes on");
 
     server.kill_gateway().await.expect("killed");
@@ -88,8 +101,8 @@ async fn a_gateway_closes_a_connection_that_is_idle_for_as_long_as_it_was_told()
     let server = HbaseServer::shared().await.expect("started");
     let hasty = GatewayOptions::default().with_idle_max(Duration::from_millis(500));
     let hasty = server.another_gateway(hasty).await.expect("a gateway");
-    let mut stream = TcpStream::connect(hasty.address()).await.expect("a connection");
-    assert!(answers(&mut stream, PATIENCE).await);
+    let mut stream = connected(&hasty.address()).await;
+    assert!(answers(&mut stream, KIND, PATIENCE).await);
     let end = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
     end.expect("closed before its default of a minute").expect("closed cleanly");
 }
