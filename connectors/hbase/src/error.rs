@@ -33,7 +33,7 @@ pub(crate) enum Class {
     Other,
 }
 
-/// Which exceptions of HBase mean what, in the order in which they decide.
+/// Which exceptions of HBase, or words of theirs, mean what, in the order in which they decide.
 const EXCEPTIONS: &[(&str, Class)] = &[
     ("AccessDeniedException", Class::Refused),
     ("TableNotFoundException", Class::Missing),
@@ -70,6 +70,9 @@ const EXCEPTIONS: &[(&str, Class)] = &[
     ("InterruptedIOException", Class::Away),
     ("QuotaExceededException", Class::Away),
     ("RpcThrottlingException", Class::Away),
+    // These are told as what is never to be tried again, and pass.
+    ("Zookeeper", Class::Away),
+    ("Client already closed", Class::Away),
     ("DoNotRetryIOException", Class::Invalid),
     ("IllegalArgumentException", Class::Invalid),
     // What HBase tried again and again for as long as it was told to, and nothing above says why.
@@ -211,6 +214,10 @@ mod tests {
             ("org.apache.hadoop.hbase.client.RetriesExhaustedException: Can't get the location", Class::Away),
             ("org.apache.hadoop.hbase.UnknownScannerException: 7", Class::Scanner),
             ("org.apache.hadoop.hbase.DoNotRetryIOException: never", Class::Invalid),
+            (
+                "org.apache.hadoop.hbase.DoNotRetryIOException: Zookeeper LIST could not be completed in 10000 ms",
+                Class::Away,
+            ),
             ("something else", Class::Other),
             ("", Class::Other),
         ] {

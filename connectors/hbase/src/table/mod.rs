@@ -2,6 +2,8 @@
 
 mod deletes;
 #[cfg(test)]
+mod on_servers;
+#[cfg(test)]
 mod tests;
 mod times;
 
