@@ -65,7 +65,8 @@ struct Rule {
     side: Side,
     /// How many more are held back.
     more: usize,
-    held: usize,
+    /// The requests that are, or whose answers are.
+    held: Vec<Vec<u8>>,
     /// The fate of those, once it is decided.
     fate: watch::Sender<Option<Fate>>,
 }
@@ -105,14 +106,20 @@ impl<W: Wire> Proxy<W> {
 
     /// Holds back so many of the requests that have this mark in them from now on.
     pub fn hold(&self, mark: &str, side: Side, more: usize) {
-        let rule = Rule { side, more, held: 0, fate: watch::Sender::new(None) };
+        let rule = Rule { side, more, held: Vec::new(), fate: watch::Sender::new(None) };
         self.shared.rules().insert(mark.to_owned(), rule);
     }
 
     /// How many are held back.
     #[must_use]
     pub fn held(&self, mark: &str) -> usize {
-        self.shared.rules().get(mark).map_or(0, |rule| rule.held)
+        self.shared.rules().get(mark).map_or(0, |rule| rule.held.len())
+    }
+
+    /// The requests that are held back, or whose answers are, as they came: to be sent once more.
+    #[must_use]
+    pub fn requests(&self, mark: &str) -> Vec<Vec<u8>> {
+        self.shared.rules().get(mark).map_or_else(Vec::new, |rule| rule.held.clone())
     }
 
     /// Holds back nothing with this mark any more, and lets what was held back have its fate.
@@ -136,7 +143,7 @@ impl Shared {
                 return None;
             }
             rule.more -= 1;
-            rule.held += 1;
+            rule.held.push(request.to_vec());
             Some(rule.fate.subscribe())
         });
         let Some(mut fate) = fate else { return Ok(()) };

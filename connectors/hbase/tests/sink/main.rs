@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+mod answers;
+mod away;
 mod clocks;
 mod conformance;
 mod deletes;
 mod epochs;
+mod held;
 mod place;
 mod refused;
 mod versions;
+#[path = "../common/wire.rs"]
+mod wire;
