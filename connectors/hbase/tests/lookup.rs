@@ -295,14 +295,22 @@ async fn gateways_are_killed_and_paused_under_lookups_and_one_that_is_left_is_en
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
-async fn a_server_that_is_away_and_comes_back_is_waited_for() {
+async fn a_server_that_is_paused_or_away_and_comes_back_is_waited_for() {
     let world = World::start(GatewayOptions::default()).await;
     let right = [Some("180".to_owned()), None];
     let lookup = world.by_both().await;
     assert_eq!(of(&answered_at_last(&lookup).await, "info:seats"), right);
+    // The gateway is asked again and again meanwhile, and says that it is awake: the call is not given up.
+    let one = owned(&["1"]);
+    world.server.pause_server().await.expect("paused");
+    let go_on = async {
+        sleep(Duration::from_secs(9)).await;
+        world.server.unpause_server().await.expect("goes on");
+    };
+    let (asked, ()) = tokio::join!(lookup.lookup(&one), go_on);
+    assert_eq!(of(&asked.expect("an answer"), "info:seats"), right[..1]);
     // A gateway waits for a server that is away, and a lookup waits for the gateway.
     world.server.kill_server().await.expect("killed");
-    let one = owned(&["1"]);
     let (asked, started) = tokio::join!(lookup.lookup(&one), world.server.start_server());
     started.expect("started");
     match asked {
