@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tidelock::Result;
 
 use crate::error::setting;
+use crate::escape;
 
 /// A column: its family, which is fixed with the table, and its qualifier, which may be any bytes.
 ///
@@ -98,44 +99,14 @@ pub(crate) fn is_family(name: &str) -> bool {
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.family)?;
-        for chunk in self.qualifier.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\\' => f.write_str("\\\\")?,
-                    c if c.is_control() => {
-                        let mut bytes = [0; 4];
-                        c.encode_utf8(&mut bytes).bytes().try_for_each(|byte| write!(f, "\\x{byte:02X}"))?;
-                    }
-                    c => write!(f, "{c}")?,
-                }
-            }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02X}"))?;
-        }
-        Ok(())
+        escape::write(f, &self.qualifier)
     }
 }
 
 /// The reverse of `Display`.
 fn read(text: &str) -> Option<Column> {
     let (family, rest) = text.split_once(':')?;
-    let mut qualifier = Vec::with_capacity(rest.len());
-    let mut bytes = rest.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            qualifier.push(byte);
-            continue;
-        }
-        match bytes.next()? {
-            b'\\' => qualifier.push(b'\\'),
-            b'x' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                qualifier.push(u8::try_from(high * 16 + low).ok()?);
-            }
-            _ => return None,
-        }
-    }
-    Some(Column { family: family.to_owned(), qualifier: qualifier.into() })
+    Some(Column { family: family.to_owned(), qualifier: escape::read(rest)?.into() })
 }
 
 impl Serialize for Column {

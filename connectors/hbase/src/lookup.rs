@@ -24,12 +24,11 @@ use hbase_thrift::hbase::THbaseSyncClient;
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Lookup, Result};
 
-use crate::column::{Column, is_family};
 use crate::config::HbaseConfig;
-use crate::error::setting;
 use crate::gateway::{Gateways, is_answer_too_large};
 use crate::row::HbaseRow;
 use crate::table::{Table, check_name};
+use crate::wanted::{self, Wanted};
 
 const LOOK_UP: &str = "look up";
 
@@ -70,45 +69,7 @@ impl HbaseLookupConfig {
     pub fn validate(&self) -> Result<()> {
         self.hbase.validate()?;
         check_name(&self.table)?;
-        for (at, text) in self.columns.iter().enumerate() {
-            if Wanted::parse(text).is_none() {
-                let why = "a column is `family:qualifier`, and a whole family is `family`";
-                return Err(setting("columns", why).with("column", text));
-            }
-            if self.columns[..at].contains(text) {
-                return Err(setting("columns", "a column is there twice").with("column", text));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What is asked for of a row.
-enum Wanted {
-    Family(String),
-    Column(Column),
-}
-
-impl Wanted {
-    fn parse(text: &str) -> Option<Self> {
-        if text.contains(':') {
-            return Column::parse(text).ok().map(Self::Column);
-        }
-        is_family(text).then(|| Self::Family(text.to_owned()))
-    }
-
-    fn family(&self) -> &str {
-        match self {
-            Self::Family(family) => family,
-            Self::Column(column) => column.family(),
-        }
-    }
-
-    fn to_wire(&self) -> Vec<u8> {
-        match self {
-            Self::Family(family) => family.clone().into_bytes(),
-            Self::Column(column) => column.to_wire(),
-        }
+        wanted::check(&self.columns)
     }
 }
 

@@ -20,7 +20,8 @@ use crate::gateway::Gateways;
 
 const TRY: &str = "try deletes on a row of our own";
 
-/// Rows that are the connector's own begin with this. No reader is asked to pass over them: they are gone when they were tried on.
+/// Rows that are the connector's own begin with this. They are gone when they were tried on; where a process is killed meanwhile one is
+/// left, and scans pass over it.
 pub(crate) const OWN_ROWS: &[u8] = b"\0tidelock/";
 
 /// A value, and a delete that is newer than it.
