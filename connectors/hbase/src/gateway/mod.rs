@@ -34,6 +34,7 @@ mod wire;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -71,30 +72,29 @@ impl Gateways {
         self.pool.config.request_bytes_max()
     }
 
-    /// Asks each gateway what it is, so that one which is none is told at once, and not when another one fails.
+    /// Asks each gateway what it is that was not asked yet, all at once, so that one which is none is told at once, and not when another one
+    /// fails.
     ///
     /// # Errors
     /// Where one is none, or none of them answers. One that is away while another one is there is a warning.
     pub(crate) async fn check(&self, operation: &'static str) -> Result<()> {
-        let mut away = None;
-        let mut is_there = false;
-        for gateway in 0..self.pool.gateways() {
+        let unknown = self.pool.unknown();
+        let mut is_there = unknown.len() < self.pool.gateways();
+        let asked = unknown.into_iter().map(|gateway| {
             let pool = Arc::clone(&self.pool);
-            let opened = self.on_thread(operation, move |cut| {
+            self.on_thread(operation, move |cut| {
                 let opened = pool.open(gateway, cut);
                 cut.off();
-                Ok(opened.map(|connection| pool.give_back(connection)))
-            });
-            match opened.await? {
+                let opened = opened.map(|connection| pool.give_back(connection));
+                Ok(opened.map_err(|fault| (fault.class, pool.error(fault, operation, gateway))))
+            })
+        });
+        let mut away = None;
+        for opened in join_all(asked).await {
+            match opened? {
                 Ok(()) => is_there = true,
-                Err(fault) => {
-                    let is_none = fault.class == Class::Impossible;
-                    let error = fault.during(operation).with("gateway", self.pool.address(gateway));
-                    if is_none {
-                        return Err(error);
-                    }
-                    away = Some(error);
-                }
+                Err((Class::Impossible, error)) => return Err(error),
+                Err((_, error)) => away = Some(error),
             }
         }
         match away {

@@ -51,6 +51,12 @@ impl Pool {
         self.addresses.len()
     }
 
+    /// Those that have never answered.
+    pub(super) fn unknown(&self) -> Vec<usize> {
+        let state = self.state();
+        (0..self.addresses.len()).filter(|&gateway| !state.turns.is_known(gateway)).collect()
+    }
+
     pub(super) fn address(&self, gateway: usize) -> &Address {
         &self.addresses[gateway]
     }
@@ -139,6 +145,10 @@ impl Pool {
         let idle_max = self.config.idle_max();
         let mut state = self.state();
         state.idle.retain(|idle| idle.is_young(idle_max));
+        // Those that were held, or only asked what they are, are more than are ever in use at once.
+        if state.idle.len() >= self.config.connections_max as usize {
+            state.idle.remove(0);
+        }
         state.idle.push(connection);
     }
 
@@ -157,7 +167,7 @@ impl Pool {
         }
     }
 
-    fn error(&self, fault: Fault, operation: &'static str, gateway: usize) -> Error {
+    pub(super) fn error(&self, fault: Fault, operation: &'static str, gateway: usize) -> Error {
         fault.during(operation).with("gateway", &self.addresses[gateway])
     }
 

@@ -236,6 +236,13 @@ async fn one_gateway_that_is_away_is_survived_and_one_that_is_none_is_told_at_th
     let error =
         Gateways::new(&quick(&[&away])).expect("settings").check(ASK).await.expect_err("nobody is there");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Retry), "{error}");
+    // One that answered is not asked again what it is, however often a table is looked at.
+    let gateways = good.gateways();
+    let before = good.connections();
+    for _ in 0..3 {
+        gateways.check(ASK).await.expect("it is there");
+    }
+    assert_eq!(good.connections(), before + 1);
     // While the job runs, one in order is enough, and one that may come back is waited for.
     let gateways = Gateways::new(&quick(&[&none, &good])).expect("settings");
     ask(&gateways).await.expect("an answer");
@@ -404,4 +411,12 @@ async fn a_connection_that_is_held_is_one_and_is_closed_after_an_error() {
     again.give_back();
     ask(&gateways).await.expect("an answer");
     assert_eq!(fake.connections(), 2);
+    // However many were held, no more are kept than may be in use.
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(gateways.hold(ASK).await.expect("a connection"));
+    }
+    held.into_iter().for_each(Held::give_back);
+    assert_eq!(fake.connections(), 7);
+    fake.closes(1 + 2).await;
 }
