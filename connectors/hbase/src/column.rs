@@ -1,5 +1,6 @@
 //! The name of a column.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use bytes::Bytes;
@@ -22,10 +23,14 @@ use crate::escape;
 /// assert_eq!(Column::new("info", [0u8, 1])?.to_string(), r"info:\x00\x01");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// A clone has the same bytes: rows name the same few columns again and again.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Column {
-    family: String,
-    qualifier: Bytes,
+    /// As gateways name it: `family:qualifier`.
+    name: Bytes,
+    /// Where its first colon is.
+    family_end: usize,
 }
 
 impl Column {
@@ -34,17 +39,17 @@ impl Column {
     /// # Errors
     /// [`ErrorKind::Config`](tidelock::ErrorKind::Config), where a table can have no such column: a family is a printable text without `:`,
     /// and a qualifier is not empty. HBase has such qualifiers, but a gateway answers well to a value for one and drops it.
-    pub fn new(family: impl Into<String>, qualifier: impl AsRef<[u8]>) -> Result<Self> {
-        let family = family.into();
-        if !is_family(&family) {
-            return Err(setting("column", "a family is a printable text without `:`, `/` and `\\`")
-                .with("family", family));
+    pub fn new(family: impl AsRef<str>, qualifier: impl AsRef<[u8]>) -> Result<Self> {
+        let family = family.as_ref();
+        if !is_family(family) {
+            let why = "a family is a printable text without `:`, `/` and `\\`";
+            return Err(setting("column", why).with("family", family));
         }
         if qualifier.as_ref().is_empty() {
-            return Err(setting("column", "a column is `family:qualifier`, and none of them is empty")
-                .with("family", family));
+            let why = "a column is `family:qualifier`, and none of them is empty";
+            return Err(setting("column", why).with("family", family));
         }
-        Ok(Self { family, qualifier: Bytes::copy_from_slice(qualifier.as_ref()) })
+        Ok(Self::join(family, qualifier.as_ref()))
     }
 
     /// Reads `family:qualifier`.
@@ -52,40 +57,62 @@ impl Column {
     /// # Errors
     /// [`ErrorKind::Config`](tidelock::ErrorKind::Config), where it is no column.
     pub fn parse(text: &str) -> Result<Self> {
-        let column = read(text).ok_or_else(|| {
+        let (family, qualifier) = read(text).ok_or_else(|| {
             let why = "a column is `family:qualifier`, where a backslash begins `\\x` with two hexadecimal digits, or another backslash";
             setting("column", why).with("column", text)
         })?;
-        Self::new(column.family, column.qualifier)
+        Self::new(family, qualifier)
     }
 
     /// The family.
     pub fn family(&self) -> &str {
-        &self.family
+        std::str::from_utf8(&self.name[..self.family_end]).expect("invariant: a family is a text")
     }
 
     /// The qualifier.
     pub fn qualifier(&self) -> &[u8] {
-        &self.qualifier
+        &self.name[self.family_end + 1..]
+    }
+
+    fn join(family: &str, qualifier: &[u8]) -> Self {
+        let name = [family.as_bytes(), b":", qualifier].concat();
+        Self { name: name.into(), family_end: family.len() }
     }
 
     /// As gateways name it.
     pub(crate) fn to_wire(&self) -> Vec<u8> {
-        let mut name = Vec::with_capacity(self.family.len() + 1 + self.qualifier.len());
-        name.extend_from_slice(self.family.as_bytes());
-        name.push(b':');
-        name.extend_from_slice(&self.qualifier);
-        name
+        self.name.to_vec()
     }
 
     /// What a gateway names, and whatever is in the table: an empty qualifier, too. `None`: its family is no text.
-    pub(crate) fn of_wire(name: &[u8]) -> Option<Self> {
-        let end = name.iter().position(|&byte| byte == b':').unwrap_or(name.len());
-        let family = std::str::from_utf8(&name[..end]).ok()?;
-        Some(Self {
-            family: family.to_owned(),
-            qualifier: Bytes::copy_from_slice(name.get(end + 1..).unwrap_or_default()),
-        })
+    pub(crate) fn of_wire(name: Bytes) -> Option<Self> {
+        match name.iter().position(|&byte| byte == b':') {
+            Some(family_end) => {
+                std::str::from_utf8(&name[..family_end]).ok()?;
+                Some(Self { name, family_end })
+            }
+            None => Some(Self::join(std::str::from_utf8(&name).ok()?, &[])),
+        }
+    }
+}
+
+/// By family, then by qualifier, as HBase has them: not by the name, whose colon is between two letters.
+impl Ord for Column {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (ours, theirs) = (&self.name[..self.family_end], &other.name[..other.family_end]);
+        ours.cmp(theirs).then_with(|| self.qualifier().cmp(other.qualifier()))
+    }
+}
+
+impl PartialOrd for Column {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Column({self})")
     }
 }
 
@@ -98,15 +125,15 @@ pub(crate) fn is_family(name: &str) -> bool {
 
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.family)?;
-        escape::write(f, &self.qualifier)
+        write!(f, "{}:", self.family())?;
+        escape::write(f, self.qualifier())
     }
 }
 
-/// The reverse of `Display`.
-fn read(text: &str) -> Option<Column> {
+/// The reverse of `Display`: family and qualifier.
+fn read(text: &str) -> Option<(&str, Vec<u8>)> {
     let (family, rest) = text.split_once(':')?;
-    Some(Column { family: family.to_owned(), qualifier: escape::read(rest)?.into() })
+    Some((family, escape::read(rest)?))
 }
 
 impl Serialize for Column {
@@ -120,7 +147,8 @@ impl<'de> Deserialize<'de> for Column {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let wrong = || de::Error::custom(format_args!("`{text}` is no column: it is family:qualifier"));
-        read(&text).filter(|column| is_family(&column.family)).ok_or_else(wrong)
+        let (family, qualifier) = read(&text).filter(|(family, _)| is_family(family)).ok_or_else(wrong)?;
+        Ok(Self::join(family, &qualifier))
     }
 }
 
@@ -141,7 +169,7 @@ mod tests {
             let column = Column::new(family, qualifier).expect("a column");
             assert_eq!(column.to_string(), text);
             assert_eq!(Column::parse(text).expect("a column"), column);
-            assert_eq!(Column::of_wire(&column.to_wire()).expect("a column"), column);
+            assert_eq!(Column::of_wire(column.to_wire().into()).expect("a column"), column);
             let json = serde_json::to_string(&column).expect("a text");
             assert_eq!(serde_json::from_str::<Column>(&json).expect("a column"), column);
         }
@@ -154,7 +182,17 @@ mod tests {
         {
             assert!(Column::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Column::of_wire(b"a:").expect("it is in the table").to_string(), "a:");
-        assert!(Column::of_wire(b"\xff:b").is_none());
+        let of_wire = |name: &'static [u8]| Column::of_wire(Bytes::from_static(name));
+        for name in [&b"a:"[..], b"a"] {
+            assert_eq!(of_wire(name).expect("it is in the table").to_string(), "a:");
+        }
+        assert!(of_wire(b"\xff:b").is_none() && of_wire(b"\xff").is_none());
+    }
+
+    #[test]
+    fn columns_have_the_order_of_hbase() {
+        let columns = ["a:b", "a:b:c", "a:c", "a-b:a", "aa:a", "b:a"]
+            .map(|text| Column::parse(text).expect("a column"));
+        assert!(columns.is_sorted(), "{columns:?}");
     }
 }

@@ -59,7 +59,7 @@ impl HbaseRow {
         let mut cells = BTreeMap::new();
         for (name, cell) in by_name.chain(in_order) {
             let (Some(value), Some(timestamp)) = (cell.value, cell.timestamp) else { continue };
-            let column = Column::of_wire(&name).ok_or_else(|| {
+            let column = Column::of_wire(name.into()).ok_or_else(|| {
                 let why = "a column's family is no text: such a table cannot be read here";
                 Error::new(ErrorKind::Data, "read a row", why)
             })?;

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use hbase_thrift::hbase::{Mutation, THbaseSyncClient, TRowResult};
 use tidelock::{Error, ErrorKind, Result, Retry};
 
@@ -124,7 +125,9 @@ impl Trial<'_> {
 
 fn families_of(row: &TRowResult) -> Vec<String> {
     let columns = row.columns.iter().flat_map(|columns| columns.keys());
-    columns.filter_map(|name| Some(Column::of_wire(name)?.family().to_owned())).collect()
+    columns
+        .filter_map(|name| Some(Column::of_wire(Bytes::copy_from_slice(name))?.family().to_owned()))
+        .collect()
 }
 
 fn put(column: Vec<u8>) -> Mutation {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use hbase_thrift::hbase::{THbaseSyncClient, TRowResult, TScan};
 use tidelock::Result;
 
@@ -56,7 +57,10 @@ fn newest(rows: &[TRowResult]) -> BTreeMap<String, i64> {
             continue;
         }
         for (name, cell) in row.columns.iter().flatten() {
-            let (Some(column), Some(time)) = (Column::of_wire(name), cell.timestamp) else { continue };
+            let (Some(column), Some(time)) = (Column::of_wire(Bytes::copy_from_slice(name)), cell.timestamp)
+            else {
+                continue;
+            };
             let newest = times.entry(column.family().to_owned()).or_insert(time);
             *newest = time.max(*newest);
         }
