@@ -11,6 +11,9 @@ use tidelock_processes::{Side, count, seed};
 use super::held::{CONTROL, Expected, Held, ROWS, random_records};
 use super::place::{Place, attempt, commit, gone, opened, prepared, put, tombstones, write};
 
+/// Few rows, so that what is late meets what is newer.
+const ROW_COUNT: u32 = 5;
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn a_write_whose_answer_is_lost_is_made_again_and_changes_nothing_twice() {
@@ -25,7 +28,7 @@ async fn a_write_whose_answer_is_lost_is_made_again_and_changes_nothing_twice() 
         let (written, lost) = held.lose(ROWS, side, write(&mut writer, records)).await;
         written.unwrap();
         assert_eq!(lost.len(), 1);
-        expected.check(&place).await;
+        expected.check_compacted(&place).await;
         // What is made again is the same cells.
         let times: BTreeSet<i64> = place.timestamps().await.into_iter().collect();
         held.deliver(&lost[0]).await;
@@ -49,14 +52,14 @@ async fn a_request_that_arrives_again_after_newer_ones_wins_over_nothing() {
         for _ in 0..2 {
             held.deliver(&late[0]).await;
             // With the marker of the delete thrown away, it would come back by the next one.
-            expected.check(&place).await;
+            expected.check_compacted(&place).await;
         }
         let (written, late) = held.lose(ROWS, Side::Answers, write(&mut writer, vec![gone("c")])).await;
         written.unwrap();
         write(&mut writer, vec![put("c", 3)]).await.unwrap();
         expected.take(&[put("c", 3)]);
         held.deliver(&late[0]).await;
-        expected.check(&place).await;
+        expected.check_compacted(&place).await;
     }
 }
 
@@ -80,7 +83,7 @@ async fn what_an_older_attempt_sent_arrives_after_a_newer_one_wrote_and_wins_ove
             // What nobody wrote anew it deletes, as it would have in time.
             expected.take(&[gone("c")]);
         }
-        expected.check(&place).await;
+        expected.check_compacted(&place).await;
     }
 }
 
@@ -109,7 +112,7 @@ async fn a_claim_whose_answer_is_lost_is_settled_by_looking_and_an_old_one_takes
         expected.take(&records);
         write(&mut writer, records).await.unwrap();
     }
-    expected.check(&place).await;
+    expected.check_compacted(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,17 +133,18 @@ async fn rows_are_right_whatever_is_lost_and_comes_late_while_they_are_written_a
                 writer = anew;
                 kept.extend(lost);
             }
-            let records = random_records(&mut rng, &deletes);
+            let records = random_records(&mut rng, ROW_COUNT, &deletes);
             expected.take(&records);
             let (written, lost) = held.lose(ROWS, side(&mut rng), write(&mut writer, records)).await;
             written.unwrap();
             kept.extend(lost);
             deliver_some(&held, &mut kept, &mut rng).await;
+            expected.check(&place, "before the next batch").await;
             if rng.random_bool(0.1) {
-                place.compact().await;
+                expected.check_compacted(&place).await;
             }
         }
-        expected.check(&place).await;
+        expected.check_compacted(&place).await;
     }
 }
 
@@ -158,7 +162,7 @@ async fn rows_are_right_whatever_is_lost_and_comes_late_while_they_come_with_the
         let mut listed = Vec::new();
         // The same cells in several batches of an epoch.
         for _ in 0..rng.random_range(0..3) {
-            let records = random_records(&mut rng, &place.config.deletes);
+            let records = random_records(&mut rng, ROW_COUNT, &place.config.deletes);
             expected.take(&records);
             write(&mut writer, records).await.unwrap();
         }
@@ -176,11 +180,12 @@ async fn rows_are_right_whatever_is_lost_and_comes_late_while_they_come_with_the
             writer = opened(&sink, &attempt(number)).await;
         }
         deliver_some(&held, &mut kept, &mut rng).await;
+        expected.check(&place, "before the next epoch").await;
         if rng.random_bool(0.1) {
-            place.compact().await;
+            expected.check_compacted(&place).await;
         }
     }
-    expected.check(&place).await;
+    expected.check_compacted(&place).await;
 }
 
 fn side(rng: &mut StdRng) -> Side {

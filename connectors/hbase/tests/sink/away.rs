@@ -17,6 +17,9 @@ use super::place::{Place, attempt, commit, gone, opened, prepared, put, write};
 /// Between two batches: what is away must be missed by some, and the machine has others to serve.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Of many rows some are written while one is away, again when it is back, and then no more.
+const ROW_COUNT: u32 = 300;
+
 /// Writes random batches for as long as something else is done.
 async fn write_meanwhile(
     writer: &mut HbaseWriter,
@@ -28,7 +31,7 @@ async fn write_meanwhile(
     let writing = async {
         let mut more = 1;
         while more > 0 {
-            let records = random_records(rng, &Deletes::Markers);
+            let records = random_records(rng, ROW_COUNT, &Deletes::Markers);
             expected.take(&records);
             write(writer, records).await.unwrap();
             tokio::time::sleep(PAUSE).await;
@@ -64,14 +67,42 @@ async fn gateways_are_killed_and_frozen_and_the_other_one_is_used_and_nothing_ol
         second.kill().await.unwrap();
     };
     write_meanwhile(&mut writer, &mut rng, &mut expected, faults).await;
-    expected.check(&place).await;
+    expected.check_compacted(&place).await;
     // And with all of them away for a while.
     first.kill().await.unwrap();
     let records = vec![put("a", 1), gone("r0")];
     expected.take(&records);
     let (written, ()) = tokio::join!(write(&mut writer, records), async { first.start().await.unwrap() });
     written.unwrap();
-    expected.check(&place).await;
+    expected.check_compacted(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn what_a_frozen_gateway_was_asked_for_it_does_when_it_goes_on_and_newer_rows_win() {
+    let mut place = Place::upsert().await;
+    let usual = place.config.hbase.clone();
+    let gateway = place.server.another_gateway(GatewayOptions::default()).await.unwrap();
+    place.config.hbase = HbaseConfig::new([gateway.address()]);
+    place.config.hbase.call_timeout_ms = 1_000;
+    let mut older = opened(&place.sink(), &attempt(1)).await;
+    // With that it has times for what follows, too.
+    write(&mut older, vec![put("a", 0)]).await.unwrap();
+    gateway.pause().await.unwrap();
+    place.config.hbase = usual;
+    let mut expected = Expected::default();
+    let newer = async {
+        // It is asked again and again, and each time gives no answer.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let records = vec![put("a", 2), put("c", 2), gone("b")];
+        expected.take(&records);
+        let mut newer = opened(&place.sink(), &attempt(2)).await;
+        write(&mut newer, records).await.unwrap();
+        gateway.unpause().await.unwrap();
+    };
+    let (written, ()) = tokio::join!(write(&mut older, vec![put("a", 1), put("b", 1), put("c", 1)]), newer);
+    written.unwrap();
+    expected.check_compacted(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,17 +154,17 @@ async fn a_server_that_is_killed_or_frozen_is_waited_for_in_both_modes_and_nothi
         server.unpause_server().await.unwrap();
     };
     write_meanwhile(&mut writer, &mut rng, &mut expected, bounced).await;
-    expected.check(&place).await;
+    expected.check_compacted(&place).await;
 
     place.config.mode = Mode::Ledger;
     let sink = place.sink();
     let mut writer = opened(&sink, &attempt(2)).await;
-    let records = random_records(&mut rng, &Deletes::Markers);
+    let records = random_records(&mut rng, ROW_COUNT, &Deletes::Markers);
     expected.take(&records);
     let listed = prepared(&mut writer, &attempt(2), 1, records).await;
     server.kill_server().await.unwrap();
     let (committed, ()) =
         tokio::join!(commit(&sink, 1, &listed), async { server.start_server().await.unwrap() });
     committed.unwrap();
-    expected.check(&place).await;
+    expected.check_compacted(&place).await;
 }

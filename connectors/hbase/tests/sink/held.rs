@@ -123,16 +123,21 @@ impl Expected {
         self.0.retain(|_, row| !row.is_empty());
     }
 
-    /// Now, and after a flush and a major compaction.
-    pub(crate) async fn check(&self, place: &Place) {
-        assert_eq!(place.seen().await, self.0, "before the compaction");
+    /// Whether it is that now.
+    pub(crate) async fn check(&self, place: &Place, when: &str) {
+        assert_eq!(place.seen().await, self.0, "{when}");
+    }
+
+    /// Whether it is that now, and after a flush and a major compaction.
+    pub(crate) async fn check_compacted(&self, place: &Place) {
+        self.check(place, "before the compaction").await;
         place.compact().await;
-        assert_eq!(place.seen().await, self.0, "after the compaction");
+        self.check(place, "after the compaction").await;
     }
 }
 
-/// Some records for few rows, so that they meet. Where deletes are tombstones, each put has all columns of its row.
-pub(crate) fn random_records(rng: &mut StdRng, deletes: &Deletes) -> Vec<RowMutation> {
+/// Some records for so many rows. Where deletes are tombstones, each put has all columns of its row.
+pub(crate) fn random_records(rng: &mut StdRng, rows: u32, deletes: &Deletes) -> Vec<RowMutation> {
     const NAMES: [&str; 3] = ["f:a", "f:b", "f:c"];
     let columns = |rng: &mut StdRng| {
         let all = matches!(deletes, Deletes::Tombstones { .. });
@@ -144,7 +149,7 @@ pub(crate) fn random_records(rng: &mut StdRng, deletes: &Deletes) -> Vec<RowMuta
     };
     let count = rng.random_range(1..6);
     let record = |_| {
-        let row = format!("r{}", rng.random_range(0..5));
+        let row = format!("r{}", rng.random_range(0..rows));
         match rng.random_range(0..10) {
             0..2 if *deletes != Deletes::Refused => RowMutation::delete_row(row),
             2..4 if *deletes == Deletes::Markers => RowMutation::delete_columns(row, columns(rng)),
