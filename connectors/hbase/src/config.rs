@@ -53,7 +53,7 @@ impl fmt::Display for Protocol {
 
 /// Where the gateways are, and how they are spoken to.
 ///
-/// The gateways must be of Thrift 1 (`hbase thrift start`), and of one cluster. They know neither passwords nor TLS that this client could
+/// The gateways must be of Thrift 1 (`hbase thrift start`), and of one cluster, which is looked at. They know neither passwords nor TLS that this client could
 /// speak: keep them within a network that you trust.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -133,6 +133,20 @@ impl From<thrift::Error> for Fault {
                     format!("the gateway does not know this call: {}", first_line(&fault.message)),
                 )
             }
+            // Found out by the library: an answer that came twice, or to another question.
+            thrift::Error::Application(fault)
+                if matches!(
+                    fault.kind,
+                    ApplicationErrorKind::BadSequenceId
+                        | ApplicationErrorKind::WrongMethodName
+                        | ApplicationErrorKind::InvalidMessageType
+                ) =>
+            {
+                Self::new(
+                    Class::Gone,
+                    "the answer is not that to the question: whether it was done is unknown",
+                )
+            }
             thrift::Error::Application(fault) => {
                 Self::new(Class::Other, format!("the gateway failed: {}", first_line(&fault.message)))
             }
@@ -242,6 +256,7 @@ mod tests {
                 false,
             ),
             (application(ApplicationErrorKind::UnknownMethod), Class::Impossible, false),
+            (application(ApplicationErrorKind::BadSequenceId), Class::Gone, false),
             (application(ApplicationErrorKind::InternalError), Class::Other, false),
             (io("TableNotFoundException"), Class::Missing, true),
         ] {

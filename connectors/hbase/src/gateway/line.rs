@@ -36,6 +36,8 @@ pub(super) struct Line {
     until: Mutex<Instant>,
     /// How many bytes of an answer have come.
     taken: AtomicUsize,
+    /// How many bytes came that nobody has read.
+    unread: AtomicUsize,
     too_large: AtomicU8,
 }
 
@@ -45,6 +47,7 @@ impl Line {
             stream,
             until: Mutex::new(until),
             taken: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
             too_large: AtomicU8::new(0),
         })
     }
@@ -69,7 +72,8 @@ impl Line {
             self.stream.set_nonblocking(false)?;
             peeked
         };
-        matches!(peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.unread.load(Ordering::Relaxed) == 0
+            && matches!(peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     pub(super) fn too_large(&self) -> Option<TooLarge> {
@@ -169,6 +173,7 @@ impl Read for Answers {
         self.incoming.consume(read);
         self.frame = self.frame.saturating_sub(read);
         self.line().taken.fetch_add(read, Ordering::Relaxed);
+        self.line().unread.store(self.incoming.buffer().len() + self.frame, Ordering::Relaxed);
         Ok(read)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hbase_thrift::hbase::THbaseSyncClient;
 use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -28,6 +29,15 @@ pub(super) struct Pool {
 struct State {
     idle: Vec<Connection>,
     turns: Turns,
+    clusters: Clusters,
+}
+
+/// Which cluster the gateways are of.
+struct Clusters {
+    /// As the first one said that could.
+    id: Option<String>,
+    /// Of which gateways it is known, or cannot be.
+    known: Vec<bool>,
 }
 
 impl Pool {
@@ -38,7 +48,11 @@ impl Pool {
         Ok(Self {
             config: config.clone(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            state: Mutex::new(State { idle: Vec::new(), turns: Turns::of(addresses.len()) }),
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                turns: Turns::of(addresses.len()),
+                clusters: Clusters { id: None, known: vec![false; addresses.len()] },
+            }),
             addresses,
         })
     }
@@ -107,7 +121,8 @@ impl Pool {
 
     pub(super) fn open(&self, gateway: usize, cut: &Cut) -> Result<Connection, Fault> {
         let is_known = self.state().turns.is_known(gateway);
-        let opened = Connection::open(&self.config, (gateway, &self.addresses[gateway]), is_known, cut);
+        let opened = Connection::open(&self.config, (gateway, &self.addresses[gateway]), is_known, cut)
+            .and_then(|connection| self.of_our_cluster(connection, cut));
         match &opened {
             Ok(_) => {
                 self.state().turns.answered(gateway);
@@ -117,6 +132,36 @@ impl Pool {
             Err(fault) => self.failed(gateway, fault),
         }
         opened
+    }
+
+    /// Asks a gateway once which cluster it is of: rows of two clusters would be in neither of them whole. Where HBase is away it cannot say, and is
+    /// asked again with its next connection.
+    fn of_our_cluster(&self, mut connection: Connection, cut: &Cut) -> Result<Connection, Fault> {
+        let gateway = connection.gateway;
+        if self.gateways() == 1 || self.state().clusters.known[gateway] {
+            return Ok(connection);
+        }
+        let asked = connection.call(self.config.connect_timeout(), cut, |client| client.get_cluster_id());
+        let again = || Connection::open(&self.config, (gateway, &self.addresses[gateway]), true, cut);
+        match asked {
+            Outcome::Answer(id) => {
+                let mut state = self.state();
+                let ours = state.clusters.id.get_or_insert_with(|| id.clone());
+                if *ours != id {
+                    let why = format!("this gateway is of another cluster, {id}, than one before it, {ours}");
+                    return Err(Fault::new(Class::Impossible, why));
+                }
+                state.clusters.known[gateway] = true;
+                Ok(connection)
+            }
+            Outcome::Refused(_) => Ok(connection),
+            Outcome::Broken(fault) => {
+                // One that is too old for the call never says it.
+                self.state().clusters.known[gateway] = fault.class == Class::Impossible;
+                again()
+            }
+            Outcome::TooLarge(_) => again(),
+        }
     }
 
     /// Makes a call on this connection. With what became of it, the connection, where it may be used again.

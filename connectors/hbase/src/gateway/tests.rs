@@ -30,6 +30,10 @@ enum Reply {
     Close,
     /// A list without names, and then it closes the connection.
     Last,
+    /// A text.
+    Text(&'static str),
+    /// A list without names, and the same again.
+    Twice,
 }
 
 /// A list of names: `i32` and their bytes.
@@ -127,6 +131,16 @@ fn serve(mut stream: TcpStream, script: impl Fn(&str) -> Reply) {
             }
             Reply::Silence => continue,
             Reply::Close => break,
+            Reply::Text(text) => {
+                answer.extend([0x0B, 0, 0]);
+                answer.extend((text.len() as u32).to_be_bytes());
+                answer.extend(text.as_bytes());
+            }
+            Reply::Twice => {
+                answer.extend([0x0F, 0, 0, 0x0B, 0, 0, 0, 0, 0]);
+                answer.extend(answer.clone());
+                answer.pop();
+            }
             Reply::Last => {
                 answer.extend([0x0F, 0, 0, 0x0B, 0, 0, 0, 0, 0]);
                 // It closes in any case.
@@ -145,6 +159,7 @@ fn serve(mut stream: TcpStream, script: impl Fn(&str) -> Reply) {
 fn in_order(call: &str) -> Reply {
     match call {
         "getThriftServerType" => Reply::Kind(1),
+        "getClusterId" => Reply::Text("one"),
         _ => names(1, 3, b"abc"),
     }
 }
@@ -272,6 +287,57 @@ async fn a_connection_that_failed_or_was_closed_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_twice_is_nobodys() {
+    let fake = Fake::start(|connection, call| match (connection, call) {
+        (0..3, "getTableNames") => Reply::Twice,
+        _ => in_order(call),
+    });
+    let gateways = fake.gateways();
+    for count in 1..4 {
+        assert_eq!(ask(&gateways).await.expect("an answer"), Vec::<Vec<u8>>::new());
+        assert_eq!(fake.connections(), count);
+    }
+    assert_eq!(ask(&gateways).await.expect("an answer"), [b"abc"]);
+}
+
+#[tokio::test]
+async fn gateways_of_two_clusters_are_told_and_one_that_cannot_say_is_taken() {
+    let of = |cluster: &'static str| {
+        Fake::start(move |_, call| if call == "getClusterId" { Reply::Text(cluster) } else { in_order(call) })
+    };
+    let (one, same, other) = (of("one"), of("one"), of("other"));
+    Gateways::new(&quick(&[&one, &same])).expect("settings").check(ASK).await.expect("one cluster");
+    let gateways = Gateways::new(&quick(&[&one, &other])).expect("settings");
+    let error = gateways.check(ASK).await.expect_err("two clusters");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error}");
+    assert!(error.to_string().contains("another cluster"), "{error}");
+    for cannot in [Reply::Unknown, Reply::Close, Reply::Silence] {
+        let old =
+            Fake::start(move |_, call| if call == "getClusterId" { cannot.clone() } else { in_order(call) });
+        let gateways = Gateways::new(&quick(&[&one, &old])).expect("settings");
+        gateways.check(ASK).await.expect("nobody knows better");
+        ask(&gateways).await.expect("an answer");
+    }
+    // Also one that was away at the start is none of ours: calls go to the other one.
+    let late = Fake::start({
+        // In each way of speaking it is asked by a connection of its own.
+        move |connection, call| match call {
+            "getThriftServerType" if connection < 4 => Reply::Close,
+            "getClusterId" => Reply::Text("other"),
+            _ => in_order(call),
+        }
+    });
+    let config = HbaseConfig { idle_max_ms: 1, ..quick(&[&one, &late]) };
+    let gateways = Gateways::new(&config).expect("settings");
+    gateways.check(ASK).await.expect("one is there");
+    for _ in 0..4 {
+        sleep(Duration::from_millis(5)).await;
+        ask(&gateways).await.expect("an answer");
+    }
+    gateways.check(ASK).await.expect_err("two clusters");
+}
+
+#[tokio::test]
 async fn a_connection_that_was_idle_for_long_is_not_used_again() {
     let fake = Fake::start(|_, call| in_order(call));
     let config = HbaseConfig { idle_max_ms: 1, ..fake.config() };
@@ -396,6 +462,7 @@ async fn a_connection_that_is_held_is_one_and_is_closed_after_an_error() {
         (0, "getClusterId") => Reply::Close,
         _ => in_order(call),
     });
+    // A single gateway is not asked for its cluster.
     let gateways = fake.gateways();
     let mut held = gateways.hold(ASK).await.expect("a connection");
     for _ in 0..3 {

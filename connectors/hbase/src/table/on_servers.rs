@@ -34,6 +34,9 @@ async fn a_table_is_known_with_what_its_families_keep() {
         ("b_b".to_owned(), Family { max_versions: 7, time_to_live: lives(86_400) }),
     ];
     assert_eq!(table.families, BTreeMap::from(expected));
+    // By this, gateways of two clusters are told from each other.
+    let id = gateways.call("ask", |client| client.get_cluster_id()).await.expect("an answer");
+    assert!(!id.is_empty());
     let error = table.family("c").expect_err("not there");
     assert!(error.to_string().contains("there=a, b_b"), "{error}");
 }
