@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tidelock::Sink as _;
-use tidelock_hbase::{Deletes, Mode};
+use tidelock_hbase::{Deletes, Mode, RowMutation};
 use tidelock_processes::{Side, count, seed};
 
 use super::held::{CONTROL, Expected, Held, ROWS, random_records};
@@ -74,7 +74,7 @@ async fn what_an_older_attempt_sent_arrives_after_a_newer_one_wrote_and_wins_ove
         (3, vec![gone("b"), gone("c")], vec![put("a", 4), put("b", 4)]),
     ] {
         let mut older = opened(&place.sink(), &attempt(number)).await;
-        let late = held.die_with(ROWS, write(&mut older, sent)).await;
+        let late = held.die_with(ROWS, write(&mut older, sent)).await.unwrap();
         let mut newer = opened(&place.sink(), &attempt(number + 1)).await;
         expected.take(&records);
         write(&mut newer, records).await.unwrap();
@@ -135,6 +135,12 @@ async fn rows_are_right_whatever_is_lost_and_comes_late_while_they_are_written_a
             }
             let records = random_records(&mut rng, ROW_COUNT, &deletes);
             expected.take(&records);
+            if rng.random_bool(0.2) {
+                // It dies, and the next attempt is given the same again.
+                kept.extend(held.die_with(ROWS, write(&mut writer, records.clone())).await);
+                number += 1;
+                writer = opened(&place.sink(), &attempt(number)).await;
+            }
             let (written, lost) = held.lose(ROWS, side(&mut rng), write(&mut writer, records)).await;
             written.unwrap();
             kept.extend(lost);
@@ -157,30 +163,68 @@ async fn rows_are_right_whatever_is_lost_and_comes_late_while_they_come_with_the
     let held = Held::before(&mut place).await;
     let (mut number, mut kept, mut expected) = (1, Vec::new(), Expected::default());
     let mut sink = place.sink();
-    let mut writer = opened(&sink, &attempt(number)).await;
+    let (mut writer, mut writer_of) = (opened(&sink, &attempt(number)).await, number);
     for epoch in 1..=u64::try_from(count(30, 1_000)).unwrap() {
-        let mut listed = Vec::new();
-        // The same cells in several batches of an epoch.
+        // The same cells in several calls of the writer.
         for _ in 0..rng.random_range(0..3) {
             let records = random_records(&mut rng, ROW_COUNT, &place.config.deletes);
             expected.take(&records);
             write(&mut writer, records).await.unwrap();
         }
-        listed.extend(prepared(&mut writer, &attempt(number), epoch, Vec::new()).await);
+        let listed = prepared(&mut writer, &attempt(number), epoch, Vec::new()).await;
         let calls = if rng.random_bool(0.5) { ROWS } else { CONTROL };
-        let (committed, lost) = held.lose(calls, side(&mut rng), commit(&sink, epoch, &listed)).await;
-        committed.unwrap();
-        kept.extend(lost);
-        if rng.random_bool(0.2) {
-            // It died before the answer: the next attempt commits the same again.
+        if rng.random_bool(0.3) {
+            // It dies, and the next attempt commits the same.
+            kept.extend(held.die_with(calls, commit(&sink, epoch, &listed)).await);
             number += 1;
             sink = place.sink();
             sink.recover(&attempt(number), &listed).await.unwrap();
-            commit(&sink, epoch, &listed).await.unwrap();
+        }
+        let (committed, lost) = held.lose(calls, side(&mut rng), commit(&sink, epoch, &listed)).await;
+        committed.unwrap();
+        kept.extend(lost);
+        if number > writer_of {
             writer = opened(&sink, &attempt(number)).await;
+            writer_of = number;
         }
         deliver_some(&held, &mut kept, &mut rng).await;
         expected.check(&place, "before the next epoch").await;
+        if rng.random_bool(0.1) {
+            expected.check_compacted(&place).await;
+        }
+    }
+    expected.check_compacted(&place).await;
+}
+
+/// An order of arrival is nothing here: batches come again, too, as after a rollback.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn rows_are_right_whatever_is_lost_and_comes_late_where_versions_are_those_of_records() {
+    let seed = seed("versions of records");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut place = Place::upsert().await.by_record();
+    let held = Held::before(&mut place).await;
+    let (mut version, mut kept, mut expected) = (0, Vec::new(), Expected::default());
+    let mut before: Vec<Vec<RowMutation>> = Vec::new();
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    for _ in 0..count(40, 2_000) {
+        let next = |record: RowMutation| {
+            version += 1;
+            record.with_version(version)
+        };
+        let records = random_records(&mut rng, ROW_COUNT, &Deletes::Markers).into_iter().map(next);
+        before.push(records.collect());
+        let records = before.last().unwrap();
+        expected.take(records);
+        let (written, lost) = held.lose(ROWS, side(&mut rng), write(&mut writer, records.clone())).await;
+        written.unwrap();
+        kept.extend(lost);
+        if rng.random_bool(0.3) {
+            let again = before[rng.random_range(0..before.len())].clone();
+            write(&mut writer, again).await.unwrap();
+        }
+        deliver_some(&held, &mut kept, &mut rng).await;
+        expected.check(&place, "before the next batch").await;
         if rng.random_bool(0.1) {
             expected.check_compacted(&place).await;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use tidelock::{ErrorKind, Sink as _, SinkAttempt, WriterId};
 use tidelock_containers::{FamilyOptions, GatewayOptions, HbaseOptions, HbaseServer};
 use tidelock_hbase::{Deletes, HbaseConfig, HbaseSinkConfig, HbaseWriter, Mode};
 use tidelock_processes::{PATIENCE, is_soak, seed};
@@ -19,6 +20,20 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Of many rows some are written while one is away, again when it is back, and then no more.
 const ROW_COUNT: u32 = 300;
+
+/// Opened, however often a call of it takes longer than it may: a Java machine that has just started is slow.
+async fn opened_at_last(place: &Place, attempt: &SinkAttempt) -> HbaseWriter {
+    let opened = async {
+        loop {
+            let sink = place.sink();
+            match sink.recover(attempt, &[]).await.and(sink.open(attempt, WriterId(0)).await) {
+                Ok(writer) => return writer,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, opened).await.unwrap()
+}
 
 /// Writes random batches for as long as something else is done.
 async fn write_meanwhile(
@@ -54,15 +69,15 @@ async fn gateways_are_killed_and_frozen_and_the_other_one_is_used_and_nothing_ol
     let first = place.server.another_gateway(GatewayOptions::default()).await.unwrap();
     let second = place.server.another_gateway(GatewayOptions::default()).await.unwrap();
     place.config.hbase = HbaseConfig::new([first.address(), second.address()]);
-    place.config.hbase.call_timeout_ms = 2_000;
-    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    place.config.hbase.call_timeout_ms = 3_000;
+    let mut writer = opened_at_last(&place, &attempt(1)).await;
     let mut expected = Expected::default();
     let faults = async {
         first.kill().await.unwrap();
         first.start().await.unwrap();
         second.pause().await.unwrap();
         // Longer than a call may take: what it was asked for it does when it goes on, and newer rows are there by then.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         second.unpause().await.unwrap();
         second.kill().await.unwrap();
     };
@@ -84,8 +99,8 @@ async fn what_a_frozen_gateway_was_asked_for_it_does_when_it_goes_on_and_newer_r
     let usual = place.config.hbase.clone();
     let gateway = place.server.another_gateway(GatewayOptions::default()).await.unwrap();
     place.config.hbase = HbaseConfig::new([gateway.address()]);
-    place.config.hbase.call_timeout_ms = 1_000;
-    let mut older = opened(&place.sink(), &attempt(1)).await;
+    place.config.hbase.call_timeout_ms = 2_000;
+    let mut older = opened_at_last(&place, &attempt(1)).await;
     // With that it has times for what follows, too.
     write(&mut older, vec![put("a", 0)]).await.unwrap();
     gateway.pause().await.unwrap();
@@ -93,7 +108,7 @@ async fn what_a_frozen_gateway_was_asked_for_it_does_when_it_goes_on_and_newer_r
     let mut expected = Expected::default();
     let newer = async {
         // It is asked again and again, and each time gives no answer.
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let records = vec![put("a", 2), put("c", 2), gone("b")];
         expected.take(&records);
         let mut newer = opened(&place.sink(), &attempt(2)).await;
@@ -141,7 +156,7 @@ async fn a_server_that_is_killed_or_frozen_is_waited_for_in_both_modes_and_nothi
     config.deletes = Deletes::Markers;
     config.hbase.call_timeout_ms = 5_000;
     let mut place = Place { server, config };
-    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let mut writer = opened_at_last(&place, &attempt(1)).await;
     let mut expected = Expected::default();
     let bounced = async {
         server.kill_server().await.unwrap();
@@ -157,12 +172,12 @@ async fn a_server_that_is_killed_or_frozen_is_waited_for_in_both_modes_and_nothi
     expected.check_compacted(&place).await;
 
     place.config.mode = Mode::Ledger;
-    let sink = place.sink();
-    let mut writer = opened(&sink, &attempt(2)).await;
+    let mut writer = opened_at_last(&place, &attempt(2)).await;
     let records = random_records(&mut rng, ROW_COUNT, &Deletes::Markers);
     expected.take(&records);
     let listed = prepared(&mut writer, &attempt(2), 1, records).await;
     server.kill_server().await.unwrap();
+    let sink = place.sink();
     let (committed, ()) =
         tokio::join!(commit(&sink, 1, &listed), async { server.start_server().await.unwrap() });
     committed.unwrap();

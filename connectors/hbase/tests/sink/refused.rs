@@ -22,7 +22,6 @@ async fn records_that_cannot_be_are_refused_one_by_one_before_anything_is_sent()
     }
 }
 
-/// What HBase refuses by settings of its own is told with the row, and what stands beside it is written.
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn a_value_of_the_largest_size_is_written() {
@@ -31,6 +30,22 @@ async fn a_value_of_the_largest_size_is_written() {
     let large = RowMutation::put("large", [(column("f:value"), vec![b'7'; 10 * 1024 * 1024 - 100])]);
     write(&mut writer, vec![put("a", 1), large, put("b", 1)]).await.unwrap();
     assert_eq!(place.seen().await.len(), 3);
+}
+
+/// A gateway errs for all of a call, and names nothing.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_row_that_the_server_refuses_by_settings_of_its_own_is_named() {
+    let mut place = Place::new(Mode::Upsert, Deletes::Refused).await;
+    place.config.cell_bytes_max = 20 * 1024 * 1024;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let large = RowMutation::put("large", [(column("f:value"), vec![b'7'; 11 * 1024 * 1024])]);
+    let mut records: Vec<RowMutation> = (0..20).map(|at| put(&format!("k{at:02}"), at)).collect();
+    records.push(large);
+    records.extend((0..20).map(|at| put(&format!("m{at:02}"), at)));
+    let error = write(&mut writer, records).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("row=large"), "{error}");
 }
 
 #[tokio::test]
