@@ -201,6 +201,12 @@ async fn gateways_with_frames_and_the_compact_protocol_are_spoken_to_and_told_fr
     let found = lookup.lookup(&keys).await.expect("answers");
     let expected: Vec<_> = (0..300).map(|at| (at < 100).then(|| at.to_string())).collect();
     assert_eq!(of(&found, "info:seats"), expected);
+    // One without frames takes them in one, and as many as our own limit lets through: 29 million bytes of a thousand keys.
+    let unframed = planes(HbaseConfig::new([server.gateway()]), &table, &[]).await;
+    keys.extend((200..930).map(|at| format!("{at:032767}")));
+    let found = unframed.lookup(&keys).await.expect("answers");
+    assert_eq!(of(&found, "info:seats")[..300], expected);
+    keys.truncate(300);
     // With more at once it is as it is without the limit.
     let mut unlimited = config.clone();
     unlimited.request_bytes_max = Some(32_000_000);
