@@ -38,6 +38,10 @@ const CHANGE: &str = "change the versions table";
 /// Writers of a job reserve seconds at a time, so another one is seldom in the way, and more seldom twice.
 const TRIES_MAX: u32 = 200;
 
+/// What to do about a cell that cannot be read.
+const DAMAGED: &str = "take the newest build; or restore the cell; or delete it, when the last job that wrote to the table has not written \
+                       for a minute: the next attempt begins a minute ahead of the clock, and above what the other cells of the row say";
+
 /// The form of the text.
 const FORM: &str = "1";
 
@@ -218,7 +222,8 @@ impl Control {
             let Some(state) = State::of_text(&value) else {
                 let why = "a cell of the versions table is damaged, or a newer build wrote it: nobody knows which times are given away";
                 let shown = column.escape_ascii().to_string();
-                return Err(self.named(Error::new(ErrorKind::Corrupt, READ, why)).with("cell", shown));
+                let error = self.named(Error::new(ErrorKind::Corrupt, READ, why)).with("cell", shown);
+                return Err(error.with("remedy", DAMAGED));
             };
             seen.until = seen.until.max(state.until);
             if column == self.column.as_bytes() {
@@ -226,6 +231,15 @@ impl Control {
             }
         }
         Ok(seen)
+    }
+
+    /// Up to which time any were ever given for the table. `None`: none were, as far as is known.
+    pub(crate) async fn reserved(&self) -> Result<Option<i64>> {
+        match self.read().await {
+            Ok(seen) => Ok(Some(seen.until).filter(|until| *until > 0)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts a state into the place of what was seen. `false`: something else stands there now.

@@ -74,6 +74,8 @@ const EXCEPTIONS: &[(&str, Class)] = &[
     ("Zookeeper", Class::Away),
     ("Client already closed", Class::Away),
     ("DoNotRetryIOException", Class::Invalid),
+    // One of those before, which does not say so: a timestamp that the server does not want, for example.
+    ("FailedSanityCheckException", Class::Invalid),
     ("IllegalArgumentException", Class::Invalid),
     // What HBase tried again and again for as long as it was told to, and nothing above says why.
     ("RetriesExhausted", Class::Away),

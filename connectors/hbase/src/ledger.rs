@@ -10,7 +10,9 @@
 //! it is written. The same epoch again, after a crash or by a paused attempt that wakes up, has the times that stand there, and so
 //! the same cells: nothing changes. An older one changes nothing.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use tidelock::write_ahead::{Apply, Version, Writes};
@@ -19,15 +21,30 @@ use tidelock::{Error, ErrorKind, JobId, Result, Retry, Uid};
 use crate::control::{Applied, Claim, Control, Seen, State};
 use crate::merge::STEPS_MAX;
 use crate::mutation::RowMutation;
+use crate::seen::Written;
 use crate::target::{Ready, Target};
 
 const OPERATION: &str = "apply an epoch";
+
+/// What a row that is lost is needed for.
+const CANNOT: &str = "an epoch cannot be applied";
 
 /// Applies epochs to the table of a sink.
 pub(crate) struct Ledger {
     pub(crate) target: Arc<Target>,
     /// What the table can take, as the writers of this process found it.
-    pub(crate) ready: Arc<RwLock<Option<Arc<Ready>>>>,
+    ready: Arc<RwLock<Option<Arc<Ready>>>>,
+    /// Up to which time this process knows that times were given, by job.
+    known: Mutex<BTreeMap<JobId, i64>>,
+    /// A part of the first epoch was read back.
+    is_read_back: AtomicBool,
+}
+
+/// What an epoch is written with.
+struct Begun {
+    first: i64,
+    /// Nobody had begun it before: nothing newer is written yet.
+    is_new: bool,
 }
 
 #[async_trait]
@@ -53,11 +70,18 @@ impl Apply for Ledger {
 
     async fn apply(&self, writes: Writes<RowMutation>) -> Result<()> {
         let control = self.target.control(&writes.job, &writes.uid);
-        let Some(first) = self.begin(&control, &writes).await? else { return Ok(()) };
+        let Some(Begun { first, is_new }) = self.begin(&control, &writes).await? else { return Ok(()) };
         let merge = self.target.merge().await?;
         let (mut batches, mut at) = (writes.batches(), first);
         while let Some(batch) = batches.next().await? {
-            self.target.sender.send(merge.in_order(batch).at(at)).await?;
+            let steps = merge.in_order(batch).in_places(at);
+            let is_looked_at = is_new && !self.is_read_back.load(Ordering::Relaxed);
+            let written = if is_looked_at { Written::of(&steps) } else { None };
+            self.target.sender.send(steps).await?;
+            if let Some(written) = written {
+                written.check(&self.target.gateways, &self.target.config.table).await?;
+                self.is_read_back.store(true, Ordering::Relaxed);
+            }
             at = at.saturating_add(STEPS_MAX);
         }
         Ok(())
@@ -65,15 +89,25 @@ impl Apply for Ledger {
 }
 
 impl Ledger {
+    pub(crate) fn new(target: Arc<Target>, ready: Arc<RwLock<Option<Arc<Ready>>>>) -> Self {
+        Self { target, ready, known: Mutex::default(), is_read_back: AtomicBool::new(false) }
+    }
+
     /// The first time of an epoch, as it stands in the control row. `None`: a later one was applied.
-    async fn begin(&self, control: &Control, writes: &Writes<RowMutation>) -> Result<Option<i64>> {
+    async fn begin(&self, control: &Control, writes: &Writes<RowMutation>) -> Result<Option<Begun>> {
         let ours = self.target.last_claim().await;
         let (version, batches) = (writes.version, writes.batch_count() as u64);
-        let now = (self.target.clock)();
-        let seen = control.change(|seen| begun(control, seen, ours, (version, batches), now)).await?;
-        let Some(applied) = seen.state.and_then(|state| state.applied) else {
-            return Err(control.lost("an epoch cannot be applied"));
+        let now = self.target.clock.now(control).await?;
+        let known = *self.known().entry(writes.job.clone()).or_default();
+        let mut is_new = false;
+        let decide = |seen: &Seen| {
+            let state = begun(control, seen, ours, (version, batches), (now, known))?;
+            is_new |= state.is_some();
+            Ok(state)
         };
+        let Some(state) = control.change(decide).await?.state else { return Err(control.lost(CANNOT)) };
+        self.known().insert(writes.job.clone(), state.until);
+        let Some(applied) = state.applied else { return Err(control.lost(CANNOT)) };
         if applied.version > version {
             return Ok(None);
         }
@@ -85,7 +119,11 @@ impl Ledger {
                 .with("batches", batches)
                 .with("batches_before", applied.batches));
         }
-        Ok(Some(applied.first))
+        Ok(Some(Begun { first: applied.first, is_new }))
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<JobId, i64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,9 +133,12 @@ fn begun(
     seen: &Seen,
     ours: Option<Claim>,
     (version, batches): (Version, u64),
-    now: i64,
+    (now, known): (i64, i64),
 ) -> Result<Option<State>> {
-    let Some(state) = &seen.state else { return Err(control.lost("an epoch cannot be applied")) };
+    // Times never go back: else they would be given twice.
+    let Some(state) = seen.state.as_ref().filter(|state| state.until >= known) else {
+        return Err(control.lost(CANNOT));
+    };
     if state.applied.is_some_and(|applied| applied.version >= version) {
         return Ok(None);
     }

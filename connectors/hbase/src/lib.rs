@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 mod bytes_text;
 mod check;
+mod clock;
 mod column;
 mod config;
 mod control;
@@ -14,6 +15,7 @@ mod mutation;
 mod patience;
 mod row;
 mod sample;
+mod seen;
 mod send;
 mod sink;
 mod sink_config;

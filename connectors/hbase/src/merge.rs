@@ -231,7 +231,15 @@ impl Merged {
         [&self.hidden, &self.deletes, &self.puts].into_iter().map(|rows| i64::from(!rows.is_empty())).sum()
     }
 
-    /// Its steps, from this timestamp on.
+    /// Its steps, each at a place of its own from this timestamp on, whichever others there are. So a batch may be merged again with other
+    /// settings: no delete of one merge has the timestamp of a value of another one.
+    pub(crate) fn in_places(self, first: i64) -> Vec<Step> {
+        let steps = (first..).zip([self.hidden, self.deletes, self.puts]);
+        let steps = steps.filter(|(_, rows)| !rows.is_empty());
+        steps.map(|(timestamp, rows)| Step { timestamp, rows }).collect()
+    }
+
+    /// Its steps, from this timestamp on without gaps.
     pub(crate) fn at(self, first: i64) -> Vec<Step> {
         let steps = [self.hidden, self.deletes, self.puts].into_iter().filter(|rows| !rows.is_empty());
         (first..).zip(steps).map(|(timestamp, rows)| Step { timestamp, rows }).collect()

@@ -13,23 +13,28 @@ const FUTURE_MAX: i64 = 3_600_000;
 /// About 2004: what is above it, and not far in the future, is a time of a server, and what is below is none.
 const FIRST_TIME: i64 = 1_100_000_000_000;
 
+/// The largest timestamp that a version below 2^61 becomes.
+const TIMESTAMP_MAX: i64 = (1 << 62) - 1;
+
 /// Whether times near the clock would be hidden by what is there.
 pub(crate) fn check_reserved(table: &str, newest: Option<i64>, now: i64) -> Result<()> {
     let Some(newest) = newest.filter(|newest| *newest > now.saturating_add(FUTURE_MAX)) else {
         return Ok(());
     };
     let why = "the table has cells from the future: what is written with times near the clock would be hidden by them, in silence. Whoever \
-               wrote them had a clock that was wrong, or other timestamps than milliseconds. Write to a table of your own, or delete them \
-               and compact the table";
+               wrote them had a clock that was wrong, or other timestamps than milliseconds. Write to a table of your own, or truncate this \
+               one: a delete of such a cell is as new as the cell, and hides what is written, too";
     Err(refused(table, why).with("newest_timestamp", newest).with("now", now))
 }
 
 /// Whether versions of records would be hidden by what is there.
 pub(crate) fn check_record(table: &str, newest: Option<i64>, ours: i64, now: i64) -> Result<()> {
     let is_time = |timestamp: i64| (FIRST_TIME..now.saturating_add(24 * FUTURE_MAX)).contains(&timestamp);
-    let Some(newest) = newest.filter(|newest| is_time(*newest) && ours < FIRST_TIME) else { return Ok(()) };
-    let why = "the table has cells with the time of a clock, and versions of records are small numbers beside it: what is written would be \
-               hidden, in silence. Write to a table of your own, or choose `reserved` in the setting `versions`";
+    let hides = |newest: &i64| *newest > TIMESTAMP_MAX || is_time(*newest) && ours < FIRST_TIME;
+    let Some(newest) = newest.filter(hides) else { return Ok(()) };
+    let why = "the table has cells with the time of a clock, or had some before they were deleted, and versions of records are small numbers beside \
+               it: what is written would be hidden, in silence. Write to a table of your own, or choose `reserved` in the setting `versions`. Where \
+               the table was truncated, delete its row in the versions table";
     Err(refused(table, why).with("newest_timestamp", newest).with("timestamp_of_a_record", ours))
 }
 
@@ -60,6 +65,8 @@ mod tests {
             (Some(90_000), 7, true),
             // Twice the time of an event is far in the future.
             (Some(2 * NOW), 7, true),
+            (Some(TIMESTAMP_MAX), 7, true),
+            (Some(TIMESTAMP_MAX + 1), 7, false),
         ] {
             assert_eq!(check_record("t", newest, ours, NOW).is_ok(), is_right, "{newest:?} {ours}");
         }

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use tidelock::write_ahead::{WriteAhead, WriteAheadCommittable, WriteAheadConfig};
 use tidelock::{CommitPermit, Committed, Pending, Result, Sink, SinkAttempt, WriterId};
 
+use crate::clock::clock;
 use crate::ledger::Ledger;
 use crate::mutation::RowMutation;
 use crate::sink_config::{HbaseSinkConfig, Mode};
 use crate::target::{Ready, Target};
-use crate::times::clock;
 use crate::upsert::UpsertWriter;
 use crate::writer::{HbaseWriter, InMode};
 
@@ -57,8 +57,8 @@ impl HbaseSink {
         let mut bounds = WriteAheadConfig::default();
         bounds.epoch_bytes_max = config.epoch_bytes_max;
         let target = Arc::new(Target::new(config, Arc::new(clock))?);
-        let ready = Arc::default();
-        let ledger = Ledger { target: Arc::clone(&target), ready: Arc::clone(&ready) };
+        let ready = Arc::<RwLock<_>>::default();
+        let ledger = Ledger::new(Arc::clone(&target), Arc::clone(&ready));
         Ok(Self { target, inner: WriteAhead::new(ledger, bounds)?, ready })
     }
 }

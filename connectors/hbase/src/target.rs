@@ -14,6 +14,7 @@ use tidelock::{JobId, Result, SinkAttempt, Uid};
 use tokio::sync::Mutex;
 
 use crate::check::Checks;
+use crate::clock::{Clock, ComparedClock};
 use crate::control::{Claim, Control, Seen, State};
 use crate::error::setting;
 use crate::gateway::Gateways;
@@ -22,7 +23,7 @@ use crate::sample;
 use crate::send::Sender;
 use crate::sink_config::{Deletes, HbaseSinkConfig, Mode, Versions};
 use crate::table::{OWN_ROWS, Table};
-use crate::times::{AHEAD, Clock, Times, check_clock};
+use crate::times::{AHEAD, Times};
 
 /// What is known of the table in one attempt.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(crate) struct Ready {
     pub(crate) merge: Merge,
     /// Where cells have reserved times.
     pub(crate) times: Option<Arc<Times>>,
-    /// The newest cell of the sample, where versions are those of records.
+    /// The newest time that the table is known to have, where versions are those of records.
     pub(crate) newest: Option<i64>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Target {
     pub(crate) config: HbaseSinkConfig,
     pub(crate) gateways: Gateways,
     pub(crate) sender: Sender,
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<ComparedClock>,
     attempt: Mutex<Known>,
 }
 
@@ -68,6 +69,7 @@ impl Target {
         config.validate()?;
         let gateways = Gateways::new(&config.hbase)?;
         let sender = Sender::new(&gateways, &config);
+        let clock = Arc::new(ComparedClock::new(clock));
         Ok(Self { config, gateways, sender, clock, attempt: Mutex::default() })
     }
 
@@ -94,15 +96,14 @@ impl Target {
         if self.config.reserves() || has_pending {
             let control = self.control(&attempt.job, &attempt.uid);
             control.ensure().await?;
-            let (now, server) = ((self.clock)(), control.server_clock().await?);
-            check_clock(now, server).map_err(|error| error.with("table", &table.name))?;
-            let now = now.max(server);
+            let compared = self.clock.compare(&control).await;
+            let now = compared.map_err(|error| error.with("table", &table.name))?;
             sample::check_reserved(&table.name, newest, now)?;
-            self.try_deletes(&table, attempt).await?;
+            self.try_deletes(&table, attempt, now).await?;
             let above = now.saturating_add(AHEAD).max(newest.unwrap_or_default());
             self.claim(&control, attempt, above, has_pending).await?;
         } else {
-            self.try_deletes(&table, attempt).await?;
+            self.try_deletes(&table, attempt, self.clock.unchecked()).await?;
         }
         known.is_recovered = true;
         Ok(())
@@ -123,14 +124,18 @@ impl Target {
         if self.config.reserves() {
             let control = self.control(&attempt.job, &attempt.uid);
             control.ensure().await?;
-            let (ours, above) = (Claim::of(attempt), (self.clock)().saturating_add(AHEAD));
+            let (ours, now) = (Claim::of(attempt), self.clock.now(&control).await?);
+            let above = now.saturating_add(AHEAD);
             let state = self.claim(&control, attempt, above, false).await?;
             if state.claim() != ours {
                 return Err(control.fenced("open", ours, state.claim()));
             }
             times = Some(Arc::new(Times::new(control, ours, state.floor, Arc::clone(&self.clock))));
         } else {
-            newest = table.newest_times(&self.gateways).await?.into_values().max();
+            let control = self.control(&attempt.job, &attempt.uid);
+            let sampled = table.newest_times(&self.gateways).await?.into_values().max();
+            // Deletes that were written with such times are in no sample.
+            newest = sampled.max(control.reserved().await?);
         }
         let checks = Checks::new(&self.config, &table);
         let merge = Merge::new(table.families.into_keys(), &self.config.deletes);
@@ -164,7 +169,7 @@ impl Target {
     }
 
     /// Tries what a gateway does not show of the families.
-    async fn try_deletes(&self, table: &Table, attempt: &SinkAttempt) -> Result<()> {
+    async fn try_deletes(&self, table: &Table, attempt: &SinkAttempt, now: i64) -> Result<()> {
         if self.config.deletes != Deletes::Markers {
             return Ok(());
         }
@@ -174,7 +179,7 @@ impl Target {
         // Of this attempt alone: others try on rows of theirs.
         row.extend_from_slice([job.as_str(), uid.as_str()].join(".").as_bytes());
         row.extend_from_slice(format!(".{generation}.{number}").as_bytes());
-        table.try_deletes(&self.gateways, &families, &row, (self.clock)()).await
+        table.try_deletes(&self.gateways, &families, &row, now).await
     }
 
     /// Claims the versions of the table for an attempt, where nobody newer has. Returns what stands there then.

@@ -16,18 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tidelock::{Error, ErrorKind, Result, Retry};
+use tidelock::Result;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::clock::{ComparedClock, millis_since};
 use crate::control::{Claim, Control, State};
-
-/// The clock in milliseconds since 1970. Tests give another one.
-pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-pub(crate) fn clock() -> Clock {
-    Arc::new(|| jiff::Timestamp::now().as_millisecond())
-}
 
 /// What is reserved at first, and what at most: each costs three calls of a gateway.
 const RESERVED_MIN: i64 = 1_000;
@@ -40,16 +34,13 @@ pub(crate) const AHEAD: i64 = 60_000;
 /// So far ahead of where it began, and of the clock, a writer may be: cells of others, and times to live, are measured with the clock.
 const AHEAD_MAX: i64 = 300_000;
 
-/// How far our clock may be ahead of the server's: further, and cells would be from the future for everybody else.
-const CLOCKS_APART_MAX: i64 = 600_000;
-
 const RESERVE: &str = "reserve times";
 
 /// What one attempt of a sink may give to cells, in one process.
 pub(crate) struct Times {
     control: Control,
     claim: Claim,
-    clock: Clock,
+    clock: Arc<ComparedClock>,
     floor: i64,
     /// No time above this one is given.
     until: AtomicI64,
@@ -68,7 +59,7 @@ impl fmt::Debug for Times {
 
 impl Times {
     /// Those of the attempt that has this claim.
-    pub(crate) fn new(control: Control, claim: Claim, floor: i64, clock: Clock) -> Self {
+    pub(crate) fn new(control: Control, claim: Claim, floor: i64, clock: Arc<ComparedClock>) -> Self {
         Self { control, claim, clock, floor, until: AtomicI64::new(floor), next: Mutex::new(RESERVED_MIN) }
     }
 
@@ -85,7 +76,7 @@ impl Times {
         if last <= self.until.load(Ordering::Acquire) {
             return Ok(());
         }
-        let wanted = last.max((self.clock)()).saturating_add(*next);
+        let wanted = last.saturating_add(*next);
         let known = self.until.load(Ordering::Acquire);
         let seen = self.control.change(|seen| self.decide(seen.state.as_ref(), known, wanted)).await?;
         let until = seen.state.map_or(known, |state| state.until);
@@ -112,79 +103,34 @@ impl Times {
 pub(crate) struct Stamps {
     times: Arc<Times>,
     last: i64,
-    /// A time, and when it was that: what has passed since says where the clock may be now.
-    began: (i64, Instant),
+    /// When that was: what has passed since says how far times may be.
+    began: Instant,
 }
 
 impl Stamps {
     pub(crate) fn new(times: Arc<Times>) -> Self {
         let last = times.floor;
-        Self { times, last, began: (last, Instant::now()) }
+        Self { times, last, began: Instant::now() }
     }
 
     /// The first of so many times in a row, that nobody has but the caller.
     pub(crate) async fn next(&mut self, count: i64) -> Result<i64> {
-        let first = self.now().await?.max(self.last.saturating_add(1));
+        let Times { clock, control, .. } = &*self.times;
+        let now = clock.now(control).await?;
+        let first = now.max(self.last.saturating_add(1));
         let last = first.saturating_add(count - 1);
-        self.keep_pace(last).await;
+        self.keep_pace(now, last).await;
         self.times.reserve(last).await?;
         self.last = last;
         Ok(first)
     }
 
-    /// Where the clock can be by what has passed.
-    fn expected(&self) -> i64 {
-        let passed = i64::try_from(self.began.1.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.began.0.saturating_add(passed)
-    }
-
-    /// The clock. Where it jumped ahead, the server is asked: a machine that slept is right, and what a wrong clock says would be in the table,
-    /// and in the way of everybody, until its time has come.
-    async fn now(&mut self) -> Result<i64> {
-        let now = (self.times.clock)();
-        if now > self.expected().saturating_add(CLOCKS_APART_MAX) {
-            let server = self.times.control.server_clock().await?;
-            check_clock(now, server)?;
-            self.began = (server.max(self.began.0), Instant::now());
-        }
-        Ok(now)
-    }
-
     /// Waits where times run away from the clock.
-    async fn keep_pace(&self, last: i64) {
-        let now = (self.times.clock)().max(self.expected());
+    async fn keep_pace(&self, now: i64, last: i64) {
+        let now = now.max(self.times.floor.saturating_add(millis_since(self.began)));
         let ahead = last.saturating_sub(now.saturating_add(AHEAD_MAX));
         if let Ok(ahead @ 1..) = u64::try_from(ahead) {
             tokio::time::sleep(Duration::from_millis(ahead)).await;
         }
-    }
-}
-
-/// Whether our clock is one that others can live with.
-pub(crate) fn check_clock(now: i64, server: i64) -> Result<()> {
-    if now > server.saturating_add(CLOCKS_APART_MAX) {
-        let why = "the clock of this machine is far ahead of the one of HBase: cells would be from the future for everybody else. Set the clocks";
-        return Err(Error::new(ErrorKind::Config, "compare clocks", why)
-            .with_retry(Retry::Halt)
-            .with("ahead_by", format_args!("{:?}", Duration::from_millis(now.abs_diff(server)))));
-    }
-    if server > now.saturating_add(AHEAD) {
-        tracing::warn!(behind_by = ?Duration::from_millis(now.abs_diff(server)), "the clock of this machine is behind the one of HBase");
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_is_far_ahead_of_the_server_is_refused() {
-        let server = 1_764_457_200_000;
-        check_clock(server + CLOCKS_APART_MAX, server).expect("near enough");
-        check_clock(server - 10 * CLOCKS_APART_MAX, server)
-            .expect("behind: what it gives begins with the server's time");
-        let error = check_clock(server + CLOCKS_APART_MAX + 1_000, server).expect_err("ahead");
-        assert!(error.retry() == Retry::Halt && error.to_string().contains("ahead_by=601s"), "{error}");
     }
 }

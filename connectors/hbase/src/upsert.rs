@@ -10,6 +10,7 @@ use tidelock::{Epoch, Error, ErrorKind, Prepared, Rejecting, Rejects, Result, Si
 use crate::merge::Step;
 use crate::mutation::RowMutation;
 use crate::sample;
+use crate::seen::Written;
 use crate::target::{Ready, Target};
 use crate::times::Stamps;
 
@@ -20,7 +21,7 @@ pub(crate) struct UpsertWriter {
     /// `None`: versions are those of the records.
     stamps: Option<Stamps>,
     rejects: Rejects<RowMutation>,
-    /// A record's version was compared with what is in the table.
+    /// What is written was compared with what is in the table.
     is_compared: bool,
     /// A call failed, or was dropped: not everything of the epoch is known to have arrived.
     failed: bool,
@@ -58,27 +59,29 @@ impl UpsertWriter {
                 Err(error) => self.rejects.push(record, error)?,
             }
         }
-        let steps = match &mut self.stamps {
-            Some(stamps) => {
-                let merged = self.ready.merge.in_order(good);
-                match merged.times() {
-                    0 => return Ok(()),
-                    count => merged.at(stamps.next(count).await?),
-                }
-            }
-            None => {
-                let steps = self.ready.merge.by_version(good);
-                self.compare(&steps)?;
-                steps
-            }
+        let Some(stamps) = &mut self.stamps else {
+            let steps = self.ready.merge.by_version(good);
+            self.compare(&steps)?;
+            return self.target.sender.send(steps).await;
         };
-        self.target.sender.send(steps).await
+        let merged = self.ready.merge.in_order(good);
+        let steps = match merged.times() {
+            0 => return Ok(()),
+            count => merged.at(stamps.next(count).await?),
+        };
+        let first = if self.is_compared { None } else { Written::of(&steps) };
+        self.target.sender.send(steps).await?;
+        if let Some(first) = first {
+            first.check(&self.target.gateways, &self.target.config.table).await?;
+            self.is_compared = true;
+        }
+        Ok(())
     }
 
     /// The first version that is written says what kind of number versions are.
     fn compare(&mut self, steps: &[Step]) -> Result<()> {
         let Some(first) = steps.first().filter(|_| !self.is_compared) else { return Ok(()) };
-        let now = (self.target.clock)();
+        let now = self.target.clock.unchecked();
         sample::check_record(&self.target.config.table, self.ready.newest, first.timestamp, now)?;
         self.is_compared = true;
         Ok(())

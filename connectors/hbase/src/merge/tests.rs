@@ -261,6 +261,34 @@ fn a_tombstone_says_which_rows_are_there() {
     }
 }
 
+/// What is pending is applied again by the next attempt, whose settings may be others.
+#[test]
+fn an_epoch_that_is_applied_in_part_and_again_with_other_deletes_loses_nothing() {
+    let seed = tidelock_processes::seed("merge, again with other deletes");
+    let mut random = StdRng::seed_from_u64(seed);
+    let tombstone = column("g:gone");
+    let settings = [Deletes::Refused, Deletes::Markers, Deletes::Tombstones { column: tombstone.clone() }];
+    for round in 0..ROUNDS {
+        let count = random.random_range(1..8);
+        let records: Vec<_> = (0..count).map(|number| some_record(&mut random, number)).collect();
+        let steps = |random: &mut StdRng| {
+            let merge = Merge::new(families(), settings.choose(random).expect("one"));
+            merge.in_order(records.clone()).in_places(1)
+        };
+        let (before, after) = (steps(&mut random), steps(&mut random));
+        let mut cells = Cells::default();
+        let arrived = random.random_range(0..=before.len());
+        before[..arrived].iter().chain(&after).for_each(|step| cells.take(step));
+        if random.random_bool(0.5) {
+            before.choose(&mut random).iter().for_each(|late| cells.take(late));
+        }
+        let mut seen = cells.seen();
+        seen.values_mut().for_each(|row| drop(row.remove(&tombstone)));
+        seen.retain(|_, row| !row.is_empty());
+        assert_eq!(seen, said(&records), "round {round}: {records:#?}");
+    }
+}
+
 /// <https://issues.apache.org/jira/browse/HBASE-8626>: a batch that has a row twice is often cut down to the last of them.
 #[test]
 fn columns_of_a_row_are_merged_and_the_last_value_of_each_is_sent() {

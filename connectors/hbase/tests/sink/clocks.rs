@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tidelock::{ErrorKind, Retry, Sink as _, WriterId};
 use tidelock_containers::FamilyOptions;
-use tidelock_hbase::{Deletes, Mode};
+use tidelock_hbase::{Deletes, Mode, Versions};
 
-use super::place::{Clock, Place, attempt, commit, opened, prepared, put, write};
+use super::place::{Clock, Place, attempt, attempt_of, commit, gone, opened, prepared, put, write};
 
 const HOUR: i64 = 3_600_000;
 const MINUTES: i64 = 150_000;
@@ -49,6 +49,44 @@ async fn a_clock_that_is_far_ahead_leaves_nothing_from_the_future() {
     let mut next = opened(&place.sink(), &attempt(2)).await;
     write(&mut next, vec![put("a", 3)]).await.unwrap();
     assert_eq!(place.value("a").await, Some(3));
+    let newest = place.timestamps().await.into_iter().max().unwrap();
+    assert!(newest < Clock::default().now() + 2 * MINUTES, "{newest}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_clock_that_jumps_far_ahead_leaves_nothing_from_the_future_where_epochs_are_applied() {
+    let place = Place::ledger().await;
+    let clock = Clock::default();
+    let sink = place.sink_at(&clock);
+    let mut writer = opened(&sink, &attempt(1)).await;
+    let first = prepared(&mut writer, &attempt(1), 1, vec![put("a", 1)]).await;
+    commit(&sink, 1, &first).await.unwrap();
+    let second = prepared(&mut writer, &attempt(1), 2, vec![put("a", 2)]).await;
+    clock.turn(24 * HOUR);
+    let error = commit(&sink, 2, &second).await.unwrap_err();
+    assert!(error.retry() == Retry::Halt && error.to_string().contains("ahead_by"), "{error:?}");
+    // With the clock set, the job goes on.
+    let next = place.sink();
+    next.recover(&attempt(2), &second).await.unwrap();
+    commit(&next, 2, &second).await.unwrap();
+    assert_eq!(place.value("a").await, Some(2));
+    let newest = place.timestamps().await.into_iter().max().unwrap();
+    assert!(newest < Clock::default().now() + 2 * MINUTES, "{newest}");
+}
+
+/// The writers of a rollback claim its new generation, in whatever process they are opened first.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_process_whose_clock_is_far_ahead_takes_no_claim() {
+    let place = Place::upsert().await;
+    let (before, after) = (attempt_of("job", 1, 9), attempt_of("job", 2, 9));
+    place.sink().recover(&before, &[]).await.unwrap();
+    let ahead = place.sink_at(&Clock::off_by(24 * HOUR));
+    let error = ahead.open(&after, WriterId(0)).await.unwrap_err();
+    assert!(error.retry() == Retry::Halt && error.to_string().contains("ahead_by"), "{error:?}");
+    let mut writer = place.sink().open(&after, WriterId(1)).await.unwrap();
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
     let newest = place.timestamps().await.into_iter().max().unwrap();
     assert!(newest < Clock::default().now() + 2 * MINUTES, "{newest}");
 }
@@ -140,11 +178,105 @@ async fn without_the_versions_table_of_before_the_next_attempt_wins_and_the_one_
     let clock = Clock::default();
     let mut third = opened(&place.sink_at(&clock), &attempt(3)).await;
     place.server.drop_table(&place.config.versions_table).await.unwrap();
-    opened(&place.sink(), &super::place::attempt_of("other", 1, 1)).await;
+    opened(&place.sink(), &attempt_of("other", 1, 1)).await;
     clock.turn(MINUTES);
     let error = write(&mut third, vec![put("a", 8)]).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
     assert!(error.to_string().contains("setting=versions_table"), "{error}");
+}
+
+/// From a backup, while the job runs: what stands there was true once.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_versions_table_that_is_restored_halts_the_running_job_before_anything_is_hidden() {
+    let place = Place::ledger().await.with_own_versions();
+    let sink = place.sink();
+    let mut writer = opened(&sink, &attempt(1)).await;
+    let first = prepared(&mut writer, &attempt(1), 1, vec![put("a", 1)]).await;
+    let backup = place.server.cells(&place.config.versions_table).await.unwrap();
+    commit(&sink, 1, &first).await.unwrap();
+    for epoch in 2..6 {
+        let listed = prepared(&mut writer, &attempt(1), epoch, vec![put("a", epoch)]).await;
+        commit(&sink, epoch, &listed).await.unwrap();
+    }
+    for cell in backup {
+        let column = (&*cell.family, &*cell.qualifier);
+        let table = &place.config.versions_table;
+        place.server.put(table, &cell.row, column, &cell.value, None).await.unwrap();
+    }
+    let sixth = prepared(&mut writer, &attempt(1), 6, vec![put("a", 6)]).await;
+    let error = commit(&sink, 6, &sixth).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("setting=versions_table"), "{error}");
+    assert_eq!(place.value("a").await, Some(5));
+    // The next attempt begins above all that was given.
+    let next = place.sink();
+    next.recover(&attempt(2), &sixth).await.unwrap();
+    commit(&next, 6, &sixth).await.unwrap();
+    assert_eq!(place.value("a").await, Some(6));
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn versions_of_records_are_refused_where_deletes_with_reserved_times_would_hide_them() {
+    let place = Place::upsert().await;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
+    write(&mut writer, vec![gone("a")]).await.unwrap();
+    // Nothing is to be seen in the table.
+    let place = place.by_record();
+    let mut writer = opened(&place.sink(), &attempt(2)).await;
+    let error = write(&mut writer, vec![put("a", 2).with_version(7)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
+    assert!(error.to_string().contains("timestamp_of_a_record=15"), "{error}");
+}
+
+/// Nobody sees a delete: what was written first is read back.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn what_a_delete_from_the_future_hides_is_told_in_both_modes() {
+    for mode in [Mode::Upsert, Mode::Ledger] {
+        let mut place = Place::upsert().await.by_record();
+        let mut writer = opened(&place.sink(), &attempt(1)).await;
+        let future = Clock::off_by(24 * HOUR).now().unsigned_abs() / 2;
+        write(&mut writer, vec![gone("a").with_version(future)]).await.unwrap();
+        (place.config.mode, place.config.versions) = (mode, Versions::Reserved);
+        let sink = place.sink();
+        let mut writer = opened(&sink, &attempt(2)).await;
+        let error = match mode {
+            Mode::Ledger => {
+                let listed = prepared(&mut writer, &attempt(2), 1, vec![put("b", 1), put("a", 2)]).await;
+                commit(&sink, 1, &listed).await.unwrap_err()
+            }
+            _ => write(&mut writer, vec![put("b", 1), put("a", 2)]).await.unwrap_err(),
+        };
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
+        assert!(error.to_string().contains("row=a"), "{error}");
+    }
+}
+
+/// Each of many attempts begins a little further ahead, and then nobody knows any more how far that was.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_versions_table_that_is_lost_after_a_crash_loop_hides_nothing_in_silence() {
+    let place = Place::new(Mode::Upsert, Deletes::Refused).await.with_own_versions();
+    // Rows of others, more than are looked at.
+    for row in 0..101 {
+        let row = format!("!{row}");
+        place.server.put(place.table(), row.as_bytes(), ("f", b"value"), b"0", Some(1)).await.unwrap();
+    }
+    for number in 1..=60 {
+        let mut writer = opened(&place.sink(), &attempt(number)).await;
+        write(&mut writer, vec![put("a", number)]).await.unwrap();
+    }
+    place.server.drop_table(&place.config.versions_table).await.unwrap();
+    let mut writer = opened(&place.sink(), &attempt(61)).await;
+    match write(&mut writer, vec![put("a", 61)]).await {
+        Ok(()) => assert_eq!(place.value("a").await, Some(61)),
+        Err(error) => {
+            assert!(error.retry() == Retry::Halt && error.to_string().contains("hidden_by"), "{error:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What is refused, and told.
 
 use tidelock::{ErrorKind, Retry, Sink as _};
-use tidelock_hbase::{Deletes, Mode, RowMutation};
+use tidelock_containers::{FamilyOptions, HbaseOptions, HbaseServer};
+use tidelock_hbase::{Deletes, HbaseConfig, HbaseSinkConfig, Mode, RowMutation};
 
 use super::place::{Place, attempt, column, gone, opened, put, tombstones, write};
 
@@ -61,4 +62,36 @@ async fn a_table_or_a_family_that_is_not_there_is_told_with_what_to_do() {
         error.kind() == ErrorKind::NotFound && error.to_string().contains("create 'nobody'"),
         "{error:?}"
     );
+}
+
+/// A timestamp that is ahead of the server's clock is one that it never takes: nothing is tried for ever.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn a_server_that_takes_no_times_from_the_future_is_told_at_once() {
+    let slop = ("hbase.hregion.keyvalue.timestamp.slop.millisecs", 10_000);
+    let options = HbaseOptions::default().with_setting(slop.0, slop.1);
+    // It ends with the process.
+    let server: &'static HbaseServer = Box::leak(Box::new(HbaseServer::start(options).await.unwrap()));
+    let table = server.fresh_table(&[FamilyOptions::new("f")]).await.unwrap();
+    let config = HbaseSinkConfig::new(HbaseConfig::new([server.gateway()]), table);
+    let place = Place { server, config };
+    for (number, records) in (1..).zip([vec![put("a", 1)], vec![put("a", 1), put("b", 1)]]) {
+        let mut writer = opened(&place.sink(), &attempt(number)).await;
+        let error = write(&mut writer, records).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
+        assert!(error.to_string().contains("row=a"), "{error}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_damaged_cell_of_the_versions_table_halts_with_what_to_do() {
+    let place = Place::upsert().await.with_own_versions();
+    drop(opened(&place.sink(), &attempt(1)).await);
+    let (versions, row) = (&place.config.versions_table, place.table().as_bytes());
+    place.server.put(versions, row, ("v", b"another job"), b"?", None).await.unwrap();
+    let error = place.sink().recover(&attempt(2), &[]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Corrupt, Retry::Halt), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("cell=v:another job") && told.contains("remedy="), "{told}");
 }
