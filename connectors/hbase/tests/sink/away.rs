@@ -146,6 +146,26 @@ async fn a_connection_that_the_gateway_closed_while_it_was_idle_costs_nothing() 
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
+async fn regions_that_are_moved_split_flushed_and_compacted_while_rows_are_written_lose_none() {
+    let mut rng = StdRng::seed_from_u64(seed("regions"));
+    let place = Place::upsert().await;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let mut expected = Expected::default();
+    let table = place.table();
+    let moved = async {
+        for key in ["r2", "r15"] {
+            place.server.move_regions(table).await.unwrap();
+            place.server.split(table, key.as_bytes()).await.unwrap();
+            place.compact().await;
+        }
+    };
+    write_meanwhile(&mut writer, &mut rng, &mut expected, moved).await;
+    assert_eq!(place.server.regions(table).await.unwrap().len(), 3);
+    expected.check_compacted(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
 async fn a_server_that_is_killed_or_frozen_is_waited_for_in_both_modes_and_nothing_old_wins() {
     let mut rng = StdRng::seed_from_u64(seed("server"));
     // Nobody else may be served by it. It ends with the process.

@@ -298,3 +298,26 @@ async fn an_epoch_that_is_pending_halts_where_the_versions_table_is_lost() {
     next.recover(&attempt(2), &[]).await.unwrap();
     next.open(&attempt(2), WriterId(0)).await.unwrap();
 }
+
+/// A compare-and-set has the time of the server: with one from before, what it writes would be hidden by what stands there.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_clock_of_the_server_that_went_back_hides_no_claim() {
+    let place = Place::upsert().await.with_own_versions();
+    let clock = Clock::default();
+    let mut older = opened(&place.sink_at(&clock), &attempt(1)).await;
+    write(&mut older, vec![put("a", 1)]).await.unwrap();
+    let versions = &place.config.versions_table;
+    for cell in place.server.cells(versions).await.unwrap() {
+        // As if it had been written an hour ahead.
+        let later = Some(cell.timestamp + HOUR);
+        let column = (&*cell.family, &*cell.qualifier);
+        place.server.put(versions, &cell.row, column, &cell.value, later).await.unwrap();
+    }
+    let mut newer = opened(&place.sink(), &attempt(2)).await;
+    write(&mut newer, vec![put("a", 2)]).await.unwrap();
+    clock.turn(MINUTES);
+    let error = write(&mut older, vec![put("a", 3)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    assert_eq!(place.value("a").await, Some(2));
+}
