@@ -225,6 +225,9 @@ impl fmt::Debug for HbaseConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::HbaseLookupConfig;
+    use crate::sink_config::HbaseSinkConfig;
+    use crate::source::HbaseScanConfig;
 
     fn config() -> HbaseConfig {
         HbaseConfig::new(["one.example:9090", "two.example"])
@@ -255,6 +258,40 @@ mod tests {
             let error = wrong.validate().expect_err(named).to_string();
             assert!(error.contains(&format!("setting={named}")), "{error}");
             assert!(!error.contains("s3cret") && !format!("{wrong:?}").contains("s3cret"), "{error}");
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Page {
+        latest: HbaseSinkConfig,
+        history: HbaseScanConfig,
+        seats: HbaseLookupConfig,
+    }
+
+    /// The example of the page on configuring, and how it is read there.
+    fn page(change: impl FnOnce(&str) -> String) -> std::result::Result<Page, ::config::ConfigError> {
+        let page = include_str!("../../../docs/configuring.md");
+        let begin = page.find("[latest]").expect("the example of the sink");
+        let example = change(&page[begin..begin + page[begin..].find("```").expect("its end")]);
+        let text = ::config::File::from_str(&example, ::config::FileFormat::Toml);
+        ::config::Config::builder().add_source(text).build()?.try_deserialize()
+    }
+
+    #[test]
+    fn the_example_of_the_page_on_configuring_is_read_and_wrong_words_are_told_the_choices() {
+        let Page { latest, history, seats } = page(str::to_owned).expect("read");
+        assert_eq!((latest.hbase.transport, seats.hbase.transport), (Transport::Framed, Transport::Buffered));
+        assert_eq!(seats.hbase.call_timeout_ms, 90_000);
+        latest.validate().expect("settings that fit together");
+        history.validate().expect("settings that fit together");
+        seats.validate().expect("settings that fit together");
+        for (right, wrong, choices) in [
+            ("\"framed\"", "\"http\"", ["http", "buffered", "framed"]),
+            ("\"compact\"", "\"json\"", ["json", "binary", "compact"]),
+            ("\"reserved\"", "\"clock\"", ["clock", "reserved", "record"]),
+        ] {
+            let error = page(|text| text.replacen(right, wrong, 1)).expect_err("no choice").to_string();
+            assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");
         }
     }
 

@@ -68,3 +68,28 @@ impl HbaseRow {
         Ok(Self { row: result.row.unwrap_or_default().into(), cells })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hbase_thrift::hbase::{TCell, TColumn};
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_read_in_either_form_of_an_answer_and_is_stored_for_people_and_for_machines() {
+        let cell = |value: &[u8]| TCell::new(value.to_vec(), 7);
+        let wire = TRowResult {
+            row: Some(b"\xff".to_vec()),
+            columns: Some([(b"a:b".to_vec(), cell(b"1"))].into()),
+            sorted_columns: Some(vec![TColumn::new(b"a:".to_vec(), cell(b"\0\xfe"))]),
+        };
+        let row = HbaseRow::of_wire(wire).expect("a row");
+        assert_eq!((row.text("a:b"), row.value("a:c"), row.value("nothing")), (Some("1"), None, None));
+        let json = serde_json::to_string(&row).expect("JSON");
+        assert!(json.contains(r#""a:":{"value":"AP4=","timestamp":7}"#), "{json}");
+        assert_eq!(serde_json::from_str::<HbaseRow>(&json).expect("a row"), row);
+        let bytes = postcard::to_allocvec(&row).expect("bytes");
+        assert_eq!(postcard::from_bytes::<HbaseRow>(&bytes).expect("a row"), row);
+        assert!(bytes.len() < 30, "{}", bytes.len());
+    }
+}
