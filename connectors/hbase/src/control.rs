@@ -16,6 +16,7 @@
 //! its own time, or that of the cell before where its clock went back. What decides is what stands in the text, and no clock.
 
 use std::fmt;
+use std::time::Duration;
 
 use hbase_thrift::hbase::{ColumnDescriptor, Mutation, THbaseSyncClient, TRowResult};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ const TRIES_MAX: u32 = 200;
 /// What to do about a cell that cannot be read.
 const DAMAGED: &str = "take the newest build; or restore the cell; or delete it, when the last job that wrote to the table has not written \
                        for a minute: the next attempt begins a minute ahead of the clock, and above what the other cells of the row say";
+
+/// A table that somebody makes is enabled within this time.
+const MADE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The form of the text.
 const FORM: &str = "1";
@@ -156,16 +160,26 @@ impl Control {
     /// Makes the versions table where there is none, and looks whether it forgets nothing.
     pub(crate) async fn ensure(&self) -> Result<()> {
         check_name(&self.versions_table)?;
-        let found = match Table::look(&self.gateways, &self.versions_table).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let made = self.create().await;
-                // Another process may have been faster, or an answer was lost.
-                match Table::look(&self.gateways, &self.versions_table).await {
-                    Ok(found) => found,
-                    Err(error) => return Err(made.err().unwrap_or(error)),
+        let mut patience = Patience::new(MADE_WITHIN);
+        let mut refused = None;
+        let found = loop {
+            let error = match Table::look(&self.gateways, &self.versions_table).await {
+                Ok(found) => break found,
+                Err(error) => error,
+            };
+            match error.kind() {
+                // Another process may have been faster, or an answer was lost: what counts is that it is there then.
+                ErrorKind::NotFound => match refused.take() {
+                    None => refused = self.create().await.err(),
+                    Some(refused) => return Err(refused),
+                },
+                // While somebody makes it, it is there and disabled.
+                ErrorKind::Conflict => {
+                    let again = patience.after(error.with_retry(Retry::Retry), &self.versions_table).await;
+                    again.map_err(|error| error.with_retry(Retry::Halt))?;
                 }
+                _ => return Err(error),
             }
-            found => found?,
         };
         let family = found.family(FAMILY).map_err(|error| error.with("setting", "versions_table"))?;
         if family.time_to_live.is_some() {

@@ -82,8 +82,8 @@ impl Target {
         self.attempt.lock().await.attempt.as_ref().map(Claim::of)
     }
 
-    /// See [`Sink::recover`](tidelock::Sink::recover). Where a newer attempt has the claim, nothing is touched: whether that matters,
-    /// `open` says, because this one may be about to roll back.
+    /// See [`Sink::recover`](tidelock::Sink::recover). Where a newer attempt has the claim, nothing is touched. With nothing pending
+    /// `open` says whether that matters, because this one may be about to roll back.
     pub(crate) async fn recover(&self, attempt: &SinkAttempt, has_pending: bool) -> Result<()> {
         let mut known = self.attempt.lock().await;
         known.turn_to(attempt);
@@ -101,7 +101,11 @@ impl Target {
             sample::check_reserved(&table.name, newest, now)?;
             self.try_deletes(&table, attempt, now).await?;
             let above = now.saturating_add(AHEAD).max(newest.unwrap_or_default());
-            self.claim(&control, attempt, above, has_pending).await?;
+            let (ours, state) =
+                (Claim::of(attempt), self.claim(&control, attempt, above, has_pending).await?);
+            if has_pending && state.claim() > ours {
+                return Err(control.fenced("recover", ours, state.claim()));
+            }
         } else {
             self.try_deletes(&table, attempt, self.clock.unchecked()).await?;
         }

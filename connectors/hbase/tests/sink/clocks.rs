@@ -279,6 +279,20 @@ async fn a_versions_table_that_is_lost_after_a_crash_loop_hides_nothing_in_silen
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn jobs_that_start_at_the_same_time_make_one_versions_table() {
+    let first = Place::upsert().await.with_own_versions();
+    let recovered = async |number: u64| {
+        let clock = Clock::default();
+        let job = super::place::attempt_of(&format!("job{number}"), 1, 1);
+        first.sink_at(&clock).recover(&job, &[]).await
+    };
+    for recovered in futures::future::join_all((0..8).map(recovered)).await {
+        recovered.unwrap();
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn an_epoch_that_is_pending_halts_where_the_versions_table_is_lost() {

@@ -50,6 +50,9 @@ async fn a_paused_older_attempt_that_commits_late_changes_nothing_whatever_its_c
     let error = commit(&older, 3, &own).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
     assert_eq!(place.value("a").await, Some(2));
+    // Nor where it is started again with it: it is told before anything is applied.
+    let error = place.sink().recover(&attempt(1), &own).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
 }
 
 #[tokio::test]
