@@ -8,7 +8,7 @@ use tidelock::{Error, ErrorKind};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
-use crate::options::Options;
+use crate::options::{Options, Profile};
 
 /// A newer run of the job took over: nothing is wrong with this one, and starting it again would be.
 const FENCED: u8 = 3;
@@ -32,10 +32,11 @@ async fn obey(options: Options) -> ExitCode {
     let on_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_ansi(on_terminal).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(log).init();
-    let done = match (options.crash, &options.load_tables) {
-        (Some(kills), _) => crate::crash::run(&options, kills).await,
-        (None, Some(database)) => crate::sql::load(&options, database).await,
-        (None, None) => crate::job::run(&options).await,
+    let done = match (options.profile, options.crash, &options.load_tables) {
+        (Some(Profile::Servers), ..) => crate::servers::run(&options).await,
+        (None, Some(kills), _) => crate::crash::run(&options, kills).await,
+        (None, None, Some(database)) => crate::sql::load(&options, database).await,
+        (None, None, None) => crate::job::run(&options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -106,9 +106,27 @@ impl Hour {
 
 impl Row {
     /// The airport.
-    #[cfg(feature = "kafka")]
+    #[cfg(any(feature = "hbase", feature = "kafka"))]
     pub(crate) fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// When the hour begins.
+    #[cfg(feature = "hbase")]
+    pub(crate) fn window_start(&self) -> Timestamp {
+        self.window_start
+    }
+
+    /// What was counted, by column.
+    #[cfg(feature = "hbase")]
+    pub(crate) fn numbers(&self) -> [(&'static str, String); 5] {
+        [
+            ("flights", self.flights.to_string()),
+            ("cancelled", self.cancelled.to_string()),
+            ("dep_delay_min", self.dep_delay_min.to_string()),
+            ("seats", self.seats.to_string()),
+            ("airlines", self.airlines.to_string()),
+        ]
     }
 }
 

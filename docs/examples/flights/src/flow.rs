@@ -4,8 +4,8 @@
 //!   flights ──> plane by tail number ──> airline by carrier ──> by origin ──> hours ──> rows
 //! ```
 //!
-//! Flights are in files or in Kafka, planes and airlines in files or in a database, and rows go to files, to Kafka or to a
-//! database.
+//! Flights are in files or in Kafka, planes and airlines in files or in a database, and rows go to files, to Kafka, to a
+//! database or to HBase.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::places::Places;
 use crate::tables::Table;
-use crate::{files, kafka, sql, tables};
+use crate::{files, hbase, kafka, sql, tables};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -38,10 +38,11 @@ pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> R
         Some(topic) => kafka::flights(options, topic, pace).await?,
         None => files::flights(options, pace)?,
     };
-    let rows = match (&options.to_kafka, &options.to_sql) {
-        (Some(topic), _) => kafka::rows(topic).await?,
-        (None, Some(database)) => sql::rows(database).await?,
-        (None, None) => files::rows(&places.out)?,
+    let rows = match (&options.to_kafka, &options.to_sql, &options.to_hbase) {
+        (Some(topic), ..) => kafka::rows(topic).await?,
+        (None, Some(database), _) => sql::rows(database).await?,
+        (None, None, Some(table)) => hbase::rows(table).await?,
+        (None, None, None) => files::rows(&places.out)?,
     };
     // Tables of a few thousand rows: in memory as a whole, a flight costs one hash of its key. Files do not change.
     let (planes, airlines, refreshed) = match &options.planes_from {

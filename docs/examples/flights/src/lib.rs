@@ -7,6 +7,8 @@ mod ends;
 mod files;
 mod flight;
 mod flow;
+#[cfg_attr(not(feature = "hbase"), path = "no_hbase.rs")]
+mod hbase;
 mod job;
 #[cfg_attr(not(feature = "kafka"), path = "no_kafka.rs")]
 mod kafka;
@@ -14,6 +16,8 @@ mod options;
 mod pace;
 mod places;
 mod report;
+#[cfg_attr(not(feature = "servers"), path = "no_servers.rs")]
+mod servers;
 #[cfg_attr(not(feature = "sql"), path = "no_sql.rs")]
 mod sql;
 mod tables;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tidelock::JobId;
 
+use crate::hbase::HbaseTable;
 use crate::kafka::Topic;
 use crate::sql::Database;
 
@@ -33,6 +34,10 @@ Examples with databases, in a build with --features sql:
   flights --load-tables sqlite:target/air.db     planes and airlines from their files into a database
   flights --planes-from sqlite:target/air.db --to-sql sqlite:target/air.db   looked up there, and rows in a table
   flights --to-sql postgres://me@localhost/air                               or on a server
+
+Examples with HBase, in a build with --features hbase, and with all of these servers, with --features servers:
+  flights --to-hbase localhost:9090/flights_by_hour      rows in a table, by a Thrift gateway
+  flights --profile servers        Kafka, MariaDB and HBase in containers, the job between them, and its rows checked
 
 Signals:
   SIGINT, SIGTERM   stop with everything committed, so that the next start goes on from there
@@ -93,9 +98,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", conflicts_with_all = ["out", "to_kafka", "load", "crash"])]
     pub(crate) to_sql: Option<Database>,
 
+    /// Write the rows to this table of HBase instead of files, through its Thrift gateways. It is made where it is missing. A row
+    /// is there as soon as it is written. Needs a build with --features hbase.
+    #[arg(long, value_name = "GATEWAYS/TABLE", conflicts_with_all = ["out", "to_kafka", "to_sql", "load", "crash"])]
+    pub(crate) to_hbase: Option<HbaseTable>,
+
+    /// Run the whole pipeline on servers that are started for it, in containers: flights in a topic of Kafka, planes and airlines in
+    /// MariaDB, rows in HBase. In the end they are read back and compared with an independent answer. Needs a build with --features servers.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["out", "from_kafka", "to_kafka", "load", "planes_from", "to_sql", "to_hbase",
+        "load_tables", "crash", "dead_letters", "from_savepoint", "savepoint"])]
+    pub(crate) profile: Option<Profile>,
+
     /// Do nothing but copy planes and airlines from their files to two tables of this database, which are made where they are
     /// missing. Needs a build with --features sql.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["from_kafka", "to_kafka", "load", "planes_from", "to_sql", "crash",
+    #[arg(long, value_name = "URL", conflicts_with_all = ["from_kafka", "to_kafka", "load", "planes_from", "to_sql", "to_hbase", "crash",
         "dead_letters", "out", "workers", "rate", "from_savepoint", "savepoint"])]
     pub(crate) load_tables: Option<Database>,
 
@@ -165,6 +181,13 @@ impl Options {
         };
         self.job_id.clone().unwrap_or_else(|| JobId::new(name).expect("invariant: a legal name"))
     }
+}
+
+/// Where a run takes place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Real servers in containers.
+    Servers,
 }
 
 /// How to tell what happens.

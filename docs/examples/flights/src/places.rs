@@ -7,6 +7,7 @@ use std::path::Path;
 use tidelock::{Error, ErrorKind, Result};
 
 use crate::answer;
+use crate::hbase::HbaseTable;
 use crate::kafka::Topic;
 use crate::options::Options;
 use crate::sql::Database;
@@ -24,6 +25,8 @@ pub(crate) struct Places {
     pub(crate) to: Option<Topic>,
     /// The database that is written, where one is.
     pub(crate) table: Option<Database>,
+    /// The table of HBase that is written, where one is.
+    pub(crate) hbase: Option<HbaseTable>,
     pub(crate) checkpoints: String,
     /// What is written, in one word.
     pub(crate) writes: &'static str,
@@ -37,6 +40,8 @@ const CRASH_BASE: &str = "target/flights/crash";
 const KAFKA_BASE: &str = "target/flights/kafka";
 /// The same for runs that write to a database, with a folder for each.
 const SQL_BASE: &str = "target/flights/sql";
+/// The same for runs that write to HBase, with a folder for each table.
+const HBASE_BASE: &str = "target/flights/hbase";
 /// The same for runs that load planes and airlines into one.
 const TABLES_BASE: &str = "target/flights/tables";
 /// The same for runs that load a topic, with a folder for each.
@@ -44,11 +49,12 @@ const LOAD_BASE: &str = "target/flights/load";
 
 impl Places {
     pub(crate) fn of(options: &Options) -> Self {
-        let Options { data, load, from_kafka, to_kafka, to_sql, load_tables, .. } = options;
-        let base = match (load, load_tables, to_sql) {
+        let Options { data, load, from_kafka, to_kafka, to_sql, to_hbase, load_tables, .. } = options;
+        let base = match (load, load_tables, to_sql, to_hbase) {
             (Some(topic), ..) => format!("{LOAD_BASE}/{}", topic.name()),
-            (_, Some(database), _) => format!("{TABLES_BASE}/{}", database.folder()),
-            (_, _, Some(database)) => format!("{SQL_BASE}/{}", database.folder()),
+            (_, Some(database), ..) => format!("{TABLES_BASE}/{}", database.folder()),
+            (_, _, Some(database), _) => format!("{SQL_BASE}/{}", database.folder()),
+            (_, _, _, Some(table)) => format!("{HBASE_BASE}/{}", table.folder()),
             _ if from_kafka.is_some() || to_kafka.is_some() => KAFKA_BASE.to_owned(),
             _ if options.crash.is_some() => CRASH_BASE.to_owned(),
             _ => BASE.to_owned(),
@@ -60,6 +66,7 @@ impl Places {
             from: from_kafka.clone(),
             to: load.as_ref().or(to_kafka.as_ref()).cloned(),
             table: to_sql.clone(),
+            hbase: to_hbase.clone(),
             out: or(&options.out, "rows"),
             checkpoints: or(&options.checkpoints, "checkpoints"),
             writes: if load.is_some() { "flights" } else { "rows" },
@@ -73,16 +80,17 @@ impl Places {
 
     /// What is written goes here.
     pub(crate) fn output(&self) -> String {
-        match (&self.to, &self.table) {
-            (Some(topic), _) => topic.to_string(),
-            (None, Some(database)) => format!("a table of {database}"),
-            (None, None) => self.out.clone(),
+        match (&self.to, &self.table, &self.hbase) {
+            (Some(topic), ..) => topic.to_string(),
+            (None, Some(database), _) => format!("a table of {database}"),
+            (None, None, Some(table)) => table.to_string(),
+            (None, None, None) => self.out.clone(),
         }
     }
 
     /// Whether rows go to files.
     pub(crate) fn to_files(&self) -> bool {
-        self.to.is_none() && self.table.is_none()
+        self.to.is_none() && self.table.is_none() && self.hbase.is_none()
     }
 
     /// The rows that a reader of the folder sees. Those of a topic or a table are not counted: that would be
