@@ -13,6 +13,9 @@ const FUTURE_MAX: i64 = 3_600_000;
 /// About 2004: what is above it, and not far in the future, is a time of a server, and what is below is none.
 const FIRST_TIME: i64 = 1_100_000_000_000;
 
+/// About 2039. Twice a time of an event since 2004 is above it.
+const LAST_TIME: i64 = 2 * FIRST_TIME;
+
 /// The largest timestamp that a version below 2^61 becomes.
 const TIMESTAMP_MAX: i64 = (1 << 62) - 1;
 
@@ -29,7 +32,9 @@ pub(crate) fn check_reserved(table: &str, newest: Option<i64>, now: i64) -> Resu
 
 /// Whether versions of records would be hidden by what is there.
 pub(crate) fn check_record(table: &str, newest: Option<i64>, ours: i64, now: i64) -> Result<()> {
-    let is_time = |timestamp: i64| (FIRST_TIME..now.saturating_add(24 * FUTURE_MAX)).contains(&timestamp);
+    // Our clock may be behind by days.
+    let last_time = now.saturating_add(24 * FUTURE_MAX).max(LAST_TIME);
+    let is_time = |timestamp: i64| (FIRST_TIME..last_time).contains(&timestamp);
     let hides = |newest: &i64| *newest > TIMESTAMP_MAX || is_time(*newest) && ours < FIRST_TIME;
     let Some(newest) = newest.filter(hides) else { return Ok(()) };
     let why = "the table has cells with the time of a clock, or had some before they were deleted, and versions of records are small numbers beside \
@@ -61,6 +66,7 @@ mod tests {
         for (newest, ours, is_right) in [
             (None, 7, true),
             (Some(NOW), 7, false),
+            (Some(NOW + 100 * 24 * FUTURE_MAX), 7, false),
             (Some(NOW), NOW, true),
             (Some(90_000), 7, true),
             // Twice the time of an event is far in the future.

@@ -66,7 +66,7 @@ impl Sender {
 
     /// Sends steps, each when the one before has arrived. When it returns, all of it is in the table.
     pub(crate) async fn send(&self, steps: Vec<Step>) -> Result<()> {
-        let rows = steps.iter().map(|step| step.rows.len()).max().unwrap_or_default();
+        let rows: usize = steps.iter().map(|step| step.rows.len()).sum();
         let lanes = (rows / LANE_ROWS_MIN).clamp(1, self.lanes_max);
         let mut calls: Vec<Vec<Call>> = (0..lanes).map(|_| Vec::new()).collect();
         for Step { timestamp, rows } in steps {

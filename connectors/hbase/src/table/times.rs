@@ -16,8 +16,11 @@ const SAMPLE: &str = "look at the times of the table's cells";
 /// How many rows are looked at.
 const ROWS: i32 = 100;
 
+/// And how many columns of each.
+const COLUMNS: u32 = 100;
+
 impl Table {
-    /// The newest time of a cell in the first hundred rows, by family. A family without any cell there is left out.
+    /// The newest time of a cell in the first hundred rows, of a hundred columns each, by family. A family without any cell there is left out.
     ///
     /// # Errors
     /// Those of calls.
@@ -31,8 +34,8 @@ impl Table {
             timestamp: None,
             columns: None,
             caching: Some(ROWS),
-            // Values may be large, and are not looked at.
-            filter_string: Some(b"KeyOnlyFilter()".to_vec()),
+            // Values may be large, and are not looked at; and rows may be wide.
+            filter_string: Some(format!("KeyOnlyFilter() AND ColumnPaginationFilter({COLUMNS}, 0)").into()),
             batch_size: None,
             sort_columns: None,
             reversed: None,

@@ -185,6 +185,29 @@ async fn without_the_versions_table_of_before_the_next_attempt_wins_and_the_one_
     assert!(error.to_string().contains("setting=versions_table"), "{error}");
 }
 
+/// The server had a clock that was a day ahead, for example, when the attempt before began.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_job_goes_on_above_the_times_that_it_gave_itself_however_far_ahead_they_are() {
+    let place = Place::upsert().await.with_own_versions();
+    drop(opened(&place.sink(), &attempt(1)).await);
+    let ahead = Clock::off_by(24 * HOUR).now();
+    let json = format!(
+        r#"{{"serial":9,"generation":1,"attempt":1,"floor":{ahead},"until":{ahead},"applied":null}}"#
+    );
+    let text = format!("1 {:08x} {json}", crc32c::crc32c(json.as_bytes()));
+    let (versions, row) = (&place.config.versions_table, place.table().as_bytes());
+    place.server.put(versions, row, ("v", b"job.out"), text.as_bytes(), None).await.unwrap();
+    place.late_put("a", 1, ahead).await;
+    let mut writer = opened(&place.sink(), &attempt(2)).await;
+    write(&mut writer, vec![put("a", 2)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(2));
+    // What is further ahead is somebody else's.
+    place.late_put("b", 1, ahead + HOUR).await;
+    let error = place.sink().recover(&attempt(3), &[]).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("from the future"), "{error:?}");
+}
+
 /// From a backup, while the job runs: what stands there was true once.
 #[tokio::test]
 #[ignore = "needs a container"]

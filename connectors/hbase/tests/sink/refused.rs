@@ -64,6 +64,20 @@ async fn a_table_or_a_family_that_is_not_there_is_told_with_what_to_do() {
     );
 }
 
+/// A job looks at the first rows of its table when it starts, and is not to fail by their width.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_table_of_wide_rows_is_looked_at_with_a_small_answer() {
+    let mut place = Place::upsert().await;
+    let columns = (0..5_000).map(|number| (column(&format!("f:{number}")), "1"));
+    let wide = RowMutation::put("wide", columns);
+    write(&mut opened(&place.sink(), &attempt(1)).await, vec![wide]).await.unwrap();
+    place.config.hbase.answer_bytes_max = 100_000;
+    let mut writer = opened(&place.sink(), &attempt(2)).await;
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(1));
+}
+
 /// A timestamp that is ahead of the server's clock is one that it never takes: nothing is tried for ever.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
