@@ -16,7 +16,7 @@ use crate::config::{HbaseConfig, Protocol, Transport};
 use crate::error::{Class, Fault};
 
 /// How long another way of speaking has to be understood, where the one of the settings was not.
-const OTHER_WAYS_TIMEOUT: Duration = Duration::from_secs(1);
+const OTHER_WAYS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to a gateway that has answered.
 pub(super) struct Connection {

@@ -95,12 +95,17 @@ impl Fake {
     }
 }
 
-/// Settings with which a test does not wait long for what does not come, and long enough for what does.
+/// Settings with which what comes is waited for on a busy machine, too.
 fn quick(fakes: &[&Fake]) -> HbaseConfig {
     let mut config = HbaseConfig::new(fakes.iter().map(|fake| fake.address.clone()));
-    config.connect_timeout_ms = 1_000;
+    config.connect_timeout_ms = 20_000;
     config.call_timeout_ms = 600_000;
     config
+}
+
+/// The same for gateways that say nothing: a test does not wait for them for long.
+fn impatient(fakes: &[&Fake]) -> HbaseConfig {
+    HbaseConfig { connect_timeout_ms: 2_000, ..quick(fakes) }
 }
 
 /// Answers requests without arguments, until the connection is closed.
@@ -195,7 +200,8 @@ async fn what_is_no_gateway_of_thrift_1_is_told_by_what_it_is() {
     }
     for kind in [Reply::Silence, Reply::Close] {
         let fake = Fake::start(move |_, _| kind.clone());
-        let error = ask(&fake.gateways()).await.expect_err("nothing is said");
+        let gateways = Gateways::new(&impatient(&[&fake])).expect("settings");
+        let error = ask(&gateways).await.expect_err("nothing is said");
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Retry), "{error}");
         assert!(error.to_string().contains("did not say that it is a Thrift gateway"), "{error}");
     }
@@ -220,14 +226,14 @@ async fn a_gateway_that_speaks_otherwise_is_told_with_the_setting_it_wants() {
 async fn the_next_gateway_is_asked_where_one_says_nothing_and_the_first_one_is_remembered() {
     let silent = Fake::start(|_, _| Reply::Silence);
     let good = Fake::start(|_, call| in_order(call));
-    let gateways = Gateways::new(&quick(&[&silent, &good])).expect("settings");
+    let gateways = Gateways::new(&impatient(&[&silent, &good])).expect("settings");
     for _ in 0..3 {
         ask(&gateways).await.expect("an answer");
     }
     // Once, and in the other ways of speaking.
     let asked = silent.connections();
     assert!((1..=4).contains(&asked), "{asked}");
-    let config = HbaseConfig { idle_max_ms: 1, ..quick(&[&silent, &good]) };
+    let config = HbaseConfig { idle_max_ms: 1, ..impatient(&[&silent, &good]) };
     let gateways = Gateways::new(&config).expect("settings");
     ask(&gateways).await.expect("an answer");
     let asked = silent.connections();
@@ -314,7 +320,7 @@ async fn gateways_of_two_clusters_are_told_and_one_that_cannot_say_is_taken() {
     for cannot in [Reply::Unknown, Reply::Close, Reply::Silence] {
         let old =
             Fake::start(move |_, call| if call == "getClusterId" { cannot.clone() } else { in_order(call) });
-        let gateways = Gateways::new(&quick(&[&one, &old])).expect("settings");
+        let gateways = Gateways::new(&impatient(&[&one, &old])).expect("settings");
         gateways.check(ASK).await.expect("nobody knows better");
         ask(&gateways).await.expect("an answer");
     }
@@ -352,14 +358,28 @@ async fn a_connection_that_was_idle_for_long_is_not_used_again() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_ends_at_once_and_leaves_nothing_half_used() {
-    let fake = Fake::start(|connection, call| match (connection, call) {
-        (0, "getTableNames") => Reply::Silence,
-        _ => in_order(call),
+    let asked = Arc::new(AtomicUsize::new(0));
+    let fake = Fake::start({
+        let asked = Arc::clone(&asked);
+        move |connection, call| match (connection, call) {
+            (0, "getTableNames") => {
+                asked.fetch_add(1, Ordering::SeqCst);
+                Reply::Silence
+            }
+            _ => in_order(call),
+        }
     });
-    let config = HbaseConfig { connections_max: 1, connect_timeout_ms: 60_000, ..fake.config() };
+    let config = HbaseConfig { connections_max: 1, connect_timeout_ms: 600_000, ..fake.config() };
     let gateways = Gateways::new(&config).expect("settings");
-    let call = gateways.call(ASK, |client| client.get_table_names());
-    assert!(timeout(Duration::from_millis(200), call).await.is_err(), "it says nothing");
+    let is_asked = async {
+        while asked.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        _ = gateways.call(ASK, |client| client.get_table_names()) => panic!("it says nothing"),
+        () = is_asked => {}
+    }
     // Its thread has ended, and its place is free: there is one.
     ask(&gateways).await.expect("an answer");
     assert_eq!(fake.connections(), 2);
@@ -376,7 +396,7 @@ async fn a_call_is_given_up_when_its_gateway_falls_silent_and_not_when_it_is_slo
         _ if asked.fetch_add(1, Ordering::SeqCst) < 3 => in_order(call),
         _ => Reply::Silence,
     });
-    let error = ask(&fake.gateways()).await.expect_err("silent");
+    let error = ask(&Gateways::new(&impatient(&[&fake])).expect("settings")).await.expect_err("silent");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Retry), "{error}");
     assert!(error.to_string().contains("fell silent"), "{error}");
     assert!(fake.connections() >= 5, "{}", fake.connections());
