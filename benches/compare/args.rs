@@ -8,14 +8,16 @@ use clap::{Args, Parser, Subcommand};
 use crate::systems::System;
 use crate::target::Target;
 
-/// Copies a Kafka topic to another one or to a table with several systems, exactly once, and measures them side by side.
+/// Copies a Kafka topic to another one or to a table with several systems, and measures them side by side.
 ///
 /// Latency: records are made at a fixed rate that waits for nobody, and each carries the time at which it was
 /// due, so that a system which stalls is charged for every record that waited. Latency ends when a reader with
-/// isolation.level=read_committed has the record, or one that asks a table for new rows each millisecond. The reader also checks that each record came once and in order.
+/// isolation.level=read_committed has the record, or one that asks a table for new rows each millisecond. The reader also checks that each record came once and in order;
+/// a row of HBase is there or not, and in which order rows come is not asked.
 ///
 /// Throughput (--throughput): records are there before a system starts. What counts is how fast the last stable
-/// offset of the target grows (up to there a read_committed reader may read) between 20 % and 100 % of the records.
+/// offset of the target grows (up to there a read_committed reader may read), or the greatest number in the table, between 20 % and
+/// 100 % of the records. Of a table all rows are counted afterwards.
 ///
 /// Systems run one after another, in an order that the seed shuffles, each as a process of its own, on one broker
 /// that this program starts in a container. Every result is added to --results as a line of JSON, and
@@ -28,6 +30,7 @@ use crate::target::Target;
   compare --interval 10ms --repeats 5 --results target/compare.jsonl --picture docs/latency
   compare --throughput --systems tidelock,tidelock-alo,flink,streams --interval 1s,100ms --partitions 4
   compare --target postgres --systems tidelock,tidelock-prepared,flink,raw --size 100 --interval 100ms,1s    rows instead of records
+  compare --target hbase --systems tidelock,tidelock-ledger,raw,native,flink --size 100 --interval 100ms,1s    the same into HBase
   compare --soak-minutes 30 --interval 10ms --rate 20000
   compare --soak-minutes 30 --target postgres --systems tidelock-prepared --interval 100ms --rate 2000
   compare --report --results target/compare.jsonl                           only print what is there"
@@ -41,7 +44,8 @@ pub(crate) struct Arguments {
     /// What is written.
     #[arg(long, value_enum, default_value_t = Target::Kafka)]
     pub(crate) target: Target,
-    /// A database that runs already, as a URL, instead of a container.
+    /// A database that runs already, as a URL, instead of a container. HBase is hbase://GATEWAY:PORT?zookeeper=HOST:PORT; the second
+    /// half is for the systems in Java.
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
     /// Time between two commits; several with commas.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Failure;
-use crate::systems::System;
+use crate::systems::{HBASE_PEERS, PEERS, System};
 use crate::target::Target;
 
 /// The workspace's folder.
@@ -37,9 +37,13 @@ pub(crate) fn build(systems: &[System], written: Target, target: &Path) -> Resul
     }
     if systems.iter().any(|system| system.is_java()) {
         eprintln!("building the peers with Maven");
-        let peers = target.join("peers");
+        let (file, peers) = match written {
+            Target::Hbase => ("benches/peers/hbase/pom.xml", HBASE_PEERS),
+            _ => ("benches/peers/pom.xml", PEERS),
+        };
+        let peers = target.join(peers);
         let mut maven = Command::new("mvn");
-        maven.args(["--batch-mode", "--quiet", "--file", "benches/peers/pom.xml"]);
+        maven.args(["--batch-mode", "--quiet", "--file", file]);
         maven.arg(format!("-Doutput={}", peers.display()));
         maven.args(["package", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
         run(maven.arg(format!("-DoutputDirectory={}", peers.join("libs").display())))?;

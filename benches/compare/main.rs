@@ -1,4 +1,4 @@
-//! Kafka to Kafka or to a table, exactly once: Tidelock beside what a user would pick instead. `--help` tells what is measured.
+//! Kafka to Kafka or to a table: Tidelock beside what a user would pick instead. `--help` tells what is measured.
 
 mod args;
 mod bench;
@@ -6,6 +6,7 @@ mod broker;
 mod builds;
 mod clock;
 mod floor;
+mod hbase;
 mod latency;
 mod load;
 mod outcome;
@@ -37,6 +38,7 @@ use broker::Broker;
 use outcome::Setting;
 use systems::System;
 use tables::Tables;
+use target::Target;
 
 /// What went wrong, for the person before the terminal.
 #[derive(Debug)]
@@ -82,8 +84,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let target = builds::target()?;
         builds::build(&arguments.systems, arguments.target, &target)?;
         let broker = Broker::start(arguments.brokers.clone(), seed)?;
-        let tables = arguments.target.database().map(|kind| Tables::start(kind, arguments.database.clone()));
-        let tables = tables.transpose()?;
+        let tables = Tables::start(arguments.target, arguments.database.clone())?;
         let tidelock_properties = arguments.tidelock_properties.clone();
         let bench = Bench { broker, tables, target, seed, tidelock_properties };
         let settings = settings(arguments);
@@ -113,7 +114,7 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
         let why = format!("{} does not write to {target}: see --help", system.name());
         return Err(Failure::new("choose the systems", why));
     }
-    if target.database().is_some() && *partitions != 1 {
+    if *target != Target::Kafka && *partitions != 1 {
         return Err(Failure::new(
             "choose the partitions",
             "of a table rows are read in order: take one partition",

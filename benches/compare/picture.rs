@@ -80,7 +80,9 @@ fn color(system: System) -> RGBColor {
         System::Tidelock => RGBColor(0, 114, 178),
         System::TidelockAlo => RGBColor(86, 180, 233),
         System::TidelockPrepared => RGBColor(0, 60, 110),
+        System::TidelockLedger => RGBColor(0, 60, 110),
         System::Flink => RGBColor(213, 94, 0),
+        System::Native => RGBColor(204, 121, 167),
         System::Streams => RGBColor(0, 158, 115),
     }
 }

@@ -1,9 +1,9 @@
-//! The bare loop: consume, produce or insert, store the offsets, commit. What a careful user writes without a framework.
+//! The bare loop: consume, produce or write rows, store the offsets, commit. What a careful user writes without a framework.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -11,6 +11,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use crate::Failure;
 use crate::args::RawLoop;
 use crate::clock::Clock;
+use crate::hbase::{self, Hbase};
 use crate::load::offer;
 use crate::reader::Stamp;
 use crate::sql::Sql;
@@ -24,6 +25,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// Runs until it is killed.
 pub(crate) fn run(arguments: &RawLoop) -> Result<(), Failure> {
     match &arguments.database {
+        Some(url) if hbase::is_place(url) => put(arguments, Hbase::connect(url)?),
         Some(url) => insert(arguments, Sql::connect(url)?),
         None => copy(arguments).map_err(|error| Failure::new("copy", error)),
     }
@@ -70,6 +72,38 @@ fn insert(arguments: &RawLoop, mut database: Sql) -> Result<(), Failure> {
         rows.add(stamp, &value[16..]);
         if rows.count == ROWS_MAX {
             rows.send(&mut database)?;
+        }
+    }
+}
+
+/// Rows are written as they come, many in one call where many wait, and the position is stored at each interval.
+fn put(arguments: &RawLoop, mut hbase: Hbase) -> Result<(), Failure> {
+    let failed = |error| Failure::new("consume", error);
+    let RawLoop { to, interval, .. } = arguments;
+    let consumer = consumer(arguments).map_err(failed)?;
+    let clock = Clock::start();
+    let (mut due, mut is_stored, mut rows) = (*interval, true, Vec::new());
+    loop {
+        let patience = if rows.is_empty() { Duration::from_millis(1) } else { Duration::ZERO };
+        if let Some(message) = consumer.poll(patience) {
+            let message = message.map_err(failed)?;
+            let Some(value) = message.payload() else { continue };
+            let Some(stamp) = Stamp::read(value) else { continue };
+            rows.push(hbase::row(stamp, &value[16..]));
+            if rows.len() < ROWS_MAX {
+                continue;
+            }
+        }
+        if !rows.is_empty() {
+            is_stored = false;
+            hbase.put(to, std::mem::take(&mut rows), jiff::Timestamp::now().as_millisecond())?;
+        }
+        if clock.elapsed() >= due {
+            due = (due + *interval).max(clock.elapsed());
+            if !is_stored {
+                consumer.commit_consumer_state(CommitMode::Async).map_err(failed)?;
+                is_stored = true;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The reader: what a consumer with `read_committed`, or a query of what is new in a table, sees, when, and whether each
 //! record came once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -13,7 +14,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::Failure;
 use crate::clock::Clock;
-use crate::sql::Sql;
+use crate::tables::{self, Rows};
 
 /// How long the reader sleeps at most before it looks whether it is still needed.
 const WAIT: Duration = Duration::from_millis(50);
@@ -98,8 +99,8 @@ impl Reader {
 
     /// Reads a table by the numbers of its rows, which must be of one partition.
     pub(crate) fn start_on_table(url: &str, table: String, clock: Clock) -> Result<Self, Failure> {
-        let database = Sql::connect(url)?;
-        Ok(Self::run(1, clock, move |look| read_table(database, &table, look)))
+        let rows = tables::connect(url)?;
+        Ok(Self::run(1, clock, move |look| read_table(rows, &table, look)))
     }
 
     fn run(
@@ -118,6 +119,7 @@ impl Reader {
             state: Arc::clone(&shared),
             clock,
             expected: (0..u64::from(partitions)).collect(),
+            ahead: BTreeSet::new(),
             seen: Seen { micros: histogram(), wrong: 0 },
         };
         let thread = spawn(move || {
@@ -164,6 +166,8 @@ struct Look {
     clock: Clock,
     /// The number of the next record of each partition.
     expected: Vec<u64>,
+    /// What was seen behind a gap, where rows may come in any order.
+    ahead: BTreeSet<u64>,
     seen: Seen,
 }
 
@@ -178,12 +182,29 @@ impl Look {
         let Some(next) = self.expected.get_mut(partition) else { return };
         self.seen.wrong += u64::from(number != *next);
         *next = number + partitions;
+        self.count(Stamp { number, due });
+    }
+
+    /// A row is visible where rows come in any order, and was perhaps before.
+    fn see_out_of_order(&mut self, stamp: Stamp) {
+        let next = &mut self.expected[0];
+        if stamp.number < *next || !self.ahead.insert(stamp.number) {
+            return;
+        }
+        while self.ahead.remove(next) {
+            *next += 1;
+        }
+        self.count(stamp);
+    }
+
+    fn count(&mut self, Stamp { number, due }: Stamp) {
         self.state.seen.fetch_add(1, Ordering::Relaxed);
         let (from, to) = (self.state.from.load(Ordering::Relaxed), self.state.to.load(Ordering::Relaxed));
         if (from..to).contains(&number) {
             let micros = self.clock.nanos().saturating_sub(due) / 1000;
             self.seen.micros.saturating_record(micros.max(1));
-        } else if number >= to && self.expected.iter().all(|next| *next >= to) {
+        }
+        if self.expected.iter().all(|next| *next >= to) {
             self.state.done.store(true, Ordering::Relaxed);
         }
     }
@@ -200,13 +221,15 @@ fn read_topic(consumer: &BaseConsumer, look: &mut Look) -> Result<(), KafkaError
     Ok(())
 }
 
-fn read_table(mut database: Sql, table: &str, look: &mut Look) -> Result<(), Failure> {
+fn read_table(mut rows: Box<dyn Rows>, table: &str, look: &mut Look) -> Result<(), Failure> {
+    let are_in_order = rows.are_in_order();
     while !look.is_over() {
-        let next = look.expected[0];
-        let new =
-            format!("SELECT number, due FROM {table} WHERE number >= {next} ORDER BY number LIMIT 100000");
-        for stamp in database.stamps(&new)? {
-            look.see(stamp, 0);
+        for stamp in rows.since(table, look.expected[0])? {
+            if are_in_order {
+                look.see(stamp, 0);
+            } else {
+                look.see_out_of_order(stamp);
+            }
         }
         sleep(LOOK);
     }
@@ -224,5 +247,30 @@ mod tests {
         stamp.write(&mut value);
         assert_eq!(Stamp::read(&value), Some(stamp));
         assert_eq!(Stamp::read(&value[..15]), None);
+    }
+
+    #[test]
+    fn a_row_counts_once_and_a_gap_is_waited_for() {
+        let state = Shared {
+            stop: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
+            from: AtomicU64::new(1),
+            to: AtomicU64::new(4),
+        };
+        let seen = Seen { micros: histogram(), wrong: 0 };
+        let clock = Clock::start();
+        let mut look =
+            Look { state: Arc::new(state), clock, expected: vec![0], ahead: BTreeSet::new(), seen };
+        let mut see = |numbers: &[u64]| {
+            for number in numbers {
+                look.see_out_of_order(Stamp { number: *number, due: 0 });
+            }
+            let (state, count) = (&look.state, look.seen.micros.len());
+            (look.expected[0], count, state.seen.load(Ordering::Relaxed), state.done.load(Ordering::Relaxed))
+        };
+        assert_eq!(see(&[0, 2, 3]), (1, 2, 3, false));
+        assert_eq!(see(&[2, 3, 4, 5]), (1, 2, 5, false));
+        assert_eq!(see(&[1, 2, 3]), (6, 3, 6, true));
     }
 }

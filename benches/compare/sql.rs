@@ -6,6 +6,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::Failure;
 use crate::reader::Stamp;
+use crate::tables::Rows;
 
 /// Its own thread drives the connection, while it waits for an answer and no longer.
 pub(crate) struct Sql {
@@ -50,7 +51,7 @@ impl Sql {
     }
 
     /// Runs a query of number and due time.
-    pub(crate) fn stamps(&mut self, query: &str) -> Result<Vec<Stamp>, Failure> {
+    fn stamps(&mut self, query: &str) -> Result<Vec<Stamp>, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::new("read what is visible", error);
         match &mut self.client {
             Client::Postgres(client) => {
@@ -72,5 +73,38 @@ impl Sql {
                 Ok(rows.into_iter().map(|(number, due)| Stamp { number, due }).collect())
             }
         }
+    }
+}
+
+impl Rows for Sql {
+    fn are_in_order(&self) -> bool {
+        true
+    }
+
+    /// The bare client keeps its position in a table beside it.
+    fn make(&mut self, table: &str) -> Result<(), Failure> {
+        self.run(&format!(
+            "CREATE TABLE {table} (number BIGINT PRIMARY KEY, due BIGINT NOT NULL, filler TEXT NOT NULL)"
+        ))?;
+        self.run(&format!(
+            "CREATE TABLE {table}_position (slot INTEGER PRIMARY KEY, position BIGINT NOT NULL)"
+        ))?;
+        self.run(&format!("INSERT INTO {table}_position VALUES (0, 0)"))
+    }
+
+    fn remove(&mut self, table: &str) -> Result<(), Failure> {
+        self.run(&format!("DROP TABLE IF EXISTS {table}"))?;
+        self.run(&format!("DROP TABLE IF EXISTS {table}_position"))
+    }
+
+    fn since(&mut self, table: &str, number: u64) -> Result<Vec<Stamp>, Failure> {
+        self.stamps(&format!(
+            "SELECT number, due FROM {table} WHERE number >= {number} ORDER BY number LIMIT 100000"
+        ))
+    }
+
+    fn newest(&mut self, table: &str) -> Result<Option<u64>, Failure> {
+        let newest = self.stamps(&format!("SELECT number, due FROM {table} ORDER BY number DESC LIMIT 1"))?;
+        Ok(newest.first().map(|stamp| stamp.number))
     }
 }

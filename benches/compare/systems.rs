@@ -7,22 +7,32 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::hbase;
+
+/// The folders of the build in which the Java systems are. Those for HBase are of another Flink.
+pub(crate) const PEERS: &str = "peers";
+pub(crate) const HBASE_PEERS: &str = "peers-hbase";
+
 /// What a user could pick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
     /// One transaction alone, from its begin until it is visible: what the broker and librdkafka take.
     Floor,
-    /// A bare loop of the clients: consume, produce or insert, store the offsets, commit. Nothing recovers it.
+    /// A bare loop of the clients: consume, produce or write rows, store the offsets, commit. Nothing recovers it.
     Raw,
-    /// The example `copy` of connectors/kafka, or `to_table` of this package, exactly once.
+    /// The example `copy` of connectors/kafka, or `to_table` of this package, exactly once; into HBase with rows that are written at once.
     Tidelock,
     /// The same, at least once.
     TidelockAlo,
     /// `to_table` with transactions that are prepared.
     TidelockPrepared,
-    /// Apache Flink with its Kafka connector, or its JDBC sink (XA), exactly once.
+    /// `to_table` with rows of HBase that are written when their checkpoint is complete.
+    TidelockLedger,
+    /// Apache Flink with its Kafka connector, or its JDBC sink (XA), exactly once; or with its sink for HBase, at least once.
     Flink,
+    /// A bare loop in Java with HBase's own client, without a gateway.
+    Native,
     /// Kafka Streams, exactly once (v2).
     Streams,
 }
@@ -35,17 +45,19 @@ impl System {
             Self::Tidelock => "Tidelock",
             Self::TidelockAlo => "Tidelock, at least once",
             Self::TidelockPrepared => "Tidelock, prepared",
+            Self::TidelockLedger => "Tidelock, ledger",
             Self::Flink => "Flink",
+            Self::Native => "native client loop",
             Self::Streams => "Kafka Streams",
         }
     }
 
     pub(crate) fn is_java(self) -> bool {
-        matches!(self, Self::Flink | Self::Streams)
+        matches!(self, Self::Flink | Self::Native | Self::Streams)
     }
 
     pub(crate) fn is_tidelock(self) -> bool {
-        matches!(self, Self::Tidelock | Self::TidelockAlo | Self::TidelockPrepared)
+        matches!(self, Self::Tidelock | Self::TidelockAlo | Self::TidelockPrepared | Self::TidelockLedger)
     }
 }
 
@@ -69,10 +81,16 @@ const JAVA_OPENS: [&str; 3] = ["java.lang", "java.util", "java.nio"];
 /// The command that runs a system on a task. `target` is the folder of what was built.
 pub(crate) fn command(system: System, task: &Task, target: &Path) -> Command {
     match system {
-        System::Tidelock | System::TidelockAlo | System::TidelockPrepared => tidelock(system, task, target),
-        System::Flink if task.database.is_some() => java("tidelock.peers.FlinkToTable", task, target),
-        System::Flink => java("tidelock.peers.FlinkCopy", task, target),
-        System::Streams => java("tidelock.peers.StreamsCopy", task, target),
+        System::Tidelock | System::TidelockAlo | System::TidelockPrepared | System::TidelockLedger => {
+            tidelock(system, task, target)
+        }
+        System::Flink => match task.database.as_deref() {
+            None => java("FlinkCopy", task, &target.join(PEERS)),
+            Some(url) if hbase::is_place(url) => java("hbase.FlinkToHbase", task, &target.join(HBASE_PEERS)),
+            Some(_) => java("FlinkToTable", task, &target.join(PEERS)),
+        },
+        System::Native => java("hbase.NativeToHbase", task, &target.join(HBASE_PEERS)),
+        System::Streams => java("StreamsCopy", task, &target.join(PEERS)),
         System::Raw | System::Floor => {
             let mut command = Command::new(target.join("release/compare"));
             command.arg("raw-loop");
@@ -100,6 +118,7 @@ fn tidelock(system: System, task: &Task, target: &Path) -> Command {
     match system {
         System::TidelockAlo => drop(command.arg("--at-least-once")),
         System::TidelockPrepared => drop(command.arg("--prepared")),
+        System::TidelockLedger => drop(command.arg("--ledger")),
         _ => {}
     }
     for property in &task.tidelock_properties {
@@ -108,15 +127,15 @@ fn tidelock(system: System, task: &Task, target: &Path) -> Command {
     command
 }
 
-fn java(main: &str, task: &Task, target: &Path) -> Command {
-    let peers = target.join("peers");
+fn java(main: &str, task: &Task, peers: &Path) -> Command {
     let mut command = Command::new("java");
     command.args(["-Xms2g", "-Xmx2g"]);
     for package in JAVA_OPENS {
         command.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
     }
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
-    command.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", peers.display())).arg(main);
+    command.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", peers.display()));
+    command.arg(format!("tidelock.peers.{main}"));
     command.args([&task.brokers, &task.from, &task.to, &task.interval.as_millis().to_string(), &task.to]);
     command.arg(&task.folder).args(&task.database);
     command

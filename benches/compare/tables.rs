@@ -1,22 +1,118 @@
-//! The database, and tables in it.
+//! The server of rows, and tables in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tidelock_containers::{Database, SqlOptions, SqlServer};
+use tidelock_containers::{Database, GatewayOptions, HbaseOptions, HbaseServer, SqlOptions, SqlServer};
 use tokio::runtime::Runtime;
 
 use crate::Failure;
+use crate::hbase::{self, Hbase};
+use crate::reader::Stamp;
 use crate::sql::Sql;
+use crate::target::Target;
 
 /// No two measurements share a table.
 static TABLES: AtomicU64 = AtomicU64::new(0);
 
+/// Heaps as servers in production have at least, and all of Java's compiler: the containers' own options are for tests.
+const HBASE_JAVA: &str = "-Xms4g -Xmx4g -XX:+UseG1GC";
+const GATEWAY_JAVA: &str = "-Xms1g -Xmx1g -XX:+UseG1GC";
+
+/// A connection to what has rows, by its bare client.
+pub(crate) trait Rows: Send {
+    /// Whether rows become visible in the order of their numbers.
+    fn are_in_order(&self) -> bool;
+
+    /// Makes an empty table for records of the load.
+    fn make(&mut self, table: &str) -> Result<(), Failure>;
+
+    /// Removes it, where it is there.
+    fn remove(&mut self, table: &str) -> Result<(), Failure>;
+
+    /// Of the rows from this number on some, and where there are any the first ones, by number.
+    fn since(&mut self, table: &str, number: u64) -> Result<Vec<Stamp>, Failure>;
+
+    /// The greatest number.
+    fn newest(&mut self, table: &str) -> Result<Option<u64>, Failure>;
+}
+
+/// Connects to a database or a gateway.
+pub(crate) fn connect(url: &str) -> Result<Box<dyn Rows>, Failure> {
+    Ok(if hbase::is_place(url) { Box::new(Hbase::connect(url)?) } else { Box::new(Sql::connect(url)?) })
+}
+
 pub(crate) struct Tables {
     pub(crate) url: String,
-    admin: Mutex<Sql>,
-    _server: Option<SqlServer>,
+    admin: Mutex<Box<dyn Rows>>,
+    _server: Option<Server>,
     _runtime: Runtime,
+}
+
+/// It is gone when this is dropped.
+#[expect(dead_code, reason = "what they hold is dropped, and otherwise left alone")]
+enum Server {
+    Sql(SqlServer),
+    Hbase(HbaseServer),
+}
+
+impl Tables {
+    /// The server at `url`, or one of our own, with as much memory as one in production has at least. Of Kafka none.
+    pub(crate) fn start(target: Target, url: Option<String>) -> Result<Option<Self>, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::new("start the database", error);
+        if target == Target::Kafka {
+            return Ok(None);
+        }
+        let runtime = Runtime::new().map_err(|error| failed(&error))?;
+        let (url, server) = match url {
+            Some(url) => (url, None),
+            None => {
+                eprintln!("starting {target}");
+                let started = runtime.block_on(async {
+                    match target.database() {
+                        Some(kind) => start_sql(kind).await,
+                        None => start_hbase().await,
+                    }
+                });
+                let (url, server) = started.map_err(|error| failed(&error))?;
+                (url, Some(server))
+            }
+        };
+        let admin = Mutex::new(connect(&url)?);
+        Ok(Some(Self { url, admin, _server: server, _runtime: runtime }))
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&mut dyn Rows) -> T) -> T {
+        ask(self.admin.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
+    /// Makes an empty table.
+    pub(crate) fn make(&self) -> Result<String, Failure> {
+        let name = format!("copied_{}", TABLES.fetch_add(1, Ordering::Relaxed));
+        self.remove(&name)?;
+        self.ask(|rows| rows.make(&name))?;
+        Ok(name)
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.ask(|rows| rows.remove(name))
+    }
+
+    /// How many records are visible: their numbers begin with 0 and, but for some of the last ones, have no gaps.
+    pub(crate) fn visible(&self, name: &str) -> Result<u64, Failure> {
+        Ok(self.ask(|rows| rows.newest(name))?.map_or(0, |number| number + 1))
+    }
+
+    /// How many records are visible, counted.
+    pub(crate) fn count(&self, name: &str) -> Result<u64, Failure> {
+        let (mut count, mut next) = (0, 0);
+        loop {
+            let some = self.ask(|rows| rows.since(name, next))?;
+            let Some(last) = some.last() else { return Ok(count) };
+            count += some.len() as u64;
+            next = last.number + 1;
+        }
+    }
 }
 
 /// MySQL 9 does not know the old name any more, and MariaDB never had the new one.
@@ -24,63 +120,23 @@ fn redo_log_size(kind: Database) -> &'static str {
     if kind == Database::Mysql { "innodb_redo_log_capacity" } else { "innodb_log_file_size" }
 }
 
-impl Tables {
-    /// The database at `url`, or one of our own, with as much memory as one in production has at least.
-    pub(crate) fn start(kind: Database, url: Option<String>) -> Result<Self, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::new("start the database", error);
-        let runtime = Runtime::new().map_err(|error| failed(&error))?;
-        let (url, server) = match url {
-            Some(url) => (url, None),
-            None => {
-                eprintln!("starting a database");
-                let options = SqlOptions::new(kind);
-                let options = match kind {
-                    Database::Postgres => options.with_setting("shared_buffers", "1GB"),
-                    Database::Mariadb | Database::Mysql => options
-                        .with_setting("innodb_buffer_pool_size", "1G")
-                        .with_setting(redo_log_size(kind), "1G")
-                        .with_setting("max_allowed_packet", "256M"),
-                };
-                let started = runtime.block_on(async {
-                    let server = SqlServer::start(options).await?;
-                    let name = server.fresh_database().await?;
-                    Ok::<_, tidelock_containers::Error>((server.url(&name), server))
-                });
-                let (url, server) = started.map_err(|error| failed(&error))?;
-                (url, Some(server))
-            }
-        };
-        let admin = Mutex::new(Sql::connect(&url)?);
-        Ok(Self { url, admin, _server: server, _runtime: runtime })
-    }
+async fn start_sql(kind: Database) -> tidelock_containers::Result<(String, Server)> {
+    let options = SqlOptions::new(kind);
+    let options = match kind {
+        Database::Postgres => options.with_setting("shared_buffers", "1GB"),
+        Database::Mariadb | Database::Mysql => options
+            .with_setting("innodb_buffer_pool_size", "1G")
+            .with_setting(redo_log_size(kind), "1G")
+            .with_setting("max_allowed_packet", "256M"),
+    };
+    let server = SqlServer::start(options).await?;
+    let name = server.fresh_database().await?;
+    Ok((server.url(&name), Server::Sql(server)))
+}
 
-    fn run(&self, statement: &str) -> Result<(), Failure> {
-        self.admin.lock().unwrap_or_else(PoisonError::into_inner).run(statement)
-    }
-
-    /// Makes an empty table for records of so many bytes. The bare client keeps its position in a table beside it.
-    pub(crate) fn make(&self) -> Result<String, Failure> {
-        let name = format!("copied_{}", TABLES.fetch_add(1, Ordering::Relaxed));
-        self.remove(&name)?;
-        self.run(&format!(
-            "CREATE TABLE {name} (number BIGINT PRIMARY KEY, due BIGINT NOT NULL, filler TEXT NOT NULL)"
-        ))?;
-        self.run(&format!(
-            "CREATE TABLE {name}_position (slot INTEGER PRIMARY KEY, position BIGINT NOT NULL)"
-        ))?;
-        self.run(&format!("INSERT INTO {name}_position VALUES (0, 0)"))?;
-        Ok(name)
-    }
-
-    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
-        self.run(&format!("DROP TABLE IF EXISTS {name}"))?;
-        self.run(&format!("DROP TABLE IF EXISTS {name}_position"))
-    }
-
-    /// How many records are visible: their numbers begin with 0 and have no gaps.
-    pub(crate) fn visible(&self, name: &str) -> Result<u64, Failure> {
-        let mut admin = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = admin.stamps(&format!("SELECT number, due FROM {name} ORDER BY number DESC LIMIT 1"))?;
-        Ok(newest.first().map_or(0, |stamp| stamp.number + 1))
-    }
+async fn start_hbase() -> tidelock_containers::Result<(String, Server)> {
+    let gateway = GatewayOptions::default().with_java(GATEWAY_JAVA);
+    let server =
+        HbaseServer::start(HbaseOptions::default().with_java(HBASE_JAVA).with_gateway(gateway)).await?;
+    Ok((hbase::place(&server.gateway(), &server.zookeeper()), Server::Hbase(server)))
 }

@@ -20,13 +20,15 @@ pub(crate) enum Target {
     Postgres,
     /// A table of MySQL.
     Mysql,
+    /// A table of HBase.
+    Hbase,
 }
 
 impl Target {
-    /// The database, where it is one.
+    /// The database with SQL, where it is one.
     pub(crate) fn database(self) -> Option<Database> {
         match self {
-            Self::Kafka => None,
+            Self::Kafka | Self::Hbase => None,
             Self::Postgres => Some(Database::Postgres),
             Self::Mysql => Some(Database::Mysql),
         }
@@ -35,10 +37,16 @@ impl Target {
     /// Whether there is something to measure.
     pub(crate) fn is_written_by(self, system: System) -> bool {
         match self {
-            Self::Kafka => system != System::TidelockPrepared,
+            Self::Kafka => {
+                !matches!(system, System::TidelockPrepared | System::TidelockLedger | System::Native)
+            }
             Self::Postgres | Self::Mysql => {
                 matches!(system, System::Raw | System::Tidelock | System::TidelockPrepared | System::Flink)
             }
+            Self::Hbase => matches!(
+                system,
+                System::Raw | System::Tidelock | System::TidelockLedger | System::Native | System::Flink
+            ),
         }
     }
 }
@@ -49,6 +57,7 @@ impl fmt::Display for Target {
             Self::Kafka => "Kafka",
             Self::Postgres => "PostgreSQL",
             Self::Mysql => "MySQL",
+            Self::Hbase => "HBase",
         })
     }
 }

@@ -1,7 +1,8 @@
 //! One measurement of throughput: how fast preloaded records become visible.
 //!
 //! What is watched is the last stable offset of the target, up to which a `read_committed` reader may read, or the greatest
-//! number in the table. A reader of all records would take a large part of the machine for itself.
+//! number in the table. A reader of all records would take a large part of the machine for itself. Of a table all rows are counted
+//! when it is over: the greatest number hides what is missing below it.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,11 +19,15 @@ use crate::outcome::{Outcome, Setting};
 use crate::process::Usage;
 use crate::reader::{Stamp, histogram};
 use crate::systems::System;
+use crate::tables::Tables;
 
 /// A measurement ends at the latest after this time.
 const LONGEST: Duration = Duration::from_secs(180);
 
 const LOOK: Duration = Duration::from_millis(5);
+
+/// After the last row was seen all others are there within this time, or missing.
+const BEHIND_MAX: Duration = Duration::from_secs(30);
 
 const ASK_MAX: Duration = Duration::from_secs(10);
 
@@ -77,6 +82,9 @@ pub(crate) fn measure(
         }
         sleep(LOOK);
     }
+    if let Some(tables) = &bench.tables {
+        count(tables, &placed.task.to, setting.records, clock)?;
+    }
     drop(process);
     bench.clear_target(&placed);
     let (first, last) = measured(&steps, setting.records)?;
@@ -89,6 +97,20 @@ pub(crate) fn measure(
         memory_mib: Some(last.usage.memory_mib),
         ..bench.outcome(system, setting, &histogram())
     })
+}
+
+/// Fails where rows are missing: those of calls that were under way together may come after the last one.
+fn count(tables: &Tables, table: &str, records: u64, clock: Clock) -> Result<(), Failure> {
+    let until = clock.elapsed() + BEHIND_MAX;
+    loop {
+        let there = tables.count(table)?;
+        if there == records {
+            return Ok(());
+        }
+        if clock.elapsed() > until {
+            return Err(Failure::new("count the rows", format!("{there} of {records} are there")));
+        }
+    }
 }
 
 /// From the first commit past a fifth of the records to the last one before the end: before, systems warm

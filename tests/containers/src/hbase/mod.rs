@@ -101,6 +101,12 @@ impl HbaseServer {
         self.gateway.address()
     }
 
+    /// Where clients without a gateway find the server, as `host:port` of its `ZooKeeper`.
+    #[must_use]
+    pub fn zookeeper(&self) -> String {
+        self.ports.zookeeper.address()
+    }
+
     /// Starts one more gateway to this server, and waits until it serves. It may not outlive the server.
     ///
     /// # Errors

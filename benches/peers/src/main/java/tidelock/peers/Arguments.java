@@ -1,9 +1,9 @@
 package tidelock.peers;
 
 /** What the jobs are told: brokers, input topic, output topic or table, interval in ms, name, folder for state, URL of the database. */
-record Arguments(
+public record Arguments(
         String brokers, String from, String to, long intervalMs, String name, String folder, String database) {
-    static Arguments of(String[] words) {
+    public static Arguments of(String[] words) {
         if (words.length != 6 && words.length != 7) {
             throw new IllegalArgumentException("BROKERS FROM TO INTERVAL_MS NAME FOLDER [DATABASE]");
         }

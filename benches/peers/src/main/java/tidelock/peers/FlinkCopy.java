@@ -31,7 +31,7 @@ public final class FlinkCopy {
         job.execute(arguments.name());
     }
 
-    static StreamExecutionEnvironment environment(Arguments arguments) {
+    public static StreamExecutionEnvironment environment(Arguments arguments) {
         Configuration settings = new Configuration();
         settings.set(CheckpointingOptions.CHECKPOINT_STORAGE, "filesystem");
         settings.set(
@@ -45,7 +45,7 @@ public final class FlinkCopy {
         return job;
     }
 
-    static KafkaSource<byte[]> source(Arguments arguments) {
+    public static KafkaSource<byte[]> source(Arguments arguments) {
         return KafkaSource.<byte[]>builder()
                 .setBootstrapServers(arguments.brokers())
                 .setTopics(arguments.from())
