@@ -256,6 +256,15 @@ impl Control {
         }
     }
 
+    /// Whether nobody newer owns the sink.
+    pub(crate) async fn check_claim(&self, operation: &'static str, ours: Option<Claim>) -> Result<()> {
+        let Some(ours) = ours else { return Ok(()) };
+        match self.read().await?.state {
+            Some(state) if state.claim() > ours => Err(self.fenced(operation, ours, state.claim())),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts a state into the place of what was seen. `false`: something else stands there now.
     async fn swap(&self, seen: &Seen, state: &State) -> Result<bool> {
         let (name, row) = (self.versions_table.clone().into_bytes(), self.table.clone().into_bytes());

@@ -69,6 +69,7 @@ const EXCEPTIONS: &[(&str, Class)] = &[
     ("TimeoutIOException", Class::Away),
     ("InterruptedIOException", Class::Away),
     ("QuotaExceededException", Class::Away),
+    ("SpaceLimitingException", Class::Away),
     ("RpcThrottlingException", Class::Away),
     // These are told as what is never to be tried again, and pass.
     ("Zookeeper", Class::Away),

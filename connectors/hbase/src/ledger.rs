@@ -79,7 +79,8 @@ impl Apply for Ledger {
             let written = if is_looked_at { Written::of(&steps) } else { None };
             self.target.sender.send(steps).await?;
             if let Some(written) = written {
-                written.check(&self.target.gateways, &self.target.config.table).await?;
+                let claim = (&control, self.target.last_claim().await);
+                written.check(&self.target.gateways, &self.target.config.table, claim).await?;
                 self.is_read_back.store(true, Ordering::Relaxed);
             }
             at = at.saturating_add(STEPS_MAX);

@@ -12,6 +12,7 @@ use tidelock::{Error, ErrorKind, Result, Retry};
 
 use crate::check::RowKey;
 use crate::column::Column;
+use crate::control::{Claim, Control};
 use crate::gateway::Gateways;
 use crate::merge::{Step, Told};
 use crate::patience::Patience;
@@ -58,8 +59,13 @@ impl Written {
     /// Looks whether they are seen.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] with the advice to halt, where they are hidden.
-    pub(crate) async fn check(&self, gateways: &Gateways, table: &str) -> Result<()> {
+    /// [`ErrorKind::Config`] with the advice to halt, where they are hidden; [`ErrorKind::Conflict`] where a newer attempt has the claim.
+    pub(crate) async fn check(
+        &self,
+        gateways: &Gateways,
+        table: &str,
+        (control, ours): (&Control, Option<Claim>),
+    ) -> Result<()> {
         let seen = self.read(gateways, table).await?;
         let is_hidden = |row: &&Bytes| seen.get(&row[..]).is_none_or(|time| *time != self.timestamp);
         let Some(row) = self.rows.iter().find(is_hidden) else { return Ok(()) };
@@ -67,8 +73,11 @@ impl Written {
         if family.time_to_live.is_some_and(|lives| lives < LIVES_MIN) {
             return Ok(());
         }
+        // What a newer attempt wrote hides ours, and should.
+        control.check_claim(OPERATION, ours).await?;
         let why = "a value that was written just now is not to be seen: something with a greater timestamp hides it, a cell or a delete, and would \
-                   hide more of what is written, in silence. Write to a table of your own, or truncate this one; and let nobody else write these rows";
+                   hide more of what is written, in silence. See to it that all changes of a row come to one writer, and that nobody else writes these \
+                   rows; or, where others had timestamps that are no times, write to a table of your own, or truncate this one";
         let error = Error::new(ErrorKind::Config, OPERATION, why).with_retry(Retry::Halt);
         let error = error.with("table", table).with("row", RowKey(row)).with("column", &self.column);
         let error = error.with("timestamp", self.timestamp);

@@ -113,6 +113,11 @@ impl Stamps {
         Self { times, last, began: Instant::now() }
     }
 
+    /// Where the claim stands, and ours.
+    pub(crate) fn claim(&self) -> (&Control, Option<Claim>) {
+        (&self.times.control, Some(self.times.claim))
+    }
+
     /// The first of so many times in a row, that nobody has but the caller.
     pub(crate) async fn next(&mut self, count: i64) -> Result<i64> {
         let Times { clock, control, .. } = &*self.times;

@@ -72,7 +72,8 @@ impl UpsertWriter {
         let first = if self.is_compared { None } else { Written::of(&steps) };
         self.target.sender.send(steps).await?;
         if let Some(first) = first {
-            first.check(&self.target.gateways, &self.target.config.table).await?;
+            let Target { gateways, config, .. } = &*self.target;
+            first.check(gateways, &config.table, stamps.claim()).await?;
             self.is_compared = true;
         }
         Ok(())

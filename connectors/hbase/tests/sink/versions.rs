@@ -32,6 +32,21 @@ async fn a_paused_older_attempt_that_wakes_up_late_wins_over_nothing_and_is_told
     assert_eq!(place.value("a").await, Some(5));
 }
 
+/// What the newer one wrote hides it, and that is no fault of the table.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_paused_older_attempt_whose_first_write_comes_late_is_told_of_the_newer_one() {
+    let place = Place::upsert().await;
+    let mut older = opened(&place.sink(), &attempt(9)).await;
+    let mut newer = opened(&place.sink(), &attempt(10)).await;
+    write(&mut newer, vec![put("a", 2)]).await.unwrap();
+    let error = write(&mut older, vec![put("a", 1)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("newer=attempt 10") && !told.contains("truncate"), "{told}");
+    assert_eq!(place.value("a").await, Some(2));
+}
+
 #[tokio::test]
 #[ignore = "needs a container"]
 async fn an_older_attempt_that_starts_late_is_refused_before_it_writes() {
