@@ -5,6 +5,7 @@
 
 mod create;
 mod place;
+#[cfg(feature = "servers")]
 mod read;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tidelock::Result;
 use tidelock_hbase::{Column, HbaseSink, HbaseSinkConfig, RowMutation};
 
 pub(crate) use self::place::HbaseTable;
+#[cfg(feature = "servers")]
 pub(crate) use self::read::read;
 use crate::ends::Rows;
 use crate::flight::Row;
