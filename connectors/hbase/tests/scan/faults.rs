@@ -97,13 +97,17 @@ async fn regions_that_are_moved_and_split_under_a_scan_lose_and_double_nothing()
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
-async fn a_region_server_that_is_paused_is_waited_for() {
+async fn a_region_server_that_is_killed_or_paused_is_waited_for() {
     let server = HbaseServer::start(HbaseOptions::default()).await.unwrap();
     let place = Place::on(&server, &[]).await;
     place.fill(all());
     let scan = place.scan(|config| config.batch_rows = 50).await;
     let mut reader = scan.open(only_split_of(&scan).await).await.unwrap();
     let mut read = keys(&next(&mut reader).await);
+    server.kill_server().await.unwrap();
+    let (batch, started) = tokio::join!(next(&mut reader), server.start_server());
+    started.unwrap();
+    read.extend(keys(&batch));
     server.pause_server().await.unwrap();
     let unpaused = async {
         tokio::time::sleep(Duration::from_secs(5)).await;
