@@ -4,6 +4,7 @@ use tidelock::{ErrorKind, Retry, Sink as _};
 use tidelock_containers::FamilyOptions;
 use tidelock_hbase::{Deletes, Mode, RowMutation};
 
+use super::held::Held;
 use super::place::{Place, attempt, column, gone, opened, put, tombstones, write};
 
 #[tokio::test]
@@ -77,6 +78,22 @@ async fn a_family_in_which_deletes_do_not_last_is_refused_by_name_and_with_the_r
             assert!(place.seen().await.is_empty(), "what was tried is gone");
         }
     }
+}
+
+/// It is in the user's table, and whoever is killed cannot take it away.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn what_is_tried_of_a_family_is_seen_by_nobody_also_where_the_job_dies_meanwhile() {
+    let mut place = Place::upsert().await;
+    let held = Held::before(&mut place).await;
+    let (sink, first) = (place.sink(), attempt(1));
+    let tried = held.die_after("tried", sink.recover(&first, &[])).await;
+    assert!(tried.is_some(), "a value is written to the row that is tried on");
+    for _ in 0..2 {
+        assert!(place.seen().await.is_empty());
+        place.compact().await;
+    }
+    opened(&place.sink(), &attempt(2)).await;
 }
 
 #[tokio::test]

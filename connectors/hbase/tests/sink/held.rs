@@ -71,7 +71,16 @@ impl Held {
     /// Does something until its first call of this kind is sent, and then no more: its process is gone. Returns the request, which has not
     /// arrived. `None`: nothing of this kind was called, and all of it is done.
     pub(crate) async fn die_with<T>(&self, calls: &str, done: impl Future<Output = T>) -> Option<Vec<u8>> {
-        self.proxy.hold(calls, Side::Requests, 1);
+        self.die(calls, Side::Requests, done).await
+    }
+
+    /// The same, and the call is done: what is missing is its answer.
+    pub(crate) async fn die_after<T>(&self, calls: &str, done: impl Future<Output = T>) -> Option<Vec<u8>> {
+        self.die(calls, Side::Answers, done).await
+    }
+
+    async fn die<T>(&self, calls: &str, side: Side, done: impl Future<Output = T>) -> Option<Vec<u8>> {
+        self.proxy.hold(calls, side, 1);
         let sent = async {
             while self.proxy.held(calls) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
