@@ -15,8 +15,8 @@ public final class FlinkToHbase {
 
     private static final long FLUSH_ROWS = 1000;
 
-    /** A row waits no longer for others. */
-    private static final long FLUSH_MS = Long.getLong("tidelock.flush.ms", 10);
+    /** A row waits no longer for others: who wants rows soon chooses the least. */
+    private static final long FLUSH_MS = Long.getLong("tidelock.flush.ms", 1);
 
     private FlinkToHbase() {}
 
