@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use tidelock::{JobId, Result, SinkAttempt, Uid};
+use tidelock::{DELIMITER, JobId, Result, SinkAttempt, Uid};
 use tokio::sync::Mutex;
 
 use crate::check::Checks;
@@ -180,11 +180,9 @@ impl Target {
             return Ok(());
         }
         let families = table.families.keys().cloned().collect();
-        let SinkAttempt { job, uid, number, generation, .. } = attempt;
         let mut row = OWN_ROWS.to_vec();
-        // Of this attempt alone: others try on rows of theirs.
-        row.extend_from_slice([job.as_str(), uid.as_str()].join(".").as_bytes());
-        row.extend_from_slice(format!(".{generation}.{number}").as_bytes());
+        // The same in each attempt: what one leaves that dies while it tries, the next one deletes.
+        row.extend_from_slice(format!("{}{DELIMITER}{}", attempt.job, attempt.uid).as_bytes());
         table.try_deletes(&self.gateways, &families, &row, now).await
     }
 

@@ -98,6 +98,19 @@ async fn what_is_tried_of_a_family_is_seen_by_nobody_also_where_the_job_dies_mea
 
 #[tokio::test]
 #[ignore = "needs a container"]
+async fn what_an_attempt_left_that_died_while_it_tried_is_deleted_by_the_next_one() {
+    let place = Place::upsert().await;
+    place
+        .server
+        .put(place.table(), b"\0tidelock/job.out", ("f", b"k"), b"tried", Some(1_000_000_000_000))
+        .await
+        .unwrap();
+    opened(&place.sink(), &attempt(2)).await;
+    assert!(place.seen().await.is_empty());
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
 async fn a_row_is_deleted_in_all_its_families_and_columns_one_by_one() {
     let family = |name: &str| FamilyOptions::new(name).with_deleted_cells_kept().with_versions(3);
     let place = Place::with(&[family("f"), family("g")], Mode::Upsert, Deletes::Markers).await;
