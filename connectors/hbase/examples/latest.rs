@@ -52,6 +52,8 @@ async fn main() -> Result<()> {
                 [(number.clone(), format!("{carrier}{flight}")), (time.clone(), time_hour)],
             )
         };
+        // All changes of a row must come to one writer. With one worker there is only one; with more, or several files at once, exchange by the
+        // row's key in front of the sink: `.key_by("by origin", ..)`.
         flights.map(row).sink("latest", &latest);
     });
     println!("{:?}", ended.await?);

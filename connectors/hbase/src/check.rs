@@ -106,7 +106,10 @@ impl Checks {
             );
         }
         if !self.families.contains(column.family()) {
-            return refuse("the table has no such family");
+            let why = "the table has no such family: add it with `alter` in the HBase shell and start the job again, which looks at the families \
+                       when it starts; or take one that is there";
+            let there = self.families.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(self.refused(record, why).with("column", column).with("there", there));
         }
         if let Deletes::Tombstones { column: tombstone } = &self.deletes
             && tombstone == column

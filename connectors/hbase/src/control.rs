@@ -46,6 +46,10 @@ const DAMAGED: &str = "take the newest build; or restore the cell; or delete it,
 /// A table that somebody makes is enabled within this time.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
 
+/// Said of a versions table that was there when the attempt began.
+const GONE_REMEDY: &str = "the versions table was dropped while the job ran: restore it, or start the job again, which makes it anew and begins a \
+     minute ahead of the clocks; with an epoch pending in the mode `ledger` the start says what to do";
+
 /// The form of the text.
 const FORM: &str = "1";
 
@@ -225,7 +229,10 @@ impl Control {
     pub(crate) async fn read(&self) -> Result<Seen> {
         let (name, row) = (self.versions_table.clone().into_bytes(), self.table.clone().into_bytes());
         let call = self.gateways.call(READ, move |client| client.get_row(name, row, [].into()));
-        let found = call.await.map_err(|error| self.named(error))?;
+        let found = call.await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => self.named(error).with("remedy", GONE_REMEDY),
+            _ => self.named(error),
+        })?;
         let mut seen = Seen { state: None, text: None, until: 0, clock: None };
         for (column, cell) in found.into_iter().filter_map(|row: TRowResult| row.columns).flatten() {
             let value = cell.value.unwrap_or_default();
