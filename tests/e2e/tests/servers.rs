@@ -18,7 +18,7 @@ use tidelock_hbase::{HbaseConfig, HbaseRow, HbaseScan, HbaseScanConfig};
 use tokio::runtime::Handle;
 
 /// Slow enough for every server to be killed on the way.
-const RATE: &str = "700";
+const RATE: &str = "350";
 
 /// How long the job goes on before the next kill, and how long a server is away, at most.
 const MORE_MS_MAX: u64 = 1_500;
