@@ -73,6 +73,13 @@ struct State {
     open: Option<Open>,
 }
 
+impl State {
+    /// Rows that a writer gave before the end of its epoch are in a transaction that is no longer there.
+    fn has_lost(&self, from: &Offers) -> bool {
+        from.sent.is_some() && from.sent != self.open.as_ref().map(|open| open.id)
+    }
+}
+
 /// A transaction that is begun.
 struct Open {
     /// Tells it from the one before, whose rows are gone.
@@ -128,8 +135,7 @@ impl Stage {
     /// for theirs where it has to be applied from the log. `false`: rows that were taken before are gone.
     fn take_early(&self, from: &mut Offers) -> bool {
         let mut state = self.state();
-        let is_gone = from.sent.is_some() && from.sent != state.open.as_ref().map(|open| open.id);
-        if is_gone || state.is_vain || state.attempt.as_ref() != Some(&from.attempt) {
+        if state.has_lost(from) || state.is_vain || state.attempt.as_ref() != Some(&from.attempt) {
             return false;
         }
         if state.committing > 0 || state.open.as_ref().is_some_and(|open| open.epoch.is_some()) {
@@ -159,8 +165,7 @@ impl Stage {
         }
         state.here.insert(from.writer);
         let is_other = state.open.as_ref().is_some_and(|open| open.epoch.is_some_and(|begun| begun != epoch));
-        let is_gone = from.sent.is_some() && from.sent != state.open.as_ref().map(|open| open.id);
-        let must_wait = is_other || is_gone || state.committing > 0;
+        let must_wait = is_other || state.has_lost(from) || state.committing > 0;
         let rows = match rows {
             Some(rows) if !must_wait && state.given_up != Some(epoch) => rows,
             _ => {
