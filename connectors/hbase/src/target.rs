@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use tidelock::{DELIMITER, JobId, Result, SinkAttempt, Uid};
+use tidelock::{DELIMITER, ErrorKind, JobId, Result, SinkAttempt, Uid};
 use tokio::sync::Mutex;
 
 use crate::check::Checks;
@@ -183,6 +183,13 @@ impl Target {
         let mut row = OWN_ROWS.to_vec();
         // The same in each attempt: what one leaves that dies while it tries, the next one deletes.
         row.extend_from_slice(format!("{}{DELIMITER}{}", attempt.job, attempt.uid).as_bytes());
+        let tried = table.try_deletes(&self.gateways, &families, &row, now).await;
+        let Err(error) = &tried else { return tried };
+        if error.kind() != ErrorKind::Config {
+            return tried;
+        }
+        // An attempt that begins at the same time tries on the same row. So what is refused is tried again on a row that nobody else has.
+        row.extend_from_slice(format!("{DELIMITER}{}", attempt.number).as_bytes());
         table.try_deletes(&self.gateways, &families, &row, now).await
     }
 

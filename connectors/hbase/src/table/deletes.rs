@@ -30,7 +30,8 @@ const TRIED: &str = "t";
 
 impl Table {
     /// Tries on the row `row`, at times from `now_ms` on, whether deletes of these families keep what they hide.
-    /// The row is deleted afterwards. Nobody else may try on it at the same time. No reader sees it meanwhile, where deletes keep what they hide:
+    /// The row is deleted afterwards. Who tries on it at the same time may be refused for nothing, and is never let through for nothing: no value is
+    /// there without a delete above it. No reader sees it meanwhile, where deletes keep what they hide:
     /// the delete is there before the value.
     ///
     /// # Errors

@@ -139,17 +139,24 @@ async fn of_attempts_that_claim_at_the_same_time_the_newest_goes_on_and_the_othe
     let claim = async |number: u64| {
         let clock = Clock::default();
         let sink = place.sink_at(&clock);
-        if sink.recover(&attempt(number), &[]).await.is_err() {
-            return None;
-        }
-        let mut writer = sink.open(&attempt(number), WriterId(0)).await.ok()?;
-        write(&mut writer, vec![put("a", number)]).await.ok()?;
-        Some((number, writer, clock))
+        sink.recover(&attempt(number), &[]).await?;
+        let mut writer = sink.open(&attempt(number), WriterId(0)).await?;
+        write(&mut writer, vec![put("a", number)]).await?;
+        Ok::<_, tidelock::Error>((writer, clock))
     };
     let claimed = futures::future::join_all((1..=6).map(claim)).await;
-    for (number, mut writer, clock) in claimed.into_iter().flatten() {
-        clock.turn(MINUTES);
-        assert_eq!(write(&mut writer, vec![put("a", number)]).await.is_ok(), number == 6, "{number}");
+    for (number, claimed) in (1..).zip(claimed) {
+        let wrote = match claimed {
+            Ok((mut writer, clock)) => {
+                clock.turn(MINUTES);
+                write(&mut writer, vec![put("a", number)]).await
+            }
+            Err(error) => Err(error),
+        };
+        match wrote {
+            Ok(()) => assert_eq!(number, 6, "an older attempt went on"),
+            Err(error) => assert!(number < 6 && error.kind() == ErrorKind::Conflict, "{number}: {error:?}"),
+        }
     }
     assert_eq!(place.value("a").await, Some(6));
 }
