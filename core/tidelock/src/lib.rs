@@ -59,6 +59,7 @@ pub mod documentation {
     pub mod configuring {}
 }
 
+mod again;
 mod choice;
 pub mod coordinator;
 mod erased;
@@ -81,6 +82,7 @@ mod state;
 mod testing;
 pub mod write_ahead;
 
+pub use again::Patience;
 pub use choice::choice;
 pub use erased::{DynReader, DynWriter, SinkControl, SinkData, SourceControl, SourceData, StoredSplit};
 pub use error::{Error, ErrorKind, Result, Retry};

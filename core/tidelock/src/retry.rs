@@ -19,7 +19,7 @@ const TOTAL_MAX: Duration = Duration::from_secs(120);
 
 /// How long somebody waits for an answer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Bounds {
     /// Jitters the pauses.
     pub(crate) jitter_seed: u64,
     /// A call without an answer for so long is given up, and so is asking again.
@@ -47,14 +47,14 @@ pub(crate) struct Tried<T> {
 
 /// Tries `operation` until it succeeds, fails with other advice than to retry, does not answer, or time is up.
 /// Then the advice becomes [`Retry::Restart`].
-pub(crate) async fn retry<T, F, Fut>(what: &'static str, patience: Patience, mut operation: F) -> Tried<T>
+pub(crate) async fn retry<T, F, Fut>(what: &'static str, bounds: Bounds, mut operation: F) -> Tried<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T>>,
 {
     let (began, mut told) = (Instant::now(), false);
-    let until = later(began, patience.call_timeout);
-    let mut pauses = backoff(patience.jitter_seed);
+    let until = later(began, bounds.call_timeout);
+    let mut pauses = backoff(bounds.jitter_seed);
     let mut again = false;
     loop {
         // What is asked again has what is left, so that all tries together end in time.
@@ -107,9 +107,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_tried_again_for_longer_than_two_seconds_is_told_once() {
         let heard = Heard::here();
-        let patience = Patience { jitter_seed: 7, call_timeout: Duration::from_secs(60) };
+        let bounds = Bounds { jitter_seed: 7, call_timeout: Duration::from_secs(60) };
         let refused = || Error::new(ErrorKind::Unavailable, "list", "no route").with_retry(Retry::Retry);
-        let tried = retry("list", patience, async || Err::<(), _>(refused())).await;
+        let tried = retry("list", bounds, async || Err::<(), _>(refused())).await;
         assert_eq!(tried.result.unwrap_err().retry(), Retry::Restart);
         let lines = heard.lines();
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -119,8 +119,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_tries_together_are_given_up_in_the_time_of_one_call() {
         let (began, mut calls) = (Instant::now(), 0);
-        let patience = Patience { jitter_seed: 7, call_timeout: Duration::from_secs(60) };
-        let tried = retry("commit", patience, || {
+        let bounds = Bounds { jitter_seed: 7, call_timeout: Duration::from_secs(60) };
+        let tried = retry("commit", bounds, || {
             calls += 1;
             let is_first = calls == 1;
             async move {
@@ -135,6 +135,6 @@ mod tests {
         let error = tried.await.result.expect_err("it never answers");
         assert_eq!((error.kind(), calls), (ErrorKind::Unavailable, 2), "{error}");
         // The clock of the test stands still but for what is waited for.
-        assert!(began.elapsed() <= patience.call_timeout, "given up after {:?}", began.elapsed());
+        assert!(began.elapsed() <= bounds.call_timeout, "given up after {:?}", began.elapsed());
     }
 }

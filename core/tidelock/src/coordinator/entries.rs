@@ -230,7 +230,7 @@ impl Running {
             chosen: self.restoring.chosen().cloned(),
             sources: self.graph.sources.clone(),
             operators: self.graph.operators.iter().cloned().collect(),
-            patience: self.patience(),
+            bounds: self.bounds(),
             wall_ms: self.clocks.wall_ms(),
         };
         self.work.push(Box::pin(async { work::Done::StartResolved(start::resolve(inputs).await) }));

@@ -12,16 +12,16 @@ use crate::host::{Opening, Order};
 use crate::log::{Entry, PendingState, SnapshotId, State};
 use crate::patience::later;
 use crate::protocol::{Action, Event, Lists, SinkIndex};
-use crate::retry::Patience;
+use crate::retry::Bounds;
 use crate::{Epoch, Error, ErrorKind, Position, Result, SinkAttempt, Uid};
 
 impl Running {
     pub(super) fn perform(&mut self, action: Action) -> Result<()> {
         match action {
             Action::Look => {
-                let (log, patience) = (self.log.clone(), self.patience());
+                let (log, bounds) = (self.log.clone(), self.bounds());
                 let chosen = self.restoring.chosen().cloned();
-                self.work.push(Box::pin(work::look(log, chosen, patience)));
+                self.work.push(Box::pin(work::look(log, chosen, bounds)));
             }
             Action::Append { token, position, draft, retry } => self.append(token, position, draft, retry)?,
             Action::ReadBack(position) => {
@@ -29,8 +29,8 @@ impl Running {
                 self.work.push(Box::pin(work::read_back(self.log.clone(), position, ours)));
             }
             Action::Relist => {
-                let (log, claim, patience) = (self.log.clone(), self.attempt_number(), self.patience());
-                self.work.push(Box::pin(work::relist(log, claim, patience)));
+                let (log, claim, bounds) = (self.log.clone(), self.attempt_number(), self.bounds());
+                self.work.push(Box::pin(work::relist(log, claim, bounds)));
             }
             Action::Recover(lists) => self.recover(&lists)?,
             Action::ResolveStart => self.resolve_start(),
@@ -74,10 +74,10 @@ impl Running {
             let states = self.bodies(&uid, listed);
             self.progress.send_modify(|progress| progress.recovered += states.len() as u64);
             let control = Arc::clone(&self.graph.sinks[&uid]);
-            let (log, patience) = (self.log.clone(), self.patience());
+            let (log, bounds) = (self.log.clone(), self.bounds());
             let chunks = Some(log.chunk_store(attempt.number));
             let attempt = SinkAttempt { chunks, ..attempt.of_sink(&uid) };
-            self.work.push(Box::pin(work::recover(log, index, control, attempt, states, patience)));
+            self.work.push(Box::pin(work::recover(log, index, control, attempt, states, bounds)));
         }
         Ok(())
     }
@@ -93,13 +93,13 @@ impl Running {
         let permit = permit.with_chunks(self.log.chunk_store(self.attempt_number()));
         let states = self.bodies(&uid, groups.iter().copied());
         let control = Arc::clone(&self.graph.sinks[&uid]);
-        let patience = self.patience();
+        let bounds = self.bounds();
         let call_timeout = match self.machine.commits_pending() {
-            true => patience.call_timeout,
+            true => bounds.call_timeout,
             false => self.deadlines.commit_timeout(self.schedule.settings()),
         };
-        let (log, patience) = (self.log.clone(), Patience { call_timeout, ..patience });
-        self.work.push(Box::pin(work::commit(log, sink, control, permit, groups, states, patience)));
+        let (log, bounds) = (self.log.clone(), Bounds { call_timeout, ..bounds });
+        self.work.push(Box::pin(work::commit(log, sink, control, permit, groups, states, bounds)));
         Ok(())
     }
 

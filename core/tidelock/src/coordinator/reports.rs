@@ -88,8 +88,8 @@ impl Running {
         }
         for (uid, known) in wanted {
             let control = Arc::clone(&self.graph.sources[&uid]);
-            let patience = self.patience();
-            self.work.push(Box::pin(work::discover(uid, control, known, patience)));
+            let bounds = self.bounds();
+            self.work.push(Box::pin(work::discover(uid, control, known, bounds)));
         }
         if self.intake.ends(&self.building.sources) {
             self.link.order(Order::EndOfInput);

@@ -33,7 +33,7 @@ use crate::host::{News, Order};
 use crate::job::{Graph, JobConfig, Settings};
 use crate::log::Log;
 use crate::protocol::{Action, End, Event, Limits, Machine};
-use crate::retry::Patience;
+use crate::retry::Bounds;
 use crate::{Position, Result, Uid};
 
 /// A running attempt.
@@ -172,8 +172,8 @@ impl Running {
     }
 
     /// How long sources, sinks and the store are waited for.
-    pub(super) fn patience(&mut self) -> Patience {
-        Patience { jitter_seed: self.clocks.seed(), call_timeout: self.deadlines.call_timeout() }
+    pub(super) fn bounds(&mut self) -> Bounds {
+        Bounds { jitter_seed: self.clocks.seed(), call_timeout: self.deadlines.call_timeout() }
     }
 
     fn wake_at(&self) -> Instant {

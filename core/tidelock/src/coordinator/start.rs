@@ -7,7 +7,7 @@ use super::splits::Splits;
 use crate::job::Chosen;
 use crate::log::{Entry, Log, RequestId, SnapshotId, State};
 use crate::restore::read_source;
-use crate::retry::{Patience, retry};
+use crate::retry::{Bounds, retry};
 use crate::{Epoch, Generation, Position, Result, Segment, SourceControl, Uid};
 
 /// What the start entry holds, beside its identity.
@@ -40,7 +40,7 @@ pub(super) struct Inputs {
     pub(super) chosen: Option<Arc<Chosen>>,
     pub(super) sources: BTreeMap<Uid, Arc<dyn SourceControl>>,
     pub(super) operators: Vec<Uid>,
-    pub(super) patience: Patience,
+    pub(super) bounds: Bounds,
     pub(super) wall_ms: u64,
 }
 
@@ -82,7 +82,7 @@ async fn restored(
         let mut source = match state.sources.get(uid) {
             Some(segments) => {
                 let read = || read_source(&inputs.log, segments);
-                Splits::restored(retry("restore", inputs.patience, read).await.result?)
+                Splits::restored(retry("restore", inputs.bounds, read).await.result?)
             }
             None => discovered(inputs, uid).await?,
         };
@@ -101,7 +101,7 @@ async fn discovered(inputs: &Inputs, uid: &Uid) -> Result<Splits> {
     let mut splits = Splits::default();
     splits.want_discovery();
     if let Some(known) = splits.begin_discovery(true) {
-        let found = retry("discover", inputs.patience, || control.discover(known.clone())).await.result;
+        let found = retry("discover", inputs.bounds, || control.discover(known.clone())).await.result;
         // They belong to the start entry whatever its epoch, and are assigned when the host is open.
         splits.found(found.map_err(|error| error.with("uid", uid))?, Epoch(0))?;
     }

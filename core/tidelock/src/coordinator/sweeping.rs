@@ -29,8 +29,8 @@ impl Running {
         {
             let sinks = self.graph.sinks.iter();
             let sinks = sinks.map(|(uid, control)| (attempt.of_sink(uid), Arc::clone(control))).collect();
-            let patience = self.patience();
-            self.work.push(Box::pin(work::sweep(sinks, patience)));
+            let bounds = self.bounds();
+            self.work.push(Box::pin(work::sweep(sinks, bounds)));
         }
     }
 

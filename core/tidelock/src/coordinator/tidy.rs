@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Ended;
-use crate::retry::{Patience, retry};
+use crate::retry::{Bounds, retry};
 use crate::{Attempt, Error, ErrorKind, Result, SinkControl, Uid};
 
 /// How long a target may take. The job has ended, and whoever ended it waits.
@@ -34,8 +34,8 @@ pub async fn tidy(
     let asked = sinks.iter().map(|(uid, control)| async move {
         let closed = closed.of_sink(uid);
         let recover = || control.recover(&closed, Vec::new());
-        let patience = Patience { jitter_seed: closed.number.0, call_timeout: TIDY_TIMEOUT };
-        let swept = tokio::time::timeout(TIDY_TIMEOUT, retry("sweep", patience, recover)).await;
+        let bounds = Bounds { jitter_seed: closed.number.0, call_timeout: TIDY_TIMEOUT };
+        let swept = tokio::time::timeout(TIDY_TIMEOUT, retry("sweep", bounds, recover)).await;
         let late = |_| Error::new(ErrorKind::Unavailable, "sweep", "the target did not answer in time");
         swept.map_err(late).and_then(|tried| tried.result).map_err(|error| error.with("uid", uid))
     });

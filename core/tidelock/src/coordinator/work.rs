@@ -16,7 +16,7 @@ use crate::log::{
     Retention, SnapshotId,
 };
 use crate::protocol::{SinkIndex, Token};
-use crate::retry::{Patience, Tried, in_time, retry};
+use crate::retry::{Bounds, Tried, in_time, retry};
 use crate::{
     Committed, Discovery, Epoch, Error, ErrorKind, Known, Pending, Position, Result, SinkAttempt,
     SinkControl, SourceControl, Stored, StoredSplit, Uid,
@@ -56,7 +56,7 @@ pub(super) enum Done {
 
 /// Reads the newest entry. What is restored by choice must still be whole: the attempt that is about to be
 /// fenced may have pruned it since the job was opened, and a claim would end that one for nothing.
-pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, patience: Patience) -> Done {
+pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, bounds: Bounds) -> Done {
     let looked = async || {
         let newest = log.newest().await?;
         let obeyed =
@@ -66,12 +66,12 @@ pub(super) async fn look(log: Log, chosen: Option<Arc<Chosen>>, patience: Patien
         }
         Ok(newest)
     };
-    Done::Looked(retry("look", patience, looked).await.result)
+    Done::Looked(retry("look", bounds, looked).await.result)
 }
 
 /// Lists the log after our claim at `claim`: what is the highest position, and whether the next attempt's
 /// claim stands directly above ours already.
-pub(super) async fn relist(log: Log, claim: Position, patience: Patience) -> Done {
+pub(super) async fn relist(log: Log, claim: Position, bounds: Bounds) -> Done {
     let listed = async || {
         let positions = log.positions().await?;
         let newest = positions.last().copied().unwrap_or_default();
@@ -82,7 +82,7 @@ pub(super) async fn relist(log: Log, claim: Position, patience: Patience) -> Don
         let claimed_above = above.is_some_and(|above| above.kind == EntryKind::Claim);
         Ok(Relisted { newest, claimed_above })
     };
-    Done::Relisted(retry("list", patience, listed).await.result)
+    Done::Relisted(retry("list", bounds, listed).await.result)
 }
 
 /// Asks for an entry's position once, after a pause. Every answer but a clear one is unknown. What the entry
@@ -136,18 +136,14 @@ pub(super) async fn write_chunks(
 }
 
 /// The committables of pending states, wherever their bytes are.
-async fn read_pending(
-    log: &Log,
-    states: Vec<PendingState>,
-    patience: Patience,
-) -> Result<Vec<Pending<Stored>>> {
+async fn read_pending(log: &Log, states: Vec<PendingState>, bounds: Bounds) -> Result<Vec<Pending<Stored>>> {
     let mut pending = Vec::with_capacity(states.len());
     for state in states {
         let committable = match state.inline() {
             Some(stored) => stored,
             None => {
                 let read = || log.read_segment(&state.committable);
-                let bytes = retry("read a committable", patience, read).await.result?;
+                let bytes = retry("read a committable", bounds, read).await.result?;
                 let json = serde_json::from_slice(&bytes).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, "restore", "a stored committable is not JSON")
                         .because(error)
@@ -167,19 +163,19 @@ pub(super) async fn recover(
     control: Arc<dyn SinkControl>,
     attempt: SinkAttempt,
     states: Vec<PendingState>,
-    patience: Patience,
+    bounds: Bounds,
 ) -> Done {
     let result = async {
-        let pending = read_pending(&log, states, patience).await?;
-        retry("recover", patience, || control.recover(&attempt, pending.clone())).await.result
+        let pending = read_pending(&log, states, bounds).await?;
+        retry("recover", bounds, || control.recover(&attempt, pending.clone())).await.result
     };
     Done::Recovered { sink, result: result.await }
 }
 
 /// The sweep of leftovers that is repeated while the job runs (I6): nothing of theirs is pending.
-pub(super) async fn sweep(sinks: Vec<(SinkAttempt, Arc<dyn SinkControl>)>, patience: Patience) -> Done {
+pub(super) async fn sweep(sinks: Vec<(SinkAttempt, Arc<dyn SinkControl>)>, bounds: Bounds) -> Done {
     let sweeps = sinks.into_iter().map(|(attempt, control)| async move {
-        let swept = retry("sweep", patience, || control.recover(&attempt, Vec::new())).await.result;
+        let swept = retry("sweep", bounds, || control.recover(&attempt, Vec::new())).await.result;
         swept.err().map(|error| error.with("uid", &attempt.uid))
     });
     Done::Swept { errors: futures::future::join_all(sweeps).await.into_iter().flatten().collect() }
@@ -192,11 +188,11 @@ pub(super) async fn commit(
     permit: CommitPermit,
     groups: Vec<Epoch>,
     states: Vec<PendingState>,
-    patience: Patience,
+    bounds: Bounds,
 ) -> Done {
     let epoch = permit.epoch();
-    let Tried { result, again } = match read_pending(&log, states, patience).await {
-        Ok(pending) => retry("commit", patience, || control.commit(&permit, pending.clone())).await,
+    let Tried { result, again } = match read_pending(&log, states, bounds).await {
+        Ok(pending) => retry("commit", bounds, || control.commit(&permit, pending.clone())).await,
         Err(error) => Tried { result: Err(error), again: false },
     };
     Done::Committed { sink, epoch, groups, result, again }
@@ -206,9 +202,9 @@ pub(super) async fn discover(
     uid: Uid,
     control: Arc<dyn SourceControl>,
     known: Known<Stored>,
-    patience: Patience,
+    bounds: Bounds,
 ) -> Done {
-    let found = retry("discover", patience, || control.discover(known.clone())).await.result;
+    let found = retry("discover", bounds, || control.discover(known.clone())).await.result;
     Done::Discovered { uid, found }
 }
 

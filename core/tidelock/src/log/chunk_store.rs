@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::retry::{Patience, retry};
+use crate::retry::{Bounds, retry};
 use crate::{ErrorKind, Position, Result, Retry};
 
 use super::{ChunkRef, Log};
@@ -48,7 +48,7 @@ impl ChunkStore {
                 _ => error,
             })
         };
-        retry("write a chunk", Patience { jitter_seed, call_timeout: WRITE_PATIENCE }, write).await.result
+        retry("write a chunk", Bounds { jitter_seed, call_timeout: WRITE_PATIENCE }, write).await.result
     }
 
     /// Reads a chunk, verified.

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+mod config;
+mod error;
+mod limit;
+mod load;
+mod window;
+
+pub use config::AwsConfig;
+pub use error::{Answer, failed, is_throttled};
+pub use limit::{Limit, Place};
+pub use load::load;

@@ -1,0 +1,263 @@
+//! What tells the items of a table apart.
+
+use std::fmt;
+
+use tidelock::{Error, ErrorKind, Result};
+
+use crate::change::{Change, ItemChange, ItemUpdate};
+use crate::item::Item;
+use crate::number::Number;
+use crate::value::Value;
+
+/// The most bytes of a partition key, and of a sort key.
+const PARTITION_BYTES_MAX: usize = 2_048;
+const SORT_BYTES_MAX: usize = 1_024;
+
+/// Which attributes are the key of a table's items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeySchema {
+    pub(crate) partition: KeyAttribute,
+    pub(crate) sort: Option<KeyAttribute>,
+}
+
+/// An attribute of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyAttribute {
+    pub(crate) name: String,
+    pub(crate) kind: KeyKind,
+}
+
+/// Of what kind the values of a key's attribute are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    S,
+    N,
+    B,
+}
+
+/// The key of an item. Equal keys are of one item, in whatever form their numbers were written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    partition: Value,
+    sort: Option<Value>,
+}
+
+impl KeySchema {
+    /// The attributes of the key.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &KeyAttribute> {
+        std::iter::once(&self.partition).chain(&self.sort)
+    }
+
+    /// Whether an attribute of this name belongs to the key.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.attributes().any(|attribute| attribute.name == name)
+    }
+
+    /// The key of an item that may have other attributes beside it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] where an attribute is missing, or its value cannot be that of a key.
+    pub(crate) fn key_of(&self, item: &Item) -> Result<Key> {
+        let partition = self.partition.value_of(item, PARTITION_BYTES_MAX)?;
+        let sort = self.sort.as_ref().map(|sort| sort.value_of(item, SORT_BYTES_MAX)).transpose()?;
+        Ok(Key { partition, sort })
+    }
+
+    /// The key of the item that is changed.
+    ///
+    /// # Errors
+    /// As above, and where an update or a delete has other attributes beside the key, or an update changes those of the key.
+    pub(crate) fn key_of_change(&self, change: &ItemChange) -> Result<Key> {
+        let (attributes, is_whole) = match &change.change {
+            Change::Put(item) => (item, true),
+            Change::Update(ItemUpdate { key, .. }) | Change::Delete(key) => (key, false),
+        };
+        let key = self.key_of(attributes)?;
+        let refuse = |name: &String, why: &str| Err(refused(name, why).with("key", &key));
+        if !is_whole && let Some(other) = attributes.keys().find(|name| !self.has(name)) {
+            return refuse(other, "this attribute does not belong to the key of the table");
+        }
+        if let Change::Update(ItemUpdate { set, remove, add, .. }) = &change.change {
+            let changed = set.keys().chain(remove).chain(add.keys());
+            if let Some(own) = changed.clone().find(|name| self.has(name)) {
+                return refuse(
+                    own,
+                    "an update cannot change the key of an item: delete the one and put the other",
+                );
+            }
+            let mut names: Vec<&String> = changed.collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return refuse(twice[0], "an update can do only one thing with an attribute");
+            }
+        }
+        Ok(key)
+    }
+}
+
+impl KeyAttribute {
+    fn value_of(&self, item: &Item, bytes_max: usize) -> Result<Value> {
+        let refuse = |why: String| Err(refused(&self.name, &why));
+        let value = match (self.kind, item.get(&self.name)) {
+            (_, None) => return refuse("an attribute of the key is missing".to_owned()),
+            (KeyKind::N, Some(Value::N(number))) => match Number::parse(number) {
+                Some(number) => Value::N(number.to_string()),
+                None => return refuse("the number of a key is none that DynamoDB has".to_owned()),
+            },
+            (KeyKind::S, Some(value @ Value::S(_))) | (KeyKind::B, Some(value @ Value::B(_))) => {
+                value.clone()
+            }
+            (kind, Some(_)) => {
+                return refuse(format!(
+                    "an attribute of the key must be of the kind {kind:?}, as the table has it"
+                ));
+            }
+        };
+        match value.bytes() {
+            0 => refuse("an attribute of the key must not be empty".to_owned()),
+            bytes if bytes > bytes_max => {
+                refuse(format!("an attribute of the key has {bytes} bytes, and may have {bytes_max}"))
+            }
+            _ => Ok(value),
+        }
+    }
+}
+
+impl Key {
+    /// Its attributes.
+    pub(crate) fn to_item(&self, schema: &KeySchema) -> Item {
+        let values = std::iter::once(&self.partition).chain(&self.sort);
+        schema
+            .attributes()
+            .zip(values)
+            .map(|(attribute, value)| (attribute.name.clone(), value.clone()))
+            .collect()
+    }
+}
+
+fn refused(attribute: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Data, "find the key of an item", why).with("attribute", attribute)
+}
+
+/// How much of a value an error shows.
+const SHOWN_MAX: usize = 64;
+
+/// For people, of long values the beginning.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.partition, f)?;
+        let Some(sort) = &self.sort else { return Ok(()) };
+        f.write_str(" / ")?;
+        show(sort, f)
+    }
+}
+
+fn show(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let is_cut = match value {
+        Value::S(text) => {
+            write!(f, "{}", text.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect::<String>())?;
+            text.chars().nth(SHOWN_MAX).is_some()
+        }
+        Value::B(bytes) => {
+            write!(f, "{}", bytes[..bytes.len().min(SHOWN_MAX)].escape_ascii())?;
+            bytes.len() > SHOWN_MAX
+        }
+        Value::N(number) => return f.write_str(number),
+        other => return write!(f, "{other:?}"),
+    };
+    if is_cut { f.write_str("…") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn schema(sort: Option<KeyKind>) -> KeySchema {
+        let attribute = |name: &str, kind| KeyAttribute { name: name.into(), kind };
+        KeySchema { partition: attribute("pk", KeyKind::S), sort: sort.map(|kind| attribute("sk", kind)) }
+    }
+
+    fn item(values: &[(&str, Value)]) -> Item {
+        values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    #[test]
+    fn a_key_is_found_in_an_item_and_is_one_in_whatever_form_its_number_was_written() {
+        let schema = schema(Some(KeyKind::N));
+        let keys: HashSet<Key> = ["1", "1.0", "1e0", "+1"]
+            .map(|form| {
+                let all = [("pk", Value::from("a")), ("sk", Value::N(form.into())), ("other", Value::Null)];
+                schema.key_of(&item(&all)).expect("a key")
+            })
+            .into();
+        assert_eq!(keys.len(), 1);
+        let key = keys.into_iter().next().expect("one");
+        assert_eq!(key.to_item(&schema), item(&[("pk", "a".into()), ("sk", 1.into())]));
+        assert_eq!(key.to_string(), "a / 1");
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused_with_its_attribute() {
+        let schema = schema(Some(KeyKind::B));
+        let binary = |length| Value::B(Bytes::from(vec![0; length]));
+        schema
+            .key_of(&item(&[("pk", "a".repeat(2_048).into()), ("sk", binary(1_024))]))
+            .expect("the longest");
+        for (all, name, why) in [
+            (item(&[("sk", binary(1))]), "pk", "missing"),
+            (item(&[("pk", "a".into())]), "sk", "missing"),
+            (item(&[("pk", "".into()), ("sk", binary(1))]), "pk", "empty"),
+            (item(&[("pk", 1.into()), ("sk", binary(1))]), "pk", "kind S"),
+            (item(&[("pk", "a".into()), ("sk", "b".into())]), "sk", "kind B"),
+            (item(&[("pk", "a".repeat(2_049).into()), ("sk", binary(1))]), "pk", "2048"),
+            (item(&[("pk", "a".into()), ("sk", binary(1_025))]), "sk", "1024"),
+        ] {
+            let error = schema.key_of(&all).expect_err(why);
+            assert_eq!(error.kind(), ErrorKind::Data);
+            let said = error.to_string();
+            assert!(said.contains(why) && said.contains(&format!("attribute={name}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_at_odds_with_its_own_key_is_refused() {
+        let schema = schema(None);
+        let key = || item(&[("pk", "a".into())]);
+        let update = || ItemUpdate::of(key());
+        let all = item(&[("pk", "a".into()), ("b", Value::Null)]);
+        for good in [
+            ItemChange::put(all.clone()),
+            ItemChange::delete(key()),
+            ItemChange::update(update().set("b", 1).remove("c").add("d", 1)),
+        ] {
+            assert_eq!(schema.key_of_change(&good).expect("a key").to_string(), "a");
+        }
+        for (wrong, why) in [
+            (ItemChange::delete(all.clone()), "attribute=b"),
+            (ItemChange::update(ItemUpdate::of(all)), "attribute=b"),
+            (ItemChange::update(update().set("pk", "b")), "attribute=pk"),
+            (ItemChange::update(update().remove("pk")), "attribute=pk"),
+            (ItemChange::update(update().set("b", 1).remove("b")), "attribute=b"),
+            (ItemChange::update(update().add("b", 1).set("b", 1)), "attribute=b"),
+        ] {
+            let error = schema.key_of_change(&wrong).expect_err(why).to_string();
+            assert!(error.contains(why) && error.contains("key=a"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_shown_in_one_line_of_a_bounded_length() {
+        let schema = schema(Some(KeyKind::B));
+        let long = [
+            ("pk", format!("\n{}", "ä".repeat(500)).into()),
+            ("sk", Value::B(Bytes::from_static(&[0, 255]))),
+        ];
+        let shown = schema.key_of(&item(&long)).expect("a key").to_string();
+        assert!(shown.starts_with("\\nä") && shown.ends_with("… / \\x00\\xff"), "{shown}");
+        assert!(shown.chars().count() < 100, "{shown}");
+    }
+}
