@@ -30,6 +30,7 @@ pub(crate) struct Counters {
     written: Mutex<BTreeMap<Uid, Counter>>,
     late: Mutex<BTreeMap<Uid, Counter>>,
     rejected: Mutex<BTreeMap<Uid, Counter>>,
+    state_bytes: Mutex<BTreeMap<Uid, Counter>>,
     checkpointed: Mutex<Option<Instant>>,
 }
 
@@ -57,6 +58,10 @@ impl Counters {
 
     pub(crate) fn rejection(&self, uid: &Uid) -> Counter {
         counter(&self.rejected, uid)
+    }
+
+    pub(crate) fn state_bytes_of(&self, uid: &Uid) -> Counter {
+        counter(&self.state_bytes, uid)
     }
 
     /// A checkpoint is durable.
@@ -87,5 +92,10 @@ impl Counters {
     /// Records that each function and sink rejected.
     pub(crate) fn rejected(&self) -> BTreeMap<Uid, u64> {
         all(&self.rejected)
+    }
+
+    /// Bytes of state that each function and window stored.
+    pub(crate) fn state_bytes(&self) -> BTreeMap<Uid, u64> {
+        all(&self.state_bytes)
     }
 }

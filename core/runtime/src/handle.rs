@@ -252,6 +252,13 @@ impl Handle {
     pub fn records_rejected(&self) -> BTreeMap<Uid, u64> {
         self.counters.rejected()
     }
+
+    /// How many bytes of state each function and each window stored for checkpoints in this process: what changed, and
+    /// what was merged of it. What a job's checkpoints cost grows with these; how large the state of one is,
+    /// `tidelock snapshots show` tells by operator.
+    pub fn state_bytes_stored(&self) -> BTreeMap<Uid, u64> {
+        self.counters.state_bytes()
+    }
 }
 
 fn no_savepoint() -> Error {

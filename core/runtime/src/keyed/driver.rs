@@ -390,7 +390,8 @@ impl Opener {
         let storage = Storage::new(shared.log.clone(), opening.attempt.number);
         let mut restored = restore(&storage, parts, seat).await?;
         let (entries, floors) = (restored.entries.take(), restored.floors.clone());
-        let keeper = Keeper::new(uid.clone(), storage, book, restored);
+        let stored = shared.counters.state_bytes_of(&uid);
+        let keeper = Keeper::new(uid.clone(), storage, stored, book, restored);
         shared.tasks.spawn(Some(uid), "keep state", keeper.run(to_keep));
         *loaded.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Loaded { epoch: opening.epoch, entries, floors });

@@ -40,6 +40,7 @@ use super::parts::{part_name, store_watermarks};
 use super::restore::Restored;
 use super::storage::{INLINE_BYTES_MAX, Kept, Storage};
 use crate::book::{Book, Part};
+use crate::counters::Counter;
 
 /// So many segments of about one size are merged into one.
 const FANOUT: usize = 8;
@@ -64,6 +65,7 @@ pub(crate) struct Keeper {
     uid: Uid,
     groups: Range<u16>,
     storage: Storage,
+    stored: Counter,
     book: Arc<Book>,
     list: Vec<Kept>,
     /// What the first report must change.
@@ -75,9 +77,15 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Goes on with what was restored.
-    pub(crate) fn new(uid: Uid, storage: Storage, book: Arc<Book>, restored: Restored) -> Self {
+    pub(crate) fn new(
+        uid: Uid,
+        storage: Storage,
+        stored: Counter,
+        book: Arc<Book>,
+        restored: Restored,
+    ) -> Self {
         let Restored { groups, kept: list, first, .. } = restored;
-        Self { uid, groups, storage, book, list, first, rearranged: false, merging: None }
+        Self { uid, groups, storage, stored, book, list, first, rearranged: false, merging: None }
     }
 
     /// Reports what is frozen, and merges in between, until the operator is gone.
@@ -101,6 +109,7 @@ impl Keeper {
         let part = part_name(&self.groups);
         if let Some(delta) = frozen.delta {
             let kept = self.storage.store(delta).await;
+            self.count(&kept);
             if !self.rearranged {
                 let change = Change::Delta(kept.segment.clone());
                 changes.push(PartChange { part: part.clone(), change });
@@ -129,11 +138,18 @@ impl Keeper {
         self.merging = None;
         match merged {
             Ok(merged) => {
+                if let Some(kept) = &merged {
+                    self.count(kept);
+                }
                 self.list.splice(run, merged);
                 self.rearranged = true;
             }
             Err(error) => tracing::warn!(uid = self.uid.as_str(), %error, "keyed state was not merged"),
         }
+    }
+
+    fn count(&self, kept: &Kept) {
+        self.stored.add(usize::try_from(kept.bytes).unwrap_or(usize::MAX));
     }
 
     fn merge_if_due(&mut self) {
@@ -183,6 +199,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::task::Poll;
 
+    use futures::TryStreamExt;
+    use object_store::ObjectStore as _;
     use object_store::memory::InMemory;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
@@ -190,6 +208,7 @@ mod tests {
     use tidelock::log::Log;
     use tidelock::{Attempt, Generation, JobId, Position};
 
+    use super::super::packed::unpack;
     use super::super::restore::restore;
     use super::super::segment::{Encoder, decode, entries, merge_all};
     use super::super::{Form, Table, Touch};
@@ -206,7 +225,7 @@ mod tests {
     async fn stored(log: &Log, snapshot: &Snapshot, uid: &Uid) -> BTreeMap<u32, Vec<u8>> {
         let mut segments = Vec::new();
         for segment in snapshot.operators.get(uid).into_iter().flat_map(|parts| parts.values()).flatten() {
-            segments.push(log.read_segment(segment).await.unwrap());
+            segments.push(unpack(log.read_segment(segment).await.unwrap()).unwrap());
         }
         let Some(whole) = merge_all(&segments).unwrap() else { return BTreeMap::new() };
         let values = entries(&whole).unwrap().map(|entry| {
@@ -223,7 +242,8 @@ mod tests {
         for seed in 0..4 {
             println!("seed {seed}");
             let mut rng = StdRng::seed_from_u64(seed);
-            let log = Log::on(Arc::new(InMemory::new()), "log".into());
+            let store = Arc::new(InMemory::new());
+            let log = Log::on(Arc::clone(&store) as _, "log".into());
             let (uid, outbox) = (Uid::new("state").unwrap(), Outbox::new(Stop::new()));
             let book = Book::new(0, Arc::clone(&outbox));
             book.add_part();
@@ -232,7 +252,8 @@ mod tests {
             book.begin(Start { attempt, epoch: Epoch(1) });
             let storage = Storage::new(log.clone(), Position(1));
             let restored = restore(&storage, &BTreeMap::new(), Seat { worker: 0, workers: 1 }).await.unwrap();
-            let keeper = Keeper::new(uid.clone(), storage, book, restored);
+            let counted = Counter::default();
+            let keeper = Keeper::new(uid.clone(), storage, counted.clone(), book, restored);
             let (frozen, to_keep) = mpsc::channel(64);
             let (news_end, mut news) = mpsc::channel(64);
             tokio::spawn(outbox.forward(news_end));
@@ -268,6 +289,9 @@ mod tests {
             }
             assert!(longest > FANOUT, "nothing was ever merged");
             assert!(longest < 60, "{longest} segments");
+            let chunks: Vec<u64> = store.list(None).map_ok(|meta| meta.size).try_collect().await.unwrap();
+            let (chunks, counted) = (chunks.iter().sum::<u64>(), counted.get());
+            assert!(chunks > 0 && counted > chunks, "{chunks} bytes are in chunks, {counted} are counted");
         }
     }
 

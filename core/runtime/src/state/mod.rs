@@ -8,6 +8,7 @@
 
 mod floors;
 mod keeper;
+mod packed;
 mod parts;
 mod restore;
 mod segment;

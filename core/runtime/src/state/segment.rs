@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Numbers are little-endian; keys and values are postcard. Whoever merges segments need not know the
-//! types of either.
+//! types of either. How large ones are stored: see [`packed`](super::packed).
 
 use std::collections::HashMap;
 use std::ops::Range;

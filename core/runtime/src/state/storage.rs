@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use tidelock::log::Log;
 use tidelock::{Error, ErrorKind, Position, Result, Segment};
 
+use super::packed::{pack, unpack};
 use super::segment::merge;
 
 /// Larger segments become chunks: what is inline is written again with every manifest.
@@ -43,6 +44,7 @@ impl Storage {
         if bytes.len() as u64 <= INLINE_BYTES_MAX {
             return Kept::of(Segment::Bytes(bytes));
         }
+        let bytes = packed(bytes).await;
         Kept::of(match self.log.write_chunk(self.attempt, bytes.clone()).await {
             Ok(chunk) => Segment::Chunk(chunk),
             Err(error) => {
@@ -64,7 +66,11 @@ impl Storage {
         keep_removed: bool,
     ) -> Result<Option<Bytes>> {
         let read = try_join_all(segments.into_iter().map(|segment| self.read(segment))).await?;
-        match tokio::task::spawn_blocking(move || merge(&read, &groups, keep_removed)).await {
+        let merge = move || {
+            let segments: Vec<Bytes> = read.into_iter().map(unpack).collect::<Result<_>>()?;
+            merge(&segments, &groups, keep_removed)
+        };
+        match tokio::task::spawn_blocking(merge).await {
             Ok(merged) => merged,
             Err(error) => {
                 let why = "merging keyed state panicked";
@@ -72,4 +78,10 @@ impl Storage {
             }
         }
     }
+}
+
+/// A segment as it is stored; a large one takes long, so off the async threads.
+async fn packed(segment: Bytes) -> Bytes {
+    let whole = segment.clone();
+    tokio::task::spawn_blocking(move || pack(segment)).await.unwrap_or(whole)
 }
