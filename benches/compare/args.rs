@@ -31,6 +31,7 @@ use crate::target::Target;
   compare --throughput --systems tidelock,tidelock-alo,flink,streams --interval 1s,100ms --partitions 4
   compare --target postgres --systems tidelock,tidelock-prepared,flink,raw --size 100 --interval 100ms,1s    rows instead of records
   compare --target hbase --systems tidelock,tidelock-ledger,raw,native,flink --size 100 --interval 100ms,1s    the same into HBase
+  compare --target hbase --systems tidelock,flink --pipeline 0,1000,1000000 --interval 100ms,1s --rate 5000 --size 100    what state costs
   compare --soak-minutes 30 --interval 10ms --rate 20000
   compare --soak-minutes 30 --target postgres --systems tidelock-prepared --interval 100ms --rate 2000
   compare --report --results target/compare.jsonl                           only print what is there"
@@ -98,6 +99,10 @@ pub(crate) struct Arguments {
     /// Measure nothing: make the tables and the picture of what --results holds.
     #[arg(long, requires = "results")]
     pub(crate) report: bool,
+    /// Instead of copying, the pipeline: events are enriched from MySQL, summed by key, and written to HBase, with state of so many
+    /// keys; 0 keeps none, and checkpoints hold positions alone. Several with commas. For tidelock and flink, into --target hbase.
+    #[arg(long, value_delimiter = ',', value_name = "KEYS")]
+    pub(crate) pipeline: Vec<u64>,
     /// A further setting of librdkafka for tidelock, as name=value. May be repeated.
     #[arg(long = "tidelock-property")]
     pub(crate) tidelock_properties: Vec<String>,

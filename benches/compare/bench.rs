@@ -1,6 +1,6 @@
 //! What all measurements of a run have in common.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 use tempfile::TempDir;
@@ -11,13 +11,16 @@ use crate::clock::Clock;
 use crate::outcome::{Outcome, Setting};
 use crate::process::Process;
 use crate::reader::Reader;
-use crate::systems::{System, Task, command};
+use crate::routes::Routes;
+use crate::systems::{Pipeline, System, Task, command};
 use crate::tables::Tables;
 
 pub(crate) struct Bench {
     pub(crate) broker: Broker,
     /// Where rows go, unless they go to topics.
     pub(crate) tables: Option<Tables>,
+    /// What the pipeline looks up, where there is one.
+    pub(crate) routes: Option<Routes>,
     /// Where everything was built.
     pub(crate) target: PathBuf,
     pub(crate) seed: u64,
@@ -34,7 +37,9 @@ pub(crate) struct Placed {
 impl Bench {
     /// Fresh topics and a fresh folder, on the disk that the build is on.
     pub(crate) fn place(&self, system: System, setting: &Setting) -> Result<Placed, Failure> {
-        let from = self.broker.make_topic("from", setting.partitions, Some(RETENTION))?;
+        // Events that give keys a state are older than they look.
+        let kept = setting.keys.is_none().then_some(RETENTION);
+        let from = self.broker.make_topic("from", setting.partitions, kept)?;
         self.place_on(system, setting, from)
     }
 
@@ -58,12 +63,21 @@ impl Bench {
             interval: setting.interval(),
             folder: folder.path().join("state"),
             tidelock_properties: self.tidelock_properties.clone(),
+            pipeline: match (&self.routes, setting.keys) {
+                (Some(routes), Some(keys)) => Some(Pipeline { lookup: routes.url.clone(), keys }),
+                _ => None,
+            },
         };
         Ok(Placed { system, task, folder })
     }
 
     pub(crate) fn start(&self, placed: &Placed) -> Result<Process, Failure> {
         Process::start(&command(placed.system, &placed.task, &self.target), placed.folder.path().join("log"))
+    }
+
+    /// How many checkpoints of a system there are so far, by what is in its folder.
+    pub(crate) fn checkpoints(&self, placed: &Placed) -> u64 {
+        newest(&placed.task.folder, 3).unwrap_or(0)
     }
 
     /// Removes what the system read and wrote.
@@ -104,6 +118,8 @@ impl Bench {
             cpu_seconds: None,
             cpu_micros_per_record: None,
             memory_mib: None,
+            disk_bytes: None,
+            checkpoints: None,
             missing: 0,
             wrong: 0,
             micros: micros
@@ -111,5 +127,41 @@ impl Bench {
                 .map(|value| (value.value_iterated_to(), value.count_at_value()))
                 .collect(),
         }
+    }
+}
+
+/// The greatest number of a checkpoint in a folder: an entry of our log is NUMBER.json, and Flink makes a folder chk-NUMBER.
+fn newest(folder: &Path, depth: u32) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let numbers = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix("chk-").or_else(|| name.strip_suffix(".json"));
+        match number.and_then(|number| number.parse().ok()) {
+            Some(number) => Some(number),
+            None if depth > 0 => newest(&entry.path(), depth - 1),
+            None => None,
+        }
+    });
+    numbers.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_are_counted_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(newest(folder.path(), 3), None);
+        for name in ["checkpoints/log/00000000000000000012.json", "checkpoints/log/00000000000000000007.json"]
+        {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        assert_eq!(newest(folder.path(), 3), Some(12));
+        std::fs::create_dir_all(folder.path().join("ab12/chk-31")).unwrap();
+        assert_eq!(newest(folder.path(), 3), Some(31));
     }
 }

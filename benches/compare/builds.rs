@@ -31,7 +31,7 @@ pub(crate) fn build(systems: &[System], written: Target, target: &Path) -> Resul
             cargo.args(["-p", "tidelock-kafka", "--example", "copy"]);
         } else {
             eprintln!("building the job");
-            cargo.args(["--bin", "to_table"]);
+            cargo.args(["--bin", "to_table", "--bin", "pipeline"]);
         }
         run(cargo.arg("--target-dir").arg(target))?;
     }

@@ -7,7 +7,7 @@ use crate::Failure;
 use crate::args::Arguments;
 use crate::bench::{Bench, Placed};
 use crate::clock::Clock;
-use crate::load::Load;
+use crate::load::{Load, give_state};
 use crate::outcome::{Outcome, Setting};
 use crate::process::Process;
 use crate::reader::{Reader, Seen};
@@ -15,6 +15,9 @@ use crate::systems::System;
 
 /// A system that shows no record after this time was not started right.
 const FIRST_MAX: Duration = Duration::from_secs(60);
+
+/// Keys get their state at this rate at least, in a second.
+const KEYS_RATE_MIN: u64 = 30_000;
 
 /// A system that is so far behind at the end of a measurement does not keep up.
 const BEHIND_MAX: Duration = Duration::from_secs(30);
@@ -35,11 +38,14 @@ impl Flow {
         let Setting { partitions, size, rate, .. } = *setting;
         let clock = Clock::start();
         let brokers = &bench.broker.address;
+        let keys = setting.keys.unwrap_or(0);
+        give_state(brokers, &placed.task.from, keys)?;
         let reader = bench.reader(placed, setting, clock)?;
         let process = bench.start(placed)?;
         let load = Load::start(brokers, placed.task.from.clone(), partitions, size, rate, clock)?;
         let mut flow = Self { load, process, reader, clock };
-        flow.wait(FIRST_MAX, |flow| flow.reader.seen() > 0)?;
+        let first_max = FIRST_MAX + Duration::from_secs(keys / KEYS_RATE_MIN);
+        flow.wait(first_max, |flow| flow.reader.seen() > 0)?;
         flow.load.open();
         Ok(flow)
     }
@@ -110,8 +116,10 @@ pub(crate) fn measure(
     let to = from + setting.rate * setting.seconds;
     flow.reader.measure(from, to);
     let (began, before) = (flow.clock.elapsed(), flow.process.usage()?);
+    let checkpoints = bench.checkpoints(&placed);
     flow.run_for(Duration::from_secs(setting.seconds))?;
     let (after, took) = (flow.process.usage()?, flow.clock.elapsed() - began);
+    let checkpoints = bench.checkpoints(&placed) - checkpoints;
     flow.wait(BEHIND_MAX, |flow| flow.reader.is_done())?;
     let seen = flow.stop(bench, &placed)?;
     let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
@@ -120,6 +128,8 @@ pub(crate) fn measure(
         cpu_micros_per_record: Some(cpu_seconds / took.as_secs_f64() / setting.rate as f64 * 1e6),
         cpu_seconds: Some(cpu_seconds),
         memory_mib: Some(after.memory_mib),
+        disk_bytes: Some(after.disk_bytes - before.disk_bytes),
+        checkpoints: Some(checkpoints),
         missing: (to - from).saturating_sub(seen.micros.len()),
         wrong: seen.wrong,
         ..bench.outcome(system, setting, &seen.micros)

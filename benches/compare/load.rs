@@ -39,6 +39,24 @@ pub(crate) fn producer(brokers: &str) -> Result<BaseProducer, Failure> {
     config.create().map_err(|error| Failure::new("make a producer", error))
 }
 
+/// An event with this bit in its number gives its key a state, and makes no row.
+const FIRST: u64 = 1 << 63;
+
+/// How long the broker may take for the last of many records.
+const FLUSH_MAX: Duration = Duration::from_secs(180);
+
+/// Sends an event for each of so many keys: all have a state before the load.
+pub(crate) fn give_state(brokers: &str, topic: &str, keys: u64) -> Result<(), Failure> {
+    let failed = |error| Failure::new("give the keys a state", error);
+    let producer = producer(brokers)?;
+    let mut value = [0; 16];
+    for key in 0..keys {
+        Stamp { number: FIRST | key, due: 0 }.write(&mut value);
+        send(&producer, topic, 0, &value).map_err(failed)?;
+    }
+    producer.flush(FLUSH_MAX).map_err(failed)
+}
+
 /// Sends one record of the load.
 pub(crate) fn send(
     producer: &BaseProducer,

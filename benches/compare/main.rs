@@ -14,6 +14,7 @@ mod picture;
 mod process;
 mod raw;
 mod reader;
+mod routes;
 mod soak;
 mod sql;
 mod systems;
@@ -36,6 +37,7 @@ use args::{Arguments, Command};
 use bench::Bench;
 use broker::Broker;
 use outcome::Setting;
+use routes::Routes;
 use systems::System;
 use tables::Tables;
 use target::Target;
@@ -85,8 +87,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         builds::build(&arguments.systems, arguments.target, &target)?;
         let broker = Broker::start(arguments.brokers.clone(), seed)?;
         let tables = Tables::start(arguments.target, arguments.database.clone())?;
+        let routes = (!arguments.pipeline.is_empty()).then(Routes::start).transpose()?;
         let tidelock_properties = arguments.tidelock_properties.clone();
-        let bench = Bench { broker, tables, target, seed, tidelock_properties };
+        let bench = Bench { broker, tables, routes, target, seed, tidelock_properties };
         let settings = settings(arguments);
         if arguments.brokers.is_none() {
             latency::warm(&bench, arguments, &settings[0])?;
@@ -120,13 +123,21 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
             "of a table rows are read in order: take one partition",
         ));
     }
+    let is_pipeline = |system: &System| matches!(system, System::Tidelock | System::Flink);
+    let is_refused =
+        *target != Target::Hbase || arguments.throughput || !arguments.systems.iter().all(is_pipeline);
+    if !arguments.pipeline.is_empty() && is_refused {
+        let why =
+            "the pipeline is measured with --target hbase --systems tidelock,flink, and not for throughput";
+        return Err(Failure::new("choose the pipeline", why));
+    }
     Ok(())
 }
 
-/// One setting for each interval.
+/// One setting for each interval, and of the pipeline one for each of its numbers of keys as well.
 fn settings(arguments: &Arguments) -> Vec<Setting> {
     let Arguments { rate, size, partitions, seconds, records, throughput, .. } = *arguments;
-    let of = |interval: &Duration| Setting {
+    let of = |interval: &Duration, keys: Option<u64>| Setting {
         target: arguments.target,
         throughput,
         interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
@@ -135,8 +146,17 @@ fn settings(arguments: &Arguments) -> Vec<Setting> {
         partitions,
         seconds: if throughput { 0 } else { seconds },
         records: if throughput { records } else { 0 },
+        keys,
     };
-    arguments.interval.iter().map(of).collect()
+    let pipelines: Vec<Option<u64>> = match arguments.pipeline.is_empty() {
+        true => vec![None],
+        false => arguments.pipeline.iter().copied().map(Some).collect(),
+    };
+    arguments
+        .interval
+        .iter()
+        .flat_map(|interval| pipelines.iter().map(move |keys| of(interval, *keys)))
+        .collect()
 }
 
 /// Every system, as often as asked for; in each repeat in another order, so that none has the better half of a

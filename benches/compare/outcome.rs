@@ -29,6 +29,9 @@ pub(crate) struct Setting {
     pub(crate) seconds: u64,
     /// Records that were preloaded; for latency 0.
     pub(crate) records: u64,
+    /// Of the pipeline: how many keys have a state.
+    #[serde(default)]
+    pub(crate) keys: Option<u64>,
 }
 
 impl Setting {
@@ -50,6 +53,12 @@ pub(crate) struct Outcome {
     pub(crate) cpu_micros_per_record: Option<f64>,
     /// Resident, at the end.
     pub(crate) memory_mib: Option<f64>,
+    /// What the system's process gave to the disk, in the time that was measured.
+    #[serde(default)]
+    pub(crate) disk_bytes: Option<u64>,
+    /// Checkpoints in that time.
+    #[serde(default)]
+    pub(crate) checkpoints: Option<u64>,
     /// Records that did not become visible.
     pub(crate) missing: u64,
     /// Records that came again or out of order.

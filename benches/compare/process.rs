@@ -20,6 +20,8 @@ pub(crate) struct Process {
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
     pub(crate) memory_mib: f64,
+    /// What it gave to disks so far, in whole pages.
+    pub(crate) disk_bytes: u64,
     pub(crate) threads: u64,
     pub(crate) connections: u64,
 }
@@ -56,19 +58,22 @@ impl Process {
         let failed = |error| Failure::new("read the usage of a system", error);
         let stat = fs::read_to_string(folder.join("stat")).map_err(failed)?;
         let status = fs::read_to_string(folder.join("status")).map_err(failed)?;
+        let io = fs::read_to_string(folder.join("io")).map_err(failed)?;
         // The name in brackets may hold blanks: fields are counted behind it, from the third on.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks =
             |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let field_of = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             line.split_whitespace().next().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
         };
+        let field = |name: &str| field_of(&status, name);
         let files = fs::read_dir(folder.join("fd")).map_err(failed)?;
         let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
         Ok(Usage {
             cpu_seconds: (ticks(14) + ticks(15)) as f64 / rustix::param::clock_ticks_per_second() as f64,
             memory_mib: field("VmRSS:") as f64 / 1024.0,
+            disk_bytes: field_of(&io, "write_bytes:"),
             threads: field("Threads:"),
             connections: links.filter(|link| link.to_string_lossy().starts_with("socket:")).count() as u64,
         })

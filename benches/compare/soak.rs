@@ -20,7 +20,7 @@ pub(crate) fn run(bench: &Bench, system: System, setting: &Setting, minutes: u64
     println!("|---:|---:|---:|---:|---:|---:|");
     for look in 1..=minutes * 2 {
         flow.run_for(LOOK)?;
-        let Usage { cpu_seconds, memory_mib, threads, connections } = flow.process.usage()?;
+        let Usage { cpu_seconds, memory_mib, threads, connections, .. } = flow.process.usage()?;
         let behind = flow.load.sent().saturating_sub(flow.reader.seen());
         let minute = look as f64 / 2.0;
         println!("| {minute} | {memory_mib:.1} | {threads} | {connections} | {cpu_seconds:.1} | {behind} |");

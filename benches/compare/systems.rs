@@ -73,6 +73,17 @@ pub(crate) struct Task {
     /// A fresh folder for its state.
     pub(crate) folder: PathBuf,
     pub(crate) tidelock_properties: Vec<String>,
+    /// What is asked of the pipeline, where it is one.
+    pub(crate) pipeline: Option<Pipeline>,
+}
+
+/// The part of a task that copies have not.
+#[derive(Debug, Clone)]
+pub(crate) struct Pipeline {
+    /// The database of the table `routes`.
+    pub(crate) lookup: String,
+    /// How many keys have a state.
+    pub(crate) keys: u64,
 }
 
 /// Flink and Kryo look into classes of Java itself.
@@ -86,7 +97,10 @@ pub(crate) fn command(system: System, task: &Task, target: &Path) -> Command {
         }
         System::Flink => match task.database.as_deref() {
             None => java("FlinkCopy", task, &target.join(PEERS)),
-            Some(url) if hbase::is_place(url) => java("hbase.FlinkToHbase", task, &target.join(HBASE_PEERS)),
+            Some(url) if hbase::is_place(url) => {
+                let main = if task.pipeline.is_some() { "hbase.FlinkPipeline" } else { "hbase.FlinkToHbase" };
+                java(main, task, &target.join(HBASE_PEERS))
+            }
             Some(_) => java("FlinkToTable", task, &target.join(PEERS)),
         },
         System::Native => java("hbase.NativeToHbase", task, &target.join(HBASE_PEERS)),
@@ -110,11 +124,18 @@ fn tell(command: &mut Command, task: &Task) {
 }
 
 fn tidelock(system: System, task: &Task, target: &Path) -> Command {
-    let program = if task.database.is_some() { "release/to_table" } else { "release/examples/copy" };
+    let program = match (&task.pipeline, &task.database) {
+        (Some(_), _) => "release/pipeline",
+        (None, Some(_)) => "release/to_table",
+        (None, None) => "release/examples/copy",
+    };
     let mut command = Command::new(target.join(program));
     tell(&mut command, task);
     command.arg("--checkpoints").arg(task.folder.join("checkpoints"));
     command.args(["--job-id", &task.to]);
+    if let Some(Pipeline { lookup, keys }) = &task.pipeline {
+        command.args(["--lookup", lookup, "--keys", &keys.to_string()]);
+    }
     match system {
         System::TidelockAlo => drop(command.arg("--at-least-once")),
         System::TidelockPrepared => drop(command.arg("--prepared")),
@@ -138,5 +159,8 @@ fn java(main: &str, task: &Task, peers: &Path) -> Command {
     command.arg(format!("tidelock.peers.{main}"));
     command.args([&task.brokers, &task.from, &task.to, &task.interval.as_millis().to_string(), &task.to]);
     command.arg(&task.folder).args(&task.database);
+    if let Some(Pipeline { lookup, keys }) = &task.pipeline {
+        command.args([lookup, &keys.to_string()]);
+    }
     command
 }

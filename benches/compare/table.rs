@@ -11,7 +11,9 @@ use crate::systems::System;
 /// Prints a table for each setting. Whoever reads it may stop before the end.
 pub(crate) fn print(outcomes: &[Outcome]) {
     let mut out = std::io::stdout().lock();
-    let settings: BTreeSet<&Setting> = outcomes.iter().map(|outcome| &outcome.setting).collect();
+    let (pipelines, copies): (Vec<&Outcome>, Vec<&Outcome>) =
+        outcomes.iter().partition(|outcome| outcome.setting.keys.is_some());
+    let settings: BTreeSet<&Setting> = copies.iter().map(|outcome| &outcome.setting).collect();
     for setting in settings {
         let mut by_system: BTreeMap<System, Vec<&Outcome>> = BTreeMap::new();
         for outcome in outcomes.iter().filter(|outcome| outcome.setting == *setting) {
@@ -19,6 +21,15 @@ pub(crate) fn print(outcomes: &[Outcome]) {
         }
         let table = if setting.throughput { throughput(&by_system) } else { latency(&by_system) };
         let _ = writeln!(out, "\n{}\n\n{table}", title(setting));
+    }
+    let mut by_interval: BTreeMap<Setting, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in pipelines {
+        let common = Setting { keys: None, ..outcome.setting.clone() };
+        by_interval.entry(common).or_default().push(outcome);
+    }
+    for (setting, outcomes) in by_interval {
+        let table = pipeline(&setting, &outcomes);
+        let _ = writeln!(out, "\nPipeline: {}\n\n{table}", title(&setting));
     }
 }
 
@@ -70,6 +81,62 @@ fn latency(by_system: &BTreeMap<System, Vec<&Outcome>>) -> Table {
         row.extend(resources(outcomes));
         row.push(outcomes.iter().map(|outcome| outcome.missing).sum::<u64>().to_string());
         row.push(outcomes.iter().map(|outcome| outcome.wrong).sum::<u64>().to_string());
+        table.add_row(row);
+    }
+    table
+}
+
+/// A row for each number of keys and each system.
+fn pipeline(setting: &Setting, outcomes: &[&Outcome]) -> Table {
+    let header = [
+        "keys",
+        "changed by a checkpoint",
+        "",
+        "p50",
+        "p99",
+        "max",
+        "CPU, % of a core",
+        "us/record",
+        "checkpoints/s",
+        "disk, kB/s",
+        "kB/checkpoint",
+        "MiB",
+        "runs",
+        "missing",
+    ];
+    let mut table = table(&header);
+    let mut rows: BTreeMap<(u64, System), Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        rows.entry((outcome.setting.keys.unwrap_or(0), outcome.system)).or_default().push(outcome);
+    }
+    let seconds = setting.seconds as f64;
+    for ((keys, system), outcomes) in rows {
+        let all = |figure: &dyn Fn(&Outcome) -> Option<f64>| -> Vec<f64> {
+            outcomes.iter().filter_map(|outcome| figure(outcome)).collect()
+        };
+        let changed = setting.rate as f64 * setting.interval_ms as f64 / 1e3 / keys as f64;
+        let (keys, changed) = match keys {
+            0 => ("positions only".to_owned(), "-".to_owned()),
+            _ => (keys.to_string(), format!("{:.3} %", changed.min(1.0) * 100.0)),
+        };
+        let mut row = vec![keys, changed, system.name().to_owned()];
+        for quantile in [0.5, 0.99, 1.0] {
+            row.push(median(
+                all(&|outcome| Some(outcome.histogram().value_at_quantile(quantile) as f64 / 1e3)),
+                1,
+            ));
+        }
+        row.push(median(all(&|outcome| Some(outcome.cpu_seconds? * 100.0 / seconds)), 1));
+        row.push(median(all(&|outcome| outcome.cpu_micros_per_record), 1));
+        row.push(median(all(&|outcome| Some(outcome.checkpoints? as f64 / seconds)), 1));
+        row.push(median(all(&|outcome| Some(outcome.disk_bytes? as f64 / seconds / 1e3)), 1));
+        let each = |outcome: &Outcome| {
+            Some(outcome.disk_bytes? as f64 / outcome.checkpoints.filter(|count| *count > 0)? as f64 / 1e3)
+        };
+        row.push(median(all(&each), 1));
+        row.push(median(all(&|outcome| outcome.memory_mib), 0));
+        row.push(outcomes.len().to_string());
+        row.push(outcomes.iter().map(|outcome| outcome.missing).sum::<u64>().to_string());
         table.add_row(row);
     }
     table

@@ -136,7 +136,8 @@ async fn start_sql(kind: Database) -> tidelock_containers::Result<(String, Serve
 
 async fn start_hbase() -> tidelock_containers::Result<(String, Server)> {
     let gateway = GatewayOptions::default().with_java(GATEWAY_JAVA);
-    let server =
-        HbaseServer::start(HbaseOptions::default().with_java(HBASE_JAVA).with_gateway(gateway)).await?;
+    // On one disk with the job's checkpoints its writes would wait for their fsyncs.
+    let options = HbaseOptions::default().with_java(HBASE_JAVA).with_gateway(gateway).with_data_in_memory();
+    let server = HbaseServer::start(options).await?;
     Ok((hbase::place(&server.gateway(), &server.zookeeper()), Server::Hbase(server)))
 }

@@ -4,12 +4,10 @@
 //! cargo bench -p tidelock-benches --bench runtime -- record     CPU time and allocations for a record
 //! cargo bench -p tidelock-benches --bench runtime -- barrier    the way of a barrier to all sinks
 //! cargo bench -p tidelock-benches --bench runtime -- state      the bytes of a checkpoint of keyed state
-//! cargo bench -p tidelock-benches --bench runtime -- idempotent what checkpoints cost beside a sink that is idempotent; perhaps URL
 //! cargo bench -p tidelock-benches --bench runtime -- memory 10  the memory of a keyed job, minute by minute
 //! ```
 
 mod barrier;
-mod idempotent;
 mod memory;
 mod numbers;
 mod record;
@@ -33,13 +31,12 @@ async fn main() -> tidelock::Result<()> {
         Some("record") => record::run().await,
         Some("barrier") => barrier::run().await,
         Some("state") => state::run().await,
-        Some("idempotent") => idempotent::run(words.next()).await,
         Some("memory") => {
             let minutes = words.next().and_then(|word| word.parse().ok()).unwrap_or(MINUTES);
             memory::run(minutes).await
         }
         _ => {
-            println!("say which part: record, barrier, state, idempotent [URL], or memory MINUTES");
+            println!("say which part: record, barrier, state, or memory MINUTES");
             Ok(())
         }
     }

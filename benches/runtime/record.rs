@@ -43,7 +43,7 @@ impl Used {
 }
 
 /// CPU time of all threads of this process.
-pub(crate) fn cpu_time() -> Duration {
+fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

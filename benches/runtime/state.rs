@@ -15,7 +15,9 @@ use tokio::sync::watch;
 use crate::numbers::{Count, Numbers, Pace};
 
 const KEYS: u64 = 1_000_000;
-const CHECKPOINTS: u64 = 200;
+/// So many checkpoints, and fewer where each has many keys.
+const CHECKPOINTS_MAX: u64 = 200;
+const CHANGES: u64 = 20_000_000;
 /// The numbers after the first of each key go over the keys in a mixed order, each once in a round.
 const STEP: u64 = 2_654_435_761;
 
@@ -33,7 +35,7 @@ fn keyed(graph: &Graph<'_>, numbers: &Arc<Numbers>, count: &Arc<Count<u64>>) {
 }
 
 /// All bytes in a folder. A name with `#` is a file that is being written: it vanishes, and has a link that stays.
-pub(crate) fn bytes_in(folder: &Path) -> u64 {
+fn bytes_in(folder: &Path) -> u64 {
     let entries = folder.read_dir().into_iter().flatten().flatten();
     let size = |entry: DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
@@ -67,7 +69,7 @@ async fn measure(changed: u64) -> Result<Written> {
 
     let (mut written, mut goal, mut before) = (Vec::new(), KEYS, 0);
     let mut prepare = Vec::new();
-    for _ in 0..=CHECKPOINTS {
+    for _ in 0..=(CHANGES / changed).min(CHECKPOINTS_MAX) {
         release.send_replace(goal);
         while count.written() < goal {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -89,7 +91,7 @@ pub(crate) async fn run() -> Result<()> {
         "| keys | changed | first checkpoint | others, mean | p50 | max | a changed key | prepare p50 | max |"
     );
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    for changed in [100, 1_000, 10_000] {
+    for changed in [100, 1_000, 10_000, 100_000, 1_000_000] {
         let Written { first, mut others, mut prepare } = measure(changed).await?;
         others.sort_unstable();
         prepare.sort_unstable();

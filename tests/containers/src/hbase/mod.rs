@@ -8,6 +8,7 @@ mod settings;
 mod wire;
 
 use testcontainers::ImageExt;
+use testcontainers::core::Mount;
 use tokio::sync::OnceCell;
 
 pub use cell::{Cell, CellKind};
@@ -22,6 +23,9 @@ use operator::Question;
 
 /// Where the settings are, as the image's programs expect.
 const FILE_PATH: &str = "/etc/tidelock/hbase-site.xml";
+
+/// Where the data is, as the image's settings say.
+const DATA_PATH: &str = "/tmp/tidelock";
 
 /// A running server with a gateway; dropped, it is gone with everything that it stored.
 #[derive(Debug)]
@@ -62,7 +66,8 @@ impl HbaseServer {
         let java = options.java.unwrap_or_default();
         let container = Container::start("hbase", |image| {
             let image = image.with_cmd(["server"]).with_env_var("JAVA_OPTIONS", java);
-            image.with_copy_to(FILE_PATH, file.into_bytes())
+            let image = image.with_copy_to(FILE_PATH, file.into_bytes());
+            if options.in_memory { image.with_mount(Mount::tmpfs_mount(DATA_PATH)) } else { image }
         });
         let container = container.await?;
         // Its Java machine starts meanwhile.

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub struct HbaseOptions {
     pub(super) settings: Vec<(String, String)>,
     pub(super) java: Option<String>,
+    pub(super) in_memory: bool,
     pub(super) gateway: GatewayOptions,
 }
 
@@ -22,6 +23,13 @@ impl HbaseOptions {
     #[must_use]
     pub fn with_java(mut self, options: &str) -> Self {
         self.java = Some(options.to_owned());
+        self
+    }
+
+    /// Keeps the data in memory. A server that is stopped or killed has lost it.
+    #[must_use]
+    pub fn with_data_in_memory(mut self) -> Self {
+        self.in_memory = true;
         self
     }
 

@@ -8,7 +8,10 @@ import org.apache.flink.api.common.serialization.SerializationSchema;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.ExecutionOptions;
+import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.PipelineOptions;
+import org.apache.flink.configuration.StateBackendOptions;
+import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.connector.base.DeliveryGuarantee;
 import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
 import org.apache.flink.connector.kafka.sink.KafkaSink;
@@ -32,7 +35,20 @@ public final class FlinkCopy {
     }
 
     public static StreamExecutionEnvironment environment(Arguments arguments) {
+        return environment(arguments, new Configuration());
+    }
+
+    /** Keyed state in RocksDB, with checkpoints of what changed, and with memory for it as a machine of this size would get. */
+    public static Configuration rocks(Arguments arguments) {
         Configuration settings = new Configuration();
+        settings.set(StateBackendOptions.STATE_BACKEND, "rocksdb");
+        settings.set(CheckpointingOptions.INCREMENTAL_CHECKPOINTS, true);
+        settings.set(TaskManagerOptions.MANAGED_MEMORY_SIZE, MemorySize.ofMebiBytes(1024));
+        settings.setString("state.backend.rocksdb.localdir", arguments.folder() + "-rocksdb");
+        return settings;
+    }
+
+    public static StreamExecutionEnvironment environment(Arguments arguments, Configuration settings) {
         settings.set(CheckpointingOptions.CHECKPOINT_STORAGE, "filesystem");
         settings.set(
                 CheckpointingOptions.CHECKPOINTS_DIRECTORY, Path.of(arguments.folder()).toUri().toString());

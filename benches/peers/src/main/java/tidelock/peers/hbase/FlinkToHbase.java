@@ -11,12 +11,12 @@ import tidelock.peers.FlinkCopy;
 /** Copies a topic into a table of HBase with Flink's sink: at least once, and a row that comes again is the same one. */
 public final class FlinkToHbase {
     /** As the connector's tables have it by default. With 0 for the second a checkpoint would not wait for what is buffered. */
-    private static final long FLUSH_BYTES = 2 << 20;
+    static final long FLUSH_BYTES = 2 << 20;
 
-    private static final long FLUSH_ROWS = 1000;
+    static final long FLUSH_ROWS = 1000;
 
     /** A row waits no longer for others: who wants rows soon chooses the least. */
-    private static final long FLUSH_MS = Long.getLong("tidelock.flush.ms", 1);
+    static final long FLUSH_MS = Long.getLong("tidelock.flush.ms", 1);
 
     private FlinkToHbase() {}
 
