@@ -1,0 +1,114 @@
+//! A batch until all of it is processed.
+
+use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, ReturnConsumedCapacity, WriteRequest};
+use tidelock::{Error, ErrorKind, Patience, Result, Retry};
+use tidelock_aws::failed;
+
+use super::batches::Write;
+use crate::key::KeySchema;
+use crate::requests::{AGAIN_FOR, Requests, Went};
+use crate::table::CALLS_AGAIN;
+use crate::wire::to_wire;
+
+const OPERATION: &str = "write items";
+
+/// Sends batches to a table.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) requests: Requests,
+    pub(super) schema: KeySchema,
+}
+
+impl Sender {
+    /// Sends a batch, and what is not processed of it again, while that may help. When it returns, all of it is in the table.
+    pub(super) async fn send(&self, batch: &[Write]) -> Result<()> {
+        let table = &self.requests.table;
+        match self.send_all(self.wire(batch)?).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Data => return Err(self.name_write(batch, error).await),
+            Err(error) => return Err(error.with("table", table)),
+        }
+        self.requests.written(batch.len());
+        Ok(())
+    }
+
+    async fn send_all(&self, mut left: Vec<WriteRequest>) -> Result<()> {
+        let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
+        while !left.is_empty() {
+            let unprocessed = self.requests.again(|| self.ask(&left)).await?;
+            if unprocessed.is_empty() {
+                return Ok(());
+            }
+            self.requests.count("tidelock_dynamodb_unprocessed_total", unprocessed.len() as u64);
+            if unprocessed.len() < left.len() {
+                // It goes on, however slowly.
+                patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
+            }
+            left = unprocessed;
+            let why = "DynamoDB processed a part of the items only: the table takes no more now";
+            let error = Error::new(ErrorKind::RateLimited, OPERATION, why).with_retry(Retry::Retry);
+            patience.after(error.with("unprocessed", left.len()), &self.requests.table).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes one request. Gives what was not processed of it.
+    async fn ask(&self, batch: &[WriteRequest]) -> Result<Went<Vec<WriteRequest>>> {
+        let table = self.requests.table.to_string();
+        let request = self.requests.client.batch_write_item().request_items(table, batch.to_vec());
+        let sent = request.return_consumed_capacity(ReturnConsumedCapacity::Total).send();
+        let answer = sent.await.map_err(|error| failed(OPERATION, error))?;
+        self.requests.consumed(answer.consumed_capacity());
+        let unprocessed = answer.unprocessed_items.unwrap_or_default();
+        let unprocessed: Vec<WriteRequest> = unprocessed.into_values().flatten().collect();
+        if unprocessed.len() > batch.len() {
+            let why = "the server says that more items are not processed than there were";
+            return Err(Error::new(ErrorKind::Other, OPERATION, why));
+        }
+        Ok(if unprocessed.is_empty() { Went::Whole(unprocessed) } else { Went::InPart(unprocessed) })
+    }
+
+    /// Finds the first write of a batch that is refused for ever: nothing of a batch is done which has one.
+    async fn name_write(&self, batch: &[Write], mut error: Error) -> Error {
+        let mut left = 0..batch.len();
+        while error.kind() == ErrorKind::Data && left.len() > 1 {
+            let middle = left.start + left.len() / 2;
+            let half = match self.wire(&batch[left.start..middle]) {
+                Ok(half) => self.send_all(half).await,
+                Err(error) => Err(error),
+            };
+            match half {
+                Ok(()) => left.start = middle,
+                Err(of_half) => {
+                    error = of_half;
+                    left.end = middle;
+                }
+            }
+        }
+        let error = error.with("table", &self.requests.table);
+        match &batch[left] {
+            [one] => error.with("key", &one.key),
+            _ => error,
+        }
+    }
+
+    fn wire(&self, batch: &[Write]) -> Result<Vec<WriteRequest>> {
+        batch.iter().map(|write| self.wire_of(write)).collect()
+    }
+
+    fn wire_of(&self, write: &Write) -> Result<WriteRequest> {
+        let request = WriteRequest::builder();
+        let built = match &write.item {
+            Some(item) => {
+                let put = PutRequest::builder().set_item(Some(to_wire(item.clone()))).build();
+                put.map(|put| request.put_request(put).build())
+            }
+            None => {
+                let key = to_wire(write.key.to_item(&self.schema));
+                let delete = DeleteRequest::builder().set_key(Some(key)).build();
+                delete.map(|delete| request.delete_request(delete).build())
+            }
+        };
+        built.map_err(|error| Error::new(ErrorKind::Bug, OPERATION, "a request is not whole").because(error))
+    }
+}

@@ -1,0 +1,64 @@
+//! The writer of a sink, in whichever mode it is.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use tidelock::{Epoch, Prepared, Rejecting, Rejects, Result, SinkWriter};
+
+use crate::batched::BatchedWriter;
+use crate::change::ItemChange;
+use crate::versioned::VersionedWriter;
+
+/// Writes items: see [`DynamoSink`](crate::DynamoSink).
+pub struct DynamoWriter(pub(crate) InMode);
+
+/// A writer of each [`Mode`](crate::Mode).
+pub(crate) enum InMode {
+    Versioned(VersionedWriter),
+    Batched(BatchedWriter),
+}
+
+impl fmt::Debug for DynamoWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            InMode::Versioned(writer) => writer.fmt(f),
+            InMode::Batched(writer) => writer.fmt(f),
+        }
+    }
+}
+
+/// Whether DynamoDB can take a record is found out when it is written, in every mode.
+impl Rejecting for DynamoWriter {
+    fn reject_to(&mut self, rejects: Rejects<ItemChange>) {
+        match &mut self.0 {
+            InMode::Versioned(writer) => writer.reject_to(rejects),
+            InMode::Batched(writer) => writer.reject_to(rejects),
+        }
+    }
+}
+
+#[async_trait]
+impl SinkWriter for DynamoWriter {
+    type Record = ItemChange;
+    type Committable = ();
+
+    async fn write(&mut self, records: &mut Vec<ItemChange>) -> Result<()> {
+        match &mut self.0 {
+            InMode::Versioned(writer) => writer.write(records).await,
+            InMode::Batched(writer) => writer.write(records).await,
+        }
+    }
+
+    /// Everything is visible already: nothing waits for a commit.
+    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Prepared<()>>> {
+        match &self.0 {
+            InMode::Versioned(writer) => writer.prepare(),
+            InMode::Batched(writer) => writer.prepare(),
+        }
+        .map(|()| Vec::new())
+    }
+
+    async fn settled(&mut self, _epoch: Epoch, _reinit: bool) -> Result<()> {
+        Ok(())
+    }
+}

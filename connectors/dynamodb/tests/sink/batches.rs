@@ -1,0 +1,110 @@
+//! Batches of which the server does a part.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value as Json, json};
+use tidelock_dynamodb::ItemChange;
+use tidelock_processes::{count, seed};
+use tidelock_testkit::HttpFaults;
+
+use super::common::partial::leave_some_undone;
+use super::order::keys_of;
+use super::place::{Expected, Place, attempt, gone, opened, put, write};
+
+fn random_records(rng: &mut StdRng) -> Vec<ItemChange> {
+    let count = rng.random_range(1..200);
+    let record = |_| {
+        let of = format!("k{}", rng.random_range(0..120));
+        if rng.random_bool(0.2) { gone(&of) } else { put(&of, rng.random_range(0..1_000)) }
+    };
+    (0..count).map(record).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_processed_of_a_batch_is_written_and_nothing_newer_is_aged_by_it() {
+    let seed = seed("unprocessed");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut place = Place::batched().await;
+    let faults = place.behind_faults().await;
+    leave_some_undone(&faults, rng.random());
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let mut expected = Expected::default();
+    for round in 0..count(10, 500) {
+        let records = random_records(&mut rng);
+        expected.take(&records);
+        write(&mut writer, records).await.unwrap();
+        expected.check(&place, &format!("round {round}")).await;
+    }
+}
+
+/// What a batch was and is not processed of it, by key.
+type Undone = Arc<Mutex<BTreeMap<String, Json>>>;
+
+/// Of each batch only its first half is done. Fails where another write of a key comes while one of it is not processed.
+fn halve(faults: &HttpFaults) -> (Undone, Arc<Mutex<Vec<String>>>) {
+    let (undone, wrong) = (Undone::default(), Arc::<Mutex<Vec<String>>>::default());
+    let (left, tells) = (Arc::clone(&undone), Arc::clone(&wrong));
+    faults.hook(move |request| {
+        let mut body: Json = serde_json::from_slice(request.body()).ok()?;
+        let (table, writes) = body["RequestItems"].as_object()?.iter().next()?;
+        let (table, writes) = (table.clone(), writes.as_array()?.clone());
+        let (mut left, mut tells) = (left.lock().unwrap(), tells.lock().unwrap());
+        if writes.len() > 25 {
+            tells.push(format!("{} writes in a batch", writes.len()));
+        }
+        let key_of = |write: &Json| {
+            keys_of(json!({ "RequestItems": { "t": [write] } }).to_string().as_bytes()).remove(0)
+        };
+        let mut keys: Vec<String> = writes.iter().map(key_of).collect();
+        for (key, write) in keys.iter().zip(&writes) {
+            if left.remove(key).is_some_and(|before| before != *write) {
+                tells.push(format!("{key}: another write while one is not processed"));
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        if keys.len() < writes.len() {
+            tells.push("a key twice in a batch".to_owned());
+        }
+        let (done, rest) = writes.split_at(writes.len().div_ceil(2));
+        left.extend(rest.iter().map(|write| (key_of(write), write.clone())));
+        body["RequestItems"][&table] = done.into();
+        *request.body_mut() = body.to_string().into();
+        let rest = rest.to_vec();
+        Some(Box::new(move |answer| {
+            if let Ok(mut said) = serde_json::from_slice::<Json>(answer.body()) {
+                said["UnprocessedItems"] = if rest.is_empty() { json!({}) } else { json!({ table: rest }) };
+                *answer.body_mut() = said.to_string().into();
+            }
+        }))
+    });
+    (undone, wrong)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_key_nothing_else_is_sent_while_a_write_of_it_is_not_processed() {
+    let mut place = Place::batched().await;
+    let faults = place.behind_faults().await;
+    let (undone, wrong) = halve(&faults);
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let mut expected = Expected::default();
+    for round in 0..3_u64 {
+        // Each key three times in a call.
+        let records = |at: u64| {
+            if at.is_multiple_of(11) {
+                gone(&format!("k{}", at % 60))
+            } else {
+                put(&format!("k{}", at % 60), round * 1_000 + at)
+            }
+        };
+        let records: Vec<ItemChange> = (0..180).map(records).collect();
+        expected.take(&records);
+        write(&mut writer, records).await.unwrap();
+        assert!(undone.lock().unwrap().is_empty(), "round {round}");
+    }
+    assert_eq!(*wrong.lock().unwrap(), Vec::<String>::new());
+    expected.check(&place, "at the end").await;
+}
