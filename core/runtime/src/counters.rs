@@ -79,7 +79,8 @@ impl Counters {
         all(&self.read)
     }
 
-    /// Records that the writers of each sink took; committed some time later.
+    /// Records that the writers of each sink took; committed some time later. Those of a sink that rejects records are counted at the
+    /// end of their epoch, when it is known which they are.
     pub(crate) fn written(&self) -> BTreeMap<Uid, u64> {
         all(&self.written)
     }

@@ -237,7 +237,8 @@ impl Handle {
         self.counters.read()
     }
 
-    /// How many records the writers of each sink took in this process.
+    /// How many records the writers of each sink took in this process. Those of [`Stream::sink_or`](crate::Stream::sink_or) are counted at
+    /// the end of their epoch, without what was rejected.
     pub fn records_written(&self) -> BTreeMap<Uid, u64> {
         self.counters.written()
     }

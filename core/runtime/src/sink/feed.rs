@@ -180,6 +180,7 @@ fn add<'s, R: Send + 'static, S: Sink<Record = R>>(
         outbox: Arc::clone(&shared.outbox),
         counter: shared.counters.writer(&uid),
         outlet,
+        unsure: 0,
     };
     let waker = task.waker.clone();
     let control: Arc<dyn SinkControl> = Arc::<S>::clone(sink);

@@ -46,6 +46,8 @@ pub(crate) struct WriterTask<R> {
     pub(crate) counter: Counter,
     /// Where rejected records go; `None` where a bad record is an error.
     pub(super) outlet: Option<Outlet<R>>,
+    /// Records of the epoch that were taken, and may be rejected still: a writer may find that out as late as when it prepares.
+    pub(super) unsure: usize,
 }
 
 impl<R: Send + 'static> WriterTask<R> {
@@ -77,7 +79,8 @@ impl<R: Send + 'static> WriterTask<R> {
                     let store = |prepared: &_| PreparedState::of(self.writer, prepared);
                     let prepared = prepared.iter().map(store).collect::<Result<_>>()?;
                     // No barrier overtakes a record of its epoch: the last rejected ones go first.
-                    self.hand_over();
+                    let rejected = self.hand_over();
+                    self.counter.add(std::mem::take(&mut self.unsure).saturating_sub(rejected));
                     if let Some(outlet) = &self.outlet {
                         outlet.prepared(epoch);
                         self.waker.wake();
@@ -88,12 +91,16 @@ impl<R: Send + 'static> WriterTask<R> {
         }
     }
 
-    async fn write<W: SinkWriter<Record = R>>(&self, writer: &mut W, mut records: Vec<R>) -> Result<()> {
+    async fn write<W: SinkWriter<Record = R>>(&mut self, writer: &mut W, mut records: Vec<R>) -> Result<()> {
         loop {
             let offered = records.len();
             writer.write(&mut records).await?;
             let taken = offered.saturating_sub(records.len());
-            self.counter.add(taken.saturating_sub(self.hand_over()));
+            if self.outlet.is_none() {
+                self.counter.add(taken);
+            } else {
+                self.unsure = (self.unsure + taken).saturating_sub(self.hand_over());
+            }
             if records.is_empty() {
                 return Ok(());
             }

@@ -144,8 +144,14 @@ async fn without_a_place_for_rejects_a_bad_record_ends_the_attempt_and_names_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_are_counted_also_where_they_are_skipped() {
-    let (source, sink) = (Arc::new(MemorySource::default()), Arc::new(poisonable()));
+async fn rejects_are_counted_also_where_they_are_skipped_and_whenever_they_are_found_out() {
+    for finds_out_late in [false, true] {
+        rejects_are_counted(MemorySink { finds_out_late, ..poisonable() }).await;
+    }
+}
+
+async fn rejects_are_counted(sink: MemorySink<Event>) {
+    let (source, sink) = (Arc::new(MemorySource::default()), Arc::new(sink));
     let job_source = Arc::clone(&source);
     let mut fake = Fake::start(1, move |graph| {
         let events = graph.source("in", &job_source).stream();
