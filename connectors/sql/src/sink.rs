@@ -150,10 +150,11 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
         }
         let _alone = self.stage.committing();
         let mut listed = Vec::new();
-        for of_epoch in epochs.into_values() {
+        for (epoch, of_epoch) in epochs {
             let Sorted { ledger, prepared } = Sorted::of(of_epoch);
-            if !self.stage.commit(&ledger).await {
+            if !self.stage.commit(epoch, &ledger).await {
                 self.inner.commit(permit, ledger).await?;
+                self.stage.applied(epoch);
             }
             self.branches.commit(&prepared).await?;
             listed.extend(prepared);

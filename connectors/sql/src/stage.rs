@@ -47,6 +47,10 @@ const MANY: usize = 1024;
 /// An epoch that lasts longer is not begun before its barrier: others would wait for its locks. It lasts as long as the one before.
 const SHORT: Duration = Duration::from_secs(2);
 
+/// What was sent of one that lasts longer than this after all is rolled back. It is more than [`SHORT`], because epochs of about
+/// that are now a little shorter and then a little longer, and many of them would be sent in vain.
+const LONG: Duration = Duration::from_secs(3);
+
 /// How long an entry may take. It holds locks for so long, where whoever would commit it is gone or paused.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
@@ -68,8 +72,8 @@ struct State {
     committing: usize,
     /// How many transactions were begun.
     begun: u64,
-    /// The newest epoch that is not to be begun, or not any more.
-    given_up: Option<Epoch>,
+    /// Epochs that are applied from the log, and are not applied yet. What is begun after them does not last: they take its place.
+    given_up: BTreeSet<Epoch>,
     open: Option<Open>,
 }
 
@@ -124,8 +128,8 @@ impl Stage {
     pub(crate) fn recover(&self, attempt: &SinkAttempt) {
         let mut state = self.state();
         if state.attempt.as_ref() != Some(attempt) {
-            let committing = state.committing;
-            *state = State { attempt: Some(attempt.clone()), committing, ..State::default() };
+            let (committing, begun) = (state.committing, state.begun);
+            *state = State { attempt: Some(attempt.clone()), committing, begun, ..State::default() };
             // A file has one writer at a time, who would keep all others out.
             state.is_vain = self.target.dialect.kind == DatabaseKind::Sqlite;
         }
@@ -138,7 +142,8 @@ impl Stage {
         if state.has_lost(from) || state.is_vain || state.attempt.as_ref() != Some(&from.attempt) {
             return false;
         }
-        if state.committing > 0 || state.open.as_ref().is_some_and(|open| open.epoch.is_some()) {
+        let is_ended = state.open.as_ref().is_some_and(|open| open.epoch.is_some());
+        if state.committing > 0 || is_ended || !state.given_up.is_empty() {
             return true;
         }
         let open = self.open(&mut state, from);
@@ -157,26 +162,25 @@ impl Stage {
         self.state().open.take_if(|open| open.id == sent);
     }
 
-    /// Takes the rest of what a writer wrote in the epoch that it prepares: nothing where it has not all of it.
-    fn offer(&self, from: &Offers, epoch: Epoch, rows: Option<Vec<StoredChange>>) {
+    /// Takes the rest of what a writer wrote in the epoch that it prepares: nothing where it has not all of it. `false`: the epoch is
+    /// applied from the log.
+    fn offer(&self, from: &Offers, epoch: Epoch, rows: Option<Vec<StoredChange>>) -> bool {
         let mut state = self.state();
         if state.is_vain || state.attempt.as_ref() != Some(&from.attempt) {
-            return;
+            return false;
         }
         state.here.insert(from.writer);
         let is_other = state.open.as_ref().is_some_and(|open| open.epoch.is_some_and(|begun| begun != epoch));
-        let must_wait = is_other || state.has_lost(from) || state.committing > 0;
-        let rows = match rows {
-            Some(rows) if !must_wait && state.given_up != Some(epoch) => rows,
-            _ => {
-                state.given_up = Some(epoch);
-                // Without these rows the others are in vain.
-                let is_of_it = |open: &mut Open| {
-                    open.epoch == Some(epoch) || open.epoch.is_none() && open.early.contains(&from.writer)
-                };
-                state.open.take_if(is_of_it);
-                return;
-            }
+        let is_after = state.given_up.first().is_some_and(|given_up| *given_up <= epoch);
+        let must_wait = is_other || is_after || state.has_lost(from) || state.committing > 0;
+        let Some(rows) = rows.filter(|_| !must_wait) else {
+            state.given_up.insert(epoch);
+            // Without these rows the others of the epoch are in vain, and so is what is begun after it.
+            let is_in_vain = |open: &mut Open| {
+                open.epoch.is_some_and(|begun| begun >= epoch) || from.sent == Some(open.id)
+            };
+            state.open.take_if(is_in_vain);
+            return false;
         };
         let open = self.open(&mut state, from);
         let mut pieces = Vec::new();
@@ -186,10 +190,12 @@ impl Stage {
         pieces.push(Piece::Rows(rows));
         // A second time in one epoch: it was said to be empty, and the guess is wrong.
         let is_new = open.writers.insert(from.writer);
-        if !is_new || pieces.into_iter().any(|piece| open.rows.try_send(piece).is_err()) {
-            state.given_up = Some(epoch);
+        let is_taken = is_new && pieces.into_iter().all(|piece| open.rows.try_send(piece).is_ok());
+        if !is_taken {
+            state.given_up.insert(epoch);
             state.open = None;
         }
+        is_taken
     }
 
     /// The transaction that is begun, or a new one.
@@ -212,8 +218,21 @@ impl Stage {
         Committing(self)
     }
 
-    /// Commits an epoch, if what is begun is exactly that. `false`: it is to be applied from the log.
-    pub(crate) async fn commit(&self, pending: &[Pending<WriteAheadCommittable>]) -> bool {
+    /// Commits an epoch, if what is begun is exactly that. `false`: it is to be applied from the log, until which nothing is begun.
+    pub(crate) async fn commit(&self, epoch: Epoch, pending: &[Pending<WriteAheadCommittable>]) -> bool {
+        let is_done = self.try_commit(pending).await;
+        if !is_done {
+            self.state().given_up.insert(epoch);
+        }
+        is_done
+    }
+
+    /// An epoch was applied from the log, and all before it.
+    pub(crate) fn applied(&self, epoch: Epoch) {
+        self.state().given_up.retain(|given_up| *given_up > epoch);
+    }
+
+    async fn try_commit(&self, pending: &[Pending<WriteAheadCommittable>]) -> bool {
         let Some(Open { epoch, rows, written, .. }) = self.take(pending) else { return false };
         // There are no more of them.
         drop(rows);
@@ -303,8 +322,9 @@ pub(crate) struct Offers {
     /// The transaction that has the rows before these.
     sent: Option<u64>,
     began: Instant,
-    /// Whether the epoch may be begun before its barrier.
-    is_short: bool,
+    /// Whether the epoch may be begun before its barrier: the one before was short, and was begun as a whole. What made that one be applied
+    /// from the log, such as its size, is so in this one too, and its rows would be written twice.
+    begins_early: bool,
 }
 
 impl Offers {
@@ -323,7 +343,7 @@ impl Offers {
             bytes: 0,
             sent: None,
             began: Instant::now(),
-            is_short: false,
+            begins_early: false,
         }
     }
 
@@ -339,10 +359,11 @@ impl Offers {
             return;
         }
         rows.extend_from_slice(changes);
-        if self.sent.is_some() && self.began.elapsed() > SHORT {
+        let lasts = self.began.elapsed();
+        if self.sent.is_some() && lasts > LONG {
             // It lasts longer than the one before.
             self.give_up();
-        } else if self.is_short && rows.len() >= MANY {
+        } else if self.begins_early && lasts <= SHORT && rows.len() >= MANY {
             let stage = Arc::clone(&self.stage);
             if !stage.take_early(self) {
                 self.give_up();
@@ -361,13 +382,12 @@ impl Offers {
     /// The epoch's end.
     pub(crate) fn offer(&mut self, epoch: Epoch) {
         let rows = self.rows.replace(Vec::new());
-        if self.sent.is_some() || rows.as_ref().is_none_or(|rows| !rows.is_empty()) {
-            self.stage.offer(self, epoch, rows);
-        }
+        let is_nothing = self.sent.is_none() && rows.as_ref().is_some_and(Vec::is_empty);
+        let is_taken = is_nothing || self.stage.offer(self, epoch, rows);
         (self.bytes, self.sent) = (0, None);
         // With one connection whoever looks at the database would wait for the epoch's end.
-        self.is_short =
-            self.began.elapsed() <= SHORT && self.stage.target.config.database.connections_max > 1;
+        let has_more = self.stage.target.config.database.connections_max > 1;
+        self.begins_early = is_taken && has_more && self.began.elapsed() <= SHORT;
         self.began = Instant::now();
     }
 }

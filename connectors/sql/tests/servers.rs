@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod common;
+#[path = "servers/course.rs"]
+mod course;
+#[path = "servers/early.rs"]
+mod early;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::sources::{Followed, Scanned};
 use common::{Place, Rows, Values, boot_on, rivals, scenes};
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
-use tidelock::{Epoch, Pending, Position, Result, Retry, Sink as _, SinkWriter as _, WriterId};
+use course::commit_at_last;
+use tidelock::{Result, Sink as _};
 use tidelock_containers::{Database, SqlOptions, SqlServer};
-use tidelock_sql::{Change, DatabaseKind, Mode, SqlSink, SqlWriter};
+use tidelock_sql::{Change, Mode, SqlSink};
 use tidelock_testkit::conformance;
 use tidelock_testkit::harness::Row;
 
@@ -101,18 +104,6 @@ scenes! {
     rivals::an_epoch_that_is_tried_again_is_not_sent_twice
     rivals::a_writer_that_failed_or_was_given_up_leaves_nothing
     rivals::a_connection_that_is_lost_while_tables_are_looked_at_is_an_error_that_may_pass
-}
-
-/// Commits until it succeeds, as the coordinator does: every error on the way must say that trying again helps.
-async fn commit_at_last(sink: &SqlSink<Row>, epoch: u64, pending: &[scenes::PendingRows]) {
-    for _ in 0..600 {
-        match scenes::commit(sink, epoch, pending).await {
-            Ok(()) => return,
-            Err(error) => assert_eq!(error.retry(), Retry::Retry, "{error:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("epoch {epoch} was never applied");
 }
 
 #[tokio::test]
@@ -310,147 +301,6 @@ async fn what_a_paused_attempt_has_begun_keeps_no_newer_one_waiting_for_long() {
         // It wakes up late.
         scenes::commit(&paused, 1, &pending).await.unwrap();
         assert_eq!(place.rows("id").await.len(), 100, "{database:?}");
-    })
-    .await;
-}
-
-/// A connection to this database has a transaction open in which rows were changed.
-async fn is_written(place: &Place) -> bool {
-    if place.kind() == DatabaseKind::MySql {
-        return !place.innodb_transactions("t.trx_rows_modified > 0").await.is_empty();
-    }
-    let written = "SELECT pid::bigint FROM pg_stat_activity \
-         WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()";
-    !place.query(written).await.is_empty()
-}
-
-async fn until_written(place: &Place, wanted: bool) {
-    for _ in 0..100 {
-        if is_written(place).await == wanted {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{}: are rows written before their barrier? Not {wanted}", place.kind());
-}
-
-/// Few rows wait for the barrier, many do not, and of an epoch that lasts none are at the database before it.
-#[tokio::test]
-#[ignore = "needs a container"]
-async fn many_rows_of_a_short_epoch_are_sent_before_its_barrier() {
-    Database::each(async |database| {
-        let place = Place::on_shared(database).await;
-        place.make_log().await;
-        let sink = SqlSink::new(place.sink_config()).unwrap();
-        let mut course = Course::begin(&sink, 1).await;
-        course.write(0, 1_500).await;
-        assert!(!is_written(&place).await, "{database:?}: nobody knows how long the first epoch lasts");
-        course.prepare(0, 1).await;
-        course.commit(&sink, &place, 1).await;
-
-        course.write(0, 1_000).await;
-        assert!(!is_written(&place).await, "{database:?}: these are few");
-        course.write(0, 1_000).await;
-        until_written(&place, true).await;
-        course.prepare(0, 2).await;
-        course.commit(&sink, &place, 2).await;
-
-        // It was short, and this one is not: whoever waits for its locks has them soon.
-        course.write(0, 1_500).await;
-        until_written(&place, true).await;
-        tokio::time::sleep(Duration::from_millis(2_100)).await;
-        course.write(0, 1).await;
-        until_written(&place, false).await;
-        course.prepare(0, 3).await;
-        course.commit(&sink, &place, 3).await;
-        course.write(0, 1_500).await;
-        assert!(!is_written(&place).await, "{database:?}: the epoch before was long");
-        course.prepare(0, 4).await;
-        course.commit(&sink, &place, 4).await;
-    })
-    .await;
-}
-
-/// Writers of one process, who write and prepare when they like.
-struct Course {
-    writers: Vec<SqlWriter<Row>>,
-    /// Rows of each that it has not prepared.
-    unprepared: Vec<u64>,
-    /// How many rows were prepared, and how many made.
-    prepared: u64,
-    made: u64,
-    pending: Vec<scenes::PendingRows>,
-}
-
-impl Course {
-    async fn begin(sink: &SqlSink<Row>, count: u32) -> Self {
-        let attempt = scenes::attempt("job", 1);
-        sink.recover(&attempt, &[]).await.unwrap();
-        let mut writers = Vec::new();
-        for writer in 0..count {
-            writers.push(sink.open(&attempt, WriterId(writer)).await.unwrap());
-        }
-        let unprepared = vec![0; writers.len()];
-        Self { writers, unprepared, prepared: 0, made: 0, pending: Vec::new() }
-    }
-
-    async fn write(&mut self, writer: usize, count: u64) {
-        let rows = self.made..self.made + count;
-        let mut changes = rows.map(|at| Change::Insert(Row::new("a", at))).collect();
-        self.writers[writer].write(&mut changes).await.unwrap();
-        self.made += count;
-        self.unprepared[writer] += count;
-    }
-
-    async fn prepare(&mut self, writer: usize, epoch: u64) {
-        for prepared in self.writers[writer].prepare(Epoch(epoch)).await.unwrap() {
-            self.pending.push(Pending {
-                epoch: Epoch(epoch),
-                attempt: Position(1),
-                writer: WriterId(u32::try_from(writer).unwrap()),
-                committable: prepared.committable,
-            });
-        }
-        self.prepared += std::mem::take(&mut self.unprepared[writer]);
-    }
-
-    /// Everything that is pending, and all of it is there once.
-    async fn commit(&mut self, sink: &SqlSink<Row>, place: &Place, epoch: u64) {
-        scenes::commit(sink, epoch, &std::mem::take(&mut self.pending)).await.unwrap();
-        let seen = place.query("SELECT count(*), count(DISTINCT value) FROM log").await;
-        let prepared = i128::from(self.prepared);
-        assert_eq!([seen[0][0].int(), seen[0][1].int()], [prepared; 2], "{}: epoch {epoch}", place.kind());
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs a container"]
-async fn a_random_course_of_two_writers_is_exact() {
-    let seed = rand::random::<u64>();
-    println!("seed {seed}");
-    Database::each(async |database| {
-        let mut random = StdRng::seed_from_u64(seed);
-        let place = Place::on_shared(database).await;
-        place.make_log().await;
-        let sink = SqlSink::new(place.sink_config()).unwrap();
-        let mut course = Course::begin(&sink, 2).await;
-        for epoch in 1..=30 {
-            let first = random.random_range(0..2);
-            for writer in [first, 1 - first] {
-                for _ in 0..random.random_range(0..3) {
-                    course.write(writer, [1, 400, 1_100, 2_500][random.random_range(0..4)]).await;
-                }
-                course.prepare(writer, epoch).await;
-                // Its next epoch has begun while the other one is in this one.
-                if writer == first && random.random_bool(0.5) {
-                    course.write(writer, [1, 1_100][random.random_range(0..2)]).await;
-                }
-            }
-            // A checkpoint fails now and then, and what it prepared is committed with the next.
-            if random.random_bool(0.8) {
-                course.commit(&sink, &place, epoch).await;
-            }
-        }
     })
     .await;
 }

@@ -63,6 +63,25 @@ impl Place {
         !self.innodb_transactions("t.trx_state = 'LOCK WAIT'").await.is_empty()
     }
 
+    /// Ends all connections of jobs to this database.
+    pub(crate) async fn end_connections(&self) {
+        if self.kind() == DatabaseKind::Postgres {
+            let end = "SELECT pg_terminate_backend(pid)::int::bigint FROM pg_stat_activity \
+                       WHERE datname = current_database() AND application_name LIKE 'tidelock%'";
+            self.query(end).await;
+            return;
+        }
+        let mut connection = self.mysql_connection().await;
+        let query =
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let ids: Vec<u64> = connection.query(query).await.unwrap();
+        for id in ids {
+            // It may have ended by itself.
+            let _ended = connection.query_drop(format!("KILL {id}")).await;
+        }
+        connection.disconnect().await.unwrap();
+    }
+
     /// The connections to this database whose transaction is open and of which this is true, but for our own.
     ///
     /// InnoDB makes its list anew where nobody has read it for a tenth of a second: tests that look at it often, or

@@ -14,6 +14,9 @@ use crate::world::World;
 /// Two writers: where each has transactions of its own, a kill may come between both.
 const WRITERS: usize = 2;
 
+/// Some rows of each epoch.
+const FEW: u64 = 10;
+
 /// In a soak so many on each database.
 fn kills(database: Database) -> usize {
     let in_a_soak = match database {
@@ -48,13 +51,15 @@ async fn kill(world: &World, random: &mut StdRng, kills: usize) -> usize {
     with_open
 }
 
-async fn killed_again_and_again(mode: Mode, interval_ms: u64) {
+/// `at_once` rows come each hundredth of a second.
+async fn killed_again_and_again(mode: Mode, interval_ms: u64, at_once: u64) {
     for database in databases() {
-        let name = format!("killed, {database:?}, {mode:?}, {interval_ms} ms");
+        let name = format!("killed, {database:?}, {mode:?}, {interval_ms} ms, {at_once} rows");
         let mut random = StdRng::seed_from_u64(seed(&name));
         let kills = kills(database);
         let server = SqlServer::shared(database).await.unwrap();
         let mut world = World::new(server, mode, WRITERS).await.every(interval_ms);
+        world.input().at_once(at_once);
         let with_open = kill(&world, &mut random, kills).await;
         let last = world.start_at_work().await;
         world.finish(last).await;
@@ -70,14 +75,21 @@ async fn killed_again_and_again(mode: Mode, interval_ms: u64) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn kill_9_at_10_ms_in_the_mode_ledger_loses_and_doubles_nothing_and_shows_no_part_of_an_epoch() {
-    killed_again_and_again(Mode::Ledger, 10).await;
+    killed_again_and_again(Mode::Ledger, 10, FEW).await;
+}
+
+/// Of each epoch a writer has some 1,500 rows, and sends most of them before the barrier.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn kill_9_while_rows_are_sent_before_their_barrier_loses_and_doubles_nothing() {
+    killed_again_and_again(Mode::Ledger, 500, 60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container; does nothing but in a soak"]
 async fn kill_9_at_100_ms_in_the_mode_ledger_loses_and_doubles_nothing_and_shows_no_part_of_an_epoch() {
     if is_soak() {
-        killed_again_and_again(Mode::Ledger, 100).await;
+        killed_again_and_again(Mode::Ledger, 100, FEW).await;
     }
 }
 
@@ -85,14 +97,14 @@ async fn kill_9_at_100_ms_in_the_mode_ledger_loses_and_doubles_nothing_and_shows
 #[ignore = "needs a container; does nothing but in a soak"]
 async fn kill_9_at_10_ms_in_the_mode_prepared_loses_and_doubles_nothing_and_leaves_no_lock() {
     if is_soak() {
-        killed_again_and_again(Mode::Prepared, 10).await;
+        killed_again_and_again(Mode::Prepared, 10, FEW).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a container"]
 async fn kill_9_at_100_ms_in_the_mode_prepared_loses_and_doubles_nothing_and_leaves_no_lock() {
-    killed_again_and_again(Mode::Prepared, 100).await;
+    killed_again_and_again(Mode::Prepared, 100, FEW).await;
 }
 
 /// Input that ends: the job ends by itself, however often it was killed before.

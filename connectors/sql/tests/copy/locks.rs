@@ -22,26 +22,6 @@ impl Place {
         self.innodb_transactions("TRUE").await.len()
     }
 
-    /// Ends all connections of jobs to this database.
-    pub(crate) async fn end_connections(&self) {
-        if self.kind() == DatabaseKind::Postgres {
-            let end = "SELECT pg_terminate_backend(pid)::int::bigint FROM pg_stat_activity \
-                       WHERE datname = current_database() AND application_name LIKE 'tidelock%'";
-            self.query(end).await;
-            return;
-        }
-        use mysql_async::prelude::Queryable as _;
-        let mut connection = self.mysql_connection().await;
-        let query =
-            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
-        let ids: Vec<u64> = connection.query(query).await.unwrap();
-        for id in ids {
-            // It may have ended by itself.
-            let _ended = connection.query_drop(format!("KILL {id}")).await;
-        }
-        connection.disconnect().await.unwrap();
-    }
-
     /// The job runs as this attempt: nothing of an older one is prepared, or connected.
     pub(crate) async fn assert_no_orphans(&self, attempt: Position) {
         let prepared = self.prepared().await;
