@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod item;
 mod key;
+mod ledger;
 mod number;
 mod requests;
 mod sink;
@@ -21,6 +22,7 @@ mod writer;
 
 pub use change::{Change, ItemChange, ItemUpdate};
 pub use item::{Item, item_bytes, item_of, record_of};
+pub use ledger::DynamoCommittable;
 pub use sink::DynamoSink;
 pub use sink_config::{DynamoSinkConfig, Mode, Versions};
 pub use tidelock_aws::AwsConfig;

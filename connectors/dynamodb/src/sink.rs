@@ -8,13 +8,11 @@ use tidelock::{CommitPermit, Committed, Pending, Result, Sink, SinkAttempt, Writ
 
 use crate::batched::BatchedWriter;
 use crate::change::ItemChange;
-use crate::error::setting;
+use crate::ledger::{DynamoCommittable, LedgerSink};
 use crate::sink_config::{DynamoSinkConfig, Mode};
 use crate::target::Target;
 use crate::versioned::VersionedWriter;
 use crate::writer::{DynamoWriter, InMode};
-
-const NO_LEDGER: &str = "this version does not have the mode `ledger` yet: it has `versioned` and `batched`";
 
 /// Writes items to a table of DynamoDB. [`Mode`] says how, and what is guaranteed.
 ///
@@ -26,6 +24,7 @@ const NO_LEDGER: &str = "this version does not have the mode `ledger` yet: it ha
 /// ```
 pub struct DynamoSink {
     target: Arc<Target>,
+    ledger: LedgerSink,
 }
 
 impl fmt::Debug for DynamoSink {
@@ -40,21 +39,22 @@ impl DynamoSink {
     /// # Errors
     /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting that cannot work.
     pub fn new(config: DynamoSinkConfig) -> Result<Self> {
-        if config.mode == Mode::Ledger {
-            return Err(setting("mode", NO_LEDGER));
-        }
-        Ok(Self { target: Arc::new(Target::new(config)?) })
+        let target = Arc::new(Target::new(config)?);
+        Ok(Self { ledger: LedgerSink::new(Arc::clone(&target))?, target })
     }
 }
 
 #[async_trait]
 impl Sink for DynamoSink {
     type Record = ItemChange;
-    type Committable = ();
+    type Committable = DynamoCommittable;
     type Writer = DynamoWriter;
 
     /// Nothing of an older attempt is to be aborted: what it wrote is older than all that this one writes, and what it writes from now on is, too.
-    async fn recover(&self, attempt: &SinkAttempt, _pending: &[Pending<()>]) -> Result<()> {
+    async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<DynamoCommittable>]) -> Result<()> {
+        if self.target.config.mode == Mode::Ledger || !pending.is_empty() {
+            return self.ledger.recover(attempt, pending).await;
+        }
         self.target.look(attempt).await.map(drop)
     }
 
@@ -66,12 +66,16 @@ impl Sink for DynamoSink {
                 InMode::Versioned(VersionedWriter::open(target, ready, attempt, writer).await?)
             }
             Mode::Batched => InMode::Batched(BatchedWriter::open(target, ready).await?),
-            Mode::Ledger => return Err(setting("mode", NO_LEDGER)),
+            Mode::Ledger => InMode::Ledger(Box::new(self.ledger.open(attempt, writer).await?)),
         }))
     }
 
-    /// Everything is visible already: nothing waits for a commit.
-    async fn commit(&self, _permit: &CommitPermit, _committables: Vec<Pending<()>>) -> Result<Committed> {
-        Ok(Committed::default())
+    /// In the other modes than `ledger` everything is visible, and only what a run in that mode left is applied.
+    async fn commit(
+        &self,
+        permit: &CommitPermit,
+        committables: Vec<Pending<DynamoCommittable>>,
+    ) -> Result<Committed> {
+        self.ledger.commit(permit, committables).await
     }
 }

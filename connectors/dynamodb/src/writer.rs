@@ -7,6 +7,7 @@ use tidelock::{Epoch, Prepared, Rejecting, Rejects, Result, SinkWriter};
 
 use crate::batched::BatchedWriter;
 use crate::change::ItemChange;
+use crate::ledger::{DynamoCommittable, LedgerWriter};
 use crate::versioned::VersionedWriter;
 
 /// Writes items: see [`DynamoSink`](crate::DynamoSink).
@@ -16,6 +17,7 @@ pub struct DynamoWriter(pub(crate) InMode);
 pub(crate) enum InMode {
     Versioned(VersionedWriter),
     Batched(BatchedWriter),
+    Ledger(Box<LedgerWriter>),
 }
 
 impl fmt::Debug for DynamoWriter {
@@ -23,6 +25,7 @@ impl fmt::Debug for DynamoWriter {
         match &self.0 {
             InMode::Versioned(writer) => writer.fmt(f),
             InMode::Batched(writer) => writer.fmt(f),
+            InMode::Ledger(writer) => writer.fmt(f),
         }
     }
 }
@@ -33,6 +36,7 @@ impl Rejecting for DynamoWriter {
         match &mut self.0 {
             InMode::Versioned(writer) => writer.reject_to(rejects),
             InMode::Batched(writer) => writer.reject_to(rejects),
+            InMode::Ledger(writer) => writer.reject_to(rejects),
         }
     }
 }
@@ -40,25 +44,30 @@ impl Rejecting for DynamoWriter {
 #[async_trait]
 impl SinkWriter for DynamoWriter {
     type Record = ItemChange;
-    type Committable = ();
+    type Committable = DynamoCommittable;
 
     async fn write(&mut self, records: &mut Vec<ItemChange>) -> Result<()> {
         match &mut self.0 {
             InMode::Versioned(writer) => writer.write(records).await,
             InMode::Batched(writer) => writer.write(records).await,
+            InMode::Ledger(writer) => writer.write(records).await,
         }
     }
 
-    /// Everything is visible already: nothing waits for a commit.
-    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Prepared<()>>> {
-        match &self.0 {
+    /// In the modes that write at once everything is visible already: nothing waits for a commit.
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<DynamoCommittable>>> {
+        match &mut self.0 {
             InMode::Versioned(writer) => writer.prepare(),
             InMode::Batched(writer) => writer.prepare(),
+            InMode::Ledger(writer) => return writer.prepare(epoch).await,
         }
         .map(|()| Vec::new())
     }
 
-    async fn settled(&mut self, _epoch: Epoch, _reinit: bool) -> Result<()> {
-        Ok(())
+    async fn settled(&mut self, epoch: Epoch, reinit: bool) -> Result<()> {
+        match &mut self.0 {
+            InMode::Versioned(_) | InMode::Batched(_) => Ok(()),
+            InMode::Ledger(writer) => writer.settled(epoch, reinit).await,
+        }
     }
 }
