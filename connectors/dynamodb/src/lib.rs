@@ -8,10 +8,13 @@ mod error;
 mod item;
 mod key;
 mod ledger;
+mod lookup;
 mod number;
+mod projection;
 mod requests;
 mod sink;
 mod sink_config;
+mod source;
 mod table;
 mod target;
 mod value;
@@ -23,8 +26,13 @@ mod writer;
 pub use change::{Change, ItemChange, ItemUpdate};
 pub use item::{Item, item_bytes, item_of, record_of};
 pub use ledger::DynamoCommittable;
+pub use lookup::{DynamoLookup, DynamoLookupConfig};
 pub use sink::DynamoSink;
 pub use sink_config::{DynamoSinkConfig, Mode, Versions};
+pub use source::{
+    DynamoEvent, DynamoScan, DynamoScanConfig, DynamoScanReader, DynamoSegment, DynamoShard, DynamoStream,
+    DynamoStreamConfig, DynamoStreamReader, EventKind, OnDataLoss, StreamStart,
+};
 pub use tidelock_aws::AwsConfig;
 pub use value::Value;
 pub use writer::DynamoWriter;
