@@ -73,10 +73,12 @@ pub(super) fn random_change(rng: &mut StdRng, items: u32) -> ItemChange {
     match rng.random_range(0..10) {
         0 => ItemChange::delete(key),
         1 | 2 => {
-            let attributes = ["n", "m", "s", "z"]
-                .into_iter()
-                .filter_map(|name| rng.random_bool(0.6).then(|| (name.to_owned(), random_value(rng, name))));
-            let attributes: Vec<_> = attributes.collect();
+            let mut attributes = Item::new();
+            for name in ["n", "m", "s", "z"] {
+                if rng.random_bool(0.6) {
+                    attributes.insert(name.to_owned(), random_value(rng, name));
+                }
+            }
             ItemChange::put(key.into_iter().chain(attributes).collect())
         }
         _ => loop {

@@ -7,6 +7,7 @@ mod attempts;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
+mod costs;
 mod epochs;
 mod lost;
 mod place;
