@@ -254,9 +254,8 @@ impl Handle {
         self.counters.rejected()
     }
 
-    /// How many bytes of state each function and each window stored for checkpoints in this process: what changed, and
-    /// what was merged of it. What a job's checkpoints cost grows with these; how large the state of one is,
-    /// `tidelock snapshots show` tells by operator.
+    /// How many bytes of state each function and each window stored for checkpoints, on the workers of this process since it started: what
+    /// changed, and what was merged of it. How large the state of an operator is, `tidelock snapshots show` tells.
     pub fn state_bytes_stored(&self) -> BTreeMap<Uid, u64> {
         self.counters.state_bytes()
     }

@@ -149,14 +149,14 @@ impl Keeper {
     }
 
     fn count(&self, kept: &Kept) {
-        self.stored.add(usize::try_from(kept.bytes).unwrap_or(usize::MAX));
+        self.stored.add(usize::try_from(kept.segment.size()).unwrap_or(usize::MAX));
     }
 
     fn merge_if_due(&mut self) {
         if self.merging.is_some() {
             return;
         }
-        let sizes: Vec<u64> = self.list.iter().map(|kept| kept.bytes).collect();
+        let sizes: Vec<u64> = self.list.iter().map(|kept| kept.length).collect();
         let Some(run) = due(&sizes) else { return };
         // What was removed must stay removed while something older may have it.
         let keep_removed = run.start > 0;

@@ -4,7 +4,7 @@
 //!   packed = u8 = 2, a segment of version 1 in Snappy's raw form
 //! ```
 //!
-//! What became no smaller stays as it was, and so does what is larger than Snappy takes, 4 GiB.
+//! What became no smaller stays as it was, and so does what is larger than Snappy takes, some 3.6 GB.
 
 use bytes::Bytes;
 use tidelock::{Error, ErrorKind, Result};

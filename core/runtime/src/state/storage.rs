@@ -17,12 +17,14 @@ pub(super) const INLINE_BYTES_MAX: u64 = 4 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
     pub(super) segment: Segment,
-    pub(super) bytes: u64,
+    /// Its length before it was compressed, which is what merging costs. Of what was restored the length as it is stored: a base that is
+    /// taken for smaller than it is is merged once too early.
+    pub(super) length: u64,
 }
 
 impl Kept {
     pub(super) fn of(segment: Segment) -> Self {
-        Self { bytes: segment.size(), segment }
+        Self { length: segment.size(), segment }
     }
 }
 
@@ -44,14 +46,16 @@ impl Storage {
         if bytes.len() as u64 <= INLINE_BYTES_MAX {
             return Kept::of(Segment::Bytes(bytes));
         }
+        let length = bytes.len() as u64;
         let bytes = packed(bytes).await;
-        Kept::of(match self.log.write_chunk(self.attempt, bytes.clone()).await {
+        let segment = match self.log.write_chunk(self.attempt, bytes.clone()).await {
             Ok(chunk) => Segment::Chunk(chunk),
             Err(error) => {
                 tracing::debug!(%error, "a chunk of keyed state could not be written");
                 Segment::Bytes(bytes)
             }
-        })
+        };
+        Kept { segment, length }
     }
 
     pub(super) async fn read(&self, segment: &Segment) -> Result<Bytes> {
