@@ -105,6 +105,40 @@ async fn two_processes_that_commit_at_once_double_nothing() {
     }
 }
 
+/// Names are below the folder, so that it may be moved: another one has nothing of them.
+#[tokio::test]
+async fn a_folder_that_is_changed_while_files_are_pending_halts_and_names_it_and_the_remedy_helps() {
+    let (before, after) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    // The job wrote there once.
+    let there = sink(after.path());
+    let mut writer = start(&there, 1).await;
+    let old = prepare(&mut writer, 1, 1, rows(0..10)).await.unwrap();
+    there.commit(&permit(1), old).await.unwrap();
+    let mut writer = start(&sink(before.path()), 2).await;
+    let pending = prepare(&mut writer, 2, 2, rows(10..20)).await.unwrap();
+    let changed = sink(after.path());
+    for error in [
+        changed.recover(&attempt(3), &pending).await.unwrap_err(),
+        changed.commit(&permit(2), pending.clone()).await.unwrap_err(),
+    ] {
+        let folder = format!("folder={}", after.path().display());
+        assert_names(
+            &error,
+            ErrorKind::Expired,
+            &["the setting `folder` is another one than before", &folder],
+        );
+    }
+    assert_eq!(visible_ids(after.path()), (0..10).collect::<Vec<_>>());
+    let back = sink(before.path());
+    back.recover(&attempt(4), &pending).await.unwrap();
+    back.commit(&permit(2), pending).await.unwrap();
+    assert_eq!(visible_ids(before.path()), (10..20).collect::<Vec<_>>());
+    let mut writer = start(&changed, 5).await;
+    let next = prepare(&mut writer, 5, 3, rows(20..30)).await.unwrap();
+    changed.commit(&permit(3), next).await.unwrap();
+    assert_eq!(visible_ids(after.path()), [(0..10), (20..30)].into_iter().flatten().collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn recovery_removes_what_older_attempts_left_and_nothing_else() {
     let folder = TempDir::new().unwrap();

@@ -63,7 +63,7 @@ impl<T> SqlSink<T> {
         let mut bounds = WriteAheadConfig::default();
         bounds.epoch_bytes_max = config.epoch_bytes_max;
         let target = Arc::new(Target::new(config)?);
-        let inner = WriteAhead::new(Ledger { target: Arc::clone(&target) }, bounds)?;
+        let inner = WriteAhead::new(Ledger { target: Arc::clone(&target) }, bounds)?.at(target.place());
         let branches = Branches::new(Arc::clone(&target));
         let stage = Arc::new(Stage::new(Arc::clone(&target)));
         Ok(Self { target, inner, branches, stage, record: PhantomData })
@@ -107,9 +107,11 @@ impl<T: Serialize + Send + 'static> Sink for SqlSink<T> {
 
     /// Looks at the tables too: a wrong port, a missing right, a ledger that is none are told before anything is written.
     async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<SqlCommittable>]) -> Result<()> {
+        let Sorted { ledger, prepared } = Sorted::of(pending.iter().cloned());
+        // Before anything is made in another database.
+        self.inner.check_place(&ledger)?;
         self.target.look().await?;
         self.stage.recover(attempt);
-        let Sorted { ledger, prepared } = Sorted::of(pending.iter().cloned());
         self.branches.recover(attempt, &prepared).await?;
         self.ledger().check_noted(&attempt.job, &attempt.uid, &ledger).await?;
         self.inner.recover(attempt, &ledger).await

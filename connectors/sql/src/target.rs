@@ -50,6 +50,16 @@ impl Target {
         })
     }
 
+    /// Where rows go that are written when their epoch is committed. The address of the server is not of it: another one takes its place.
+    pub(crate) fn place(&self) -> String {
+        let database = &self.config.database.name;
+        match self.config.table.as_str() {
+            // Documented: what is pending is written by the statements that the settings have then.
+            "" => format!("statements in database {database}"),
+            _ => format!("table {} of database {database}", self.table),
+        }
+    }
+
     /// What names of transactions have of the database.
     pub(crate) fn tag(&self) -> u32 {
         database_tag(&self.config.database.name)

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Place, scenes};
 use tidelock::{ErrorKind, Retry, Sink as _};
-use tidelock_sql::{Change, RecordPolicy, SqlSink};
+use tidelock_sql::{Change, RecordPolicy, SqlSink, SqlSinkConfig};
 use tidelock_testkit::harness::Row;
 
 macro_rules! scenes {
@@ -71,6 +71,51 @@ async fn what_is_pending_is_not_applied_by_a_ledger_that_never_heard_of_the_job(
     again.recover(&attempt(11), &pending).await.unwrap();
     scenes::commit(&again, 7, &pending).await.unwrap();
     assert_eq!(place.rows("id").await, [row]);
+}
+
+/// The ledger is of the job and the sink, and says nothing of the table.
+#[tokio::test]
+async fn what_is_pending_goes_to_no_other_table_or_database_than_it_was_written_for() {
+    let (place, elsewhere) = (Place::sqlite(), Place::sqlite());
+    place.make_log().await;
+    place.run("CREATE TABLE other (\"key\" VARCHAR(64) NOT NULL, value BIGINT NOT NULL)").await;
+    elsewhere.make_log().await;
+    let attempt = |number| scenes::attempt("job", number);
+    let prepared = async |config: SqlSinkConfig, number: u64, key: &str| {
+        let sink = SqlSink::new(config).unwrap();
+        sink.recover(&attempt(number), &[]).await.unwrap();
+        let rows = vec![Change::Insert(Row::new(key, number))];
+        scenes::prepare(&sink, &attempt(number), number, rows).await.unwrap()
+    };
+    // The job has been everywhere before.
+    for (number, config) in (1..).zip([elsewhere.sink_config(), place.sink_config_of("other")]) {
+        let pending = prepared(config.clone(), number, "before").await;
+        scenes::commit(&SqlSink::<Row>::new(config).unwrap(), number, &pending).await.unwrap();
+    }
+    let pending = prepared(place.sink_config(), 3, "a").await;
+    for config in [elsewhere.sink_config(), place.sink_config_of("other")] {
+        let table = format!("configured=table {} of database", config.table);
+        let changed = SqlSink::<Row>::new(config).unwrap();
+        for error in [
+            changed.recover(&attempt(4), &pending).await.unwrap_err(),
+            scenes::commit(&changed, 3, &pending).await.unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
+            let told = error.to_string();
+            assert!(told.contains("pending_for=table log of database") && told.contains(&table), "{told}");
+        }
+    }
+    let others = place.query("SELECT \"key\" FROM other").await;
+    assert_eq!((others.len(), elsewhere.rows("id").await), (1, vec![Row::new("before", 1)]));
+    // The remedy: where it was written for it is applied, and then the table may be another one.
+    let back = SqlSink::<Row>::new(place.sink_config()).unwrap();
+    back.recover(&attempt(5), &pending).await.unwrap();
+    scenes::commit(&back, 3, &pending).await.unwrap();
+    assert_eq!(place.rows("id").await, [Row::new("a", 3)]);
+    let next = prepared(place.sink_config_of("other"), 6, "next").await;
+    let changed = SqlSink::<Row>::new(place.sink_config_of("other")).unwrap();
+    scenes::commit(&changed, 6, &next).await.unwrap();
+    assert_eq!(place.query("SELECT \"key\" FROM other").await.len(), 2);
 }
 
 /// The first of two epochs was applied, and the process died before that was confirmed. Then the ledger was dropped.

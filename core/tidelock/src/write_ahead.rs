@@ -21,6 +21,9 @@
 //! nothing for a version that is not newer. Its high part is the generation, so that what a rolled-back run
 //! wrote never wins against what the replay writes.
 //!
+//! What is prepared says for which place it is, where the sink has one ([`WriteAhead::at`]): a setting that is changed meanwhile sends
+//! nothing elsewhere.
+//!
 //! What it costs: every record is stored in the job's log first. What it does not give: readers may see an epoch
 //! in part where the target cannot apply many records in one atomic step.
 
@@ -32,7 +35,7 @@ mod version;
 mod writer;
 mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,11 +57,16 @@ use crate::{
 pub struct WriteAhead<A> {
     target: Arc<A>,
     config: WriteAheadConfig,
+    /// Where the rows go, in words.
+    place: Option<Arc<str>>,
 }
 
 impl<A> fmt::Debug for WriteAhead<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteAhead").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("WriteAhead")
+            .field("config", &self.config)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +85,40 @@ impl<A: Apply> WriteAhead<A> {
         if config.chunk_bytes == 0 {
             return refuse("chunk_bytes", "a chunk must have room for a record");
         }
-        Ok(Self { target: Arc::new(target), config })
+        Ok(Self { target: Arc::new(target), config, place: None })
+    }
+
+    /// Says where the rows go, as `table orders`, by whatever of the settings decides it. It is stored with what is prepared, and nothing
+    /// that was prepared for another place is applied: where a setting was changed while something waits, the job halts and names both.
+    ///
+    /// Two spellings of one place are two places: give the same one always, and leave out what may change under the rows, as the
+    /// address of a server.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Self { place: Some(place.into().into()), ..self }
+    }
+
+    /// I7: whether all that is pending was prepared for this place. [`recover`](Sink::recover) and [`commit`](Sink::commit) look; a sink
+    /// that does something before them looks itself. What has no place was prepared by a build or a sink that named none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with the advice to halt, with both places and what to do.
+    pub fn check_place(&self, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
+        let Some(ours) = self.place.as_deref() else { return Ok(()) };
+        let is_elsewhere = |one: &&Pending<WriteAheadCommittable>| {
+            one.committable.place().is_some_and(|place| place != ours)
+        };
+        let elsewhere: Vec<_> = pending.iter().filter(is_elsewhere).collect();
+        let Some(Some(place)) = elsewhere.first().map(|one| one.committable.place()) else {
+            return Ok(());
+        };
+        let epochs: BTreeSet<Epoch> = elsewhere.iter().map(|one| one.epoch).collect();
+        let epochs: Vec<_> = epochs.iter().map(Epoch::to_string).collect();
+        Err(Error::new(ErrorKind::Config, "apply what is pending", ELSEWHERE)
+            .with("pending_for", place)
+            .with("configured", ours)
+            .with("epochs", epochs.join(", "))
+            .with("remedy", BACK))
     }
 
     /// The newest version in the target, where it belongs to a newer history than `generation`: whatever is
@@ -100,6 +141,14 @@ fn ignored(operation: &'static str, why: &str, ours: Generation, newest: Version
         _ => error,
     }
 }
+
+/// Said of prepared records that are for another place than the settings say.
+const ELSEWHERE: &str = "rows wait to be written, and the settings of the sink name another place than when they were prepared: they would \
+     go where they do not belong. Nothing of them was written";
+
+const BACK: &str = "configure the place of before, start the job and stop it, which leaves nothing pending; then configure the new one. If the \
+     rows are not to be written there, or that place is gone, give them up with `tidelock snapshots abandon`, and roll back to a snapshot \
+     from before them, which reads and writes them again";
 
 /// Said of prepared records that the target would not take.
 const PENDING_IS_IGNORED: &str = "the target holds writes of a newer generation, so it would ignore what is prepared; \
@@ -126,6 +175,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
     /// With nothing pending a target of a newer generation is none of recovery's business: this attempt may be
     /// about to roll back, which begins a newer one still. [`WriteAhead::open`](Sink::open) looks, when it has.
     async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
+        self.check_place(pending)?;
         let prepared: Vec<_> = pending.iter().map(|pending| pending.committable.clone()).collect();
         // They are read, and not applied: no version matters.
         let version = Version { generation: attempt.generation, epoch: Epoch(0) };
@@ -146,7 +196,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
             return Err(ignored("open", WRITES_ARE_IGNORED, attempt.generation, newest));
         }
         let target = Arc::clone(&self.target) as Arc<dyn Apply<Record = A::Record>>;
-        Ok(WriteAheadWriter::new(target, self.config.clone(), attempt))
+        Ok(WriteAheadWriter::new(target, self.config.clone(), attempt).at(self.place.clone()))
     }
 
     /// All writers' records of an epoch are one call, because a target that keeps one version for all
@@ -156,6 +206,7 @@ impl<A: Apply> Sink for WriteAhead<A> {
         permit: &CommitPermit,
         mut committables: Vec<Pending<WriteAheadCommittable>>,
     ) -> Result<Committed> {
+        self.check_place(&committables)?;
         committables.sort_by_key(|pending| pending.writer);
         let mut epochs: BTreeMap<(Version, JobId), Vec<WriteAheadCommittable>> = BTreeMap::new();
         for Pending { epoch, committable, .. } in committables {

@@ -107,6 +107,8 @@ struct World {
     allow_dropped: Vec<&'static str>,
     on_cancel: OnCancel,
     writes: WriteAheadConfig,
+    /// Where the settings of the sink say that it writes.
+    place: &'static str,
     log: Log,
     feed: Feed,
     target: Target,
@@ -130,7 +132,8 @@ impl World {
         let (feed, target) = (Feed::new(), Target::default());
         let (source, sink, allow_dropped) = ("in", "out", Vec::new());
         let (on_cancel, writes) = (OnCancel::Retain, WriteAheadConfig::default());
-        Self { job: "job", source, sink, allow_dropped, on_cancel, writes, log: log(), feed, target }
+        let (job, place, log) = ("job", "table first", log());
+        Self { job, source, sink, allow_dropped, on_cancel, writes, place, log, feed, target }
     }
 
     fn words(&self) -> Vec<Word> {
@@ -158,7 +161,7 @@ impl World {
         let uid = |name: &str| Uid::new(name).unwrap();
         config.allow_dropped_state = self.allow_dropped.iter().copied().map(uid).collect();
         let job = Job::open_on(config, self.log.clone()).await?;
-        let sink = WriteAhead::new(self.target.clone(), self.writes.clone())?;
+        let sink = WriteAhead::new(self.target.clone(), self.writes.clone())?.at(self.place);
         let pipeline = Pipeline {
             sources: BTreeMap::from([(
                 uid(self.source),
@@ -374,6 +377,35 @@ async fn prepared_data_without_a_place_is_committed_by_the_graph_that_prepared_i
     world.feed.append("a", 10..20);
     world.run(4_000, StartFrom::Newest, 20).await.unwrap();
     assert_eq!(world.words(), inputs("a", 0..20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_wait_for_one_table_go_there_first_or_are_given_up_where_another_one_is_configured() {
+    for is_gone in [false, true] {
+        let mut world = with_prepared_words().await;
+        let first = std::mem::take(&mut world.target);
+        world.place = "table second";
+        let refused = world.run(2_000, StartFrom::Newest, 10).await.unwrap_err();
+        halts(&refused, ErrorKind::Config, "configure the place of before, start the job and stop it");
+        let told = refused.to_string();
+        assert!(told.contains("pending_for=table first, configured=table second"), "{told}");
+        assert_eq!(world.words(), [], "nothing went elsewhere");
+        if is_gone {
+            let lost = world.log.abandon(&JobId::new("job").unwrap(), None, at(3_000)).await.unwrap();
+            assert!(lost.is_some());
+            world.run(4_000, entry(start_of(&world.log).await), 10).await.unwrap();
+            assert_eq!(world.words(), inputs("a", 0..10));
+            continue;
+        }
+        let second = std::mem::replace(&mut world.target, first);
+        world.place = "table first";
+        world.run_and_stop(3_000, StartFrom::Newest, 10, Some("saved")).await.unwrap();
+        assert_eq!(world.words(), inputs("a", 0..10));
+        (world.place, world.target) = ("table second", second);
+        world.feed.append("a", 10..20);
+        world.run(4_000, StartFrom::Newest, 10).await.unwrap();
+        assert_eq!(world.words(), inputs("a", 10..20));
+    }
 }
 
 #[tokio::test(start_paused = true)]

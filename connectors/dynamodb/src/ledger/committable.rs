@@ -70,7 +70,10 @@ mod tests {
             let read: DynamoCommittable = stored.decode().expect("readable");
             assert_eq!((read.table.name.as_str(), read.ledger.name.as_str()), ("orders", "tidelock_ledger"));
             assert_eq!(read.chunks().len(), chunks, "what it needs is named");
-            assert_eq!(Stored::encode(&read).expect("storable"), stored);
+            // The changes have a version of their own, and are written in the newest one.
+            let newest = stored.json.get().replacen(r#""changes":{"v":2,"#, r#""changes":{"v":3,"#, 1);
+            let written = Stored::encode(&read).expect("storable");
+            assert_eq!((written.version, written.json.get()), (1, newest.as_str()));
         }
         assert_eq!(golden.lines().count(), 2);
         let newer =

@@ -337,7 +337,7 @@ fn look(root: &Path, pending: &PendingFile, depth: Depth) -> Result<Fate> {
         None => match compare(&visible, &pending.committable, Depth::Content)? {
             Some(true) => Ok(Fate::Visible),
             None if mark_of(&staged).exists() => Ok(Fate::Taken),
-            _ => Err(lost(pending)),
+            _ => Err(lost(pending).with("folder", root.display())),
         },
     }
 }

@@ -187,8 +187,9 @@ fn lost(pending: &PendingFile) -> Error {
         Error::new(
             ErrorKind::Expired,
             "commit a file",
-            "a prepared file is gone: it is not in progress any more, and nothing shows that it became visible. Somebody \
-             removed it, or a reader took it in the moment in which the job died. Put it back, or abandon it by name",
+            "a prepared file is gone: it is not in progress any more, and nothing shows that it became visible. Either the \
+             setting `folder` is another one than before: configure that, start the job and stop it, and then change the setting. Or somebody \
+             removed the file, or a reader took it in the moment in which the job died: put it back, or abandon it by name",
         ),
         pending,
     )

@@ -270,7 +270,7 @@ impl StoreTarget {
         match (self.look(pending).await?, is_gone(&error)) {
             (Fate::Visible | Fate::Taken, _) => Ok(Fate::Visible),
             (Fate::Staged, true) if self.is_marked(pending).await? => Ok(Fate::Taken),
-            (Fate::Staged, true) => Err(lost(pending).because(error)),
+            (Fate::Staged, true) => Err(lost(pending).with("folder", &self.folder.url).because(error)),
             (Fate::Staged, false) => Err(error::store(operation, &pending.committable.file, error)),
         }
     }

@@ -104,6 +104,7 @@ scenes! {
     on_each::a_mode_may_change_while_something_is_pending
     on_each::an_epoch_of_many_rows_is_written_as_it_comes
     on_each::an_attempt_that_rolled_back_knows_its_own
+    on_each::what_is_pending_is_committed_to_its_own_table_whatever_is_configured
 }
 
 fn row(key: &str, value: u64) -> Row {

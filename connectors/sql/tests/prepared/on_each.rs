@@ -121,6 +121,24 @@ pub(crate) async fn jobs_of_one_name_on_two_databases_are_apart(place: Place) {
     assert_eq!(error.retry(), Retry::Halt, "{error:?}");
 }
 
+/// The transaction has the rows, and ends where it was begun.
+pub(crate) async fn what_is_pending_is_committed_to_its_own_table_whatever_is_configured(place: Place) {
+    place.make_log().await;
+    place.run("CREATE TABLE other (\"key\" VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL)").await;
+    let first = ready(&place, &attempt("job", 1)).await;
+    let pending = prepare(&first, &attempt("job", 1), 1, inserts("a", 3)).await.unwrap();
+    drop(first);
+    let changed = SqlSink::<Row>::new(place.sink_config_of("other")).unwrap();
+    changed.recover(&attempt("job", 2), &pending).await.unwrap();
+    commit(&changed, 1, &pending).await.unwrap();
+    assert_eq!(place.rows("id").await.len(), 3);
+    assert_eq!(place.query("SELECT value FROM other").await.len(), 0);
+    let next = prepare(&changed, &attempt("job", 2), 2, inserts("b", 2)).await.unwrap();
+    commit(&changed, 2, &next).await.unwrap();
+    assert_eq!(place.query("SELECT value FROM other").await.len(), 2);
+    nothing_is_locked(&place).await;
+}
+
 pub(crate) async fn an_attempt_that_is_not_older_stops_recovery_before_anything_is_touched(place: Place) {
     place.make_log().await;
     let old = ready(&place, &attempt("job", 3)).await;

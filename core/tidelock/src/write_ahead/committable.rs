@@ -28,6 +28,9 @@ pub(super) struct RecordChunk {
 pub struct WriteAheadCommittable {
     pub(super) job: JobId,
     pub(super) generation: Generation,
+    /// Where its records go, in words, where the sink said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<String>,
     /// The version of the record's stored form.
     #[serde(rename = "v")]
     pub(super) record_version: u16,
@@ -43,6 +46,11 @@ impl WriteAheadCommittable {
     /// The history that wrote it: with the number of its epoch it is the [`Version`](super::Version) with which it is applied.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Where its records go, in words: see [`WriteAhead::at`](super::WriteAhead::at). `None` where nobody said so.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
     }
 
     /// How long the JSON of its records is, wherever they are.
@@ -80,21 +88,22 @@ impl fmt::Debug for WriteAheadCommittable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Records are the user's data: they are not for logs.
         let Self { job, generation, record_version, chunks, .. } = self;
-        let (bytes, chunks) = (self.json_bytes(), chunks.len());
+        let (bytes, chunks, place) =
+            (self.json_bytes(), chunks.len(), self.place().unwrap_or("a place without a name"));
         write!(
             f,
-            "WriteAheadCommittable({job}, generation {generation}, v{record_version}, {bytes} bytes, {chunks} chunks)"
+            "WriteAheadCommittable({job}, generation {generation}, for {place}, v{record_version}, {bytes} bytes, {chunks} chunks)"
         )
     }
 }
 
 impl Versioned for WriteAheadCommittable {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn upgrade(version: u16, json: &str) -> Result<Self> {
         match version {
-            // It always has its records, and never a chunk.
-            1 => from_json(json),
+            // Neither names its place. The first always has its records, and never a chunk.
+            1 | 2 => from_json(json),
             other => Err(unknown_version::<Self>(other)),
         }
     }

@@ -134,6 +134,32 @@ async fn a_target_of_a_newer_generation_is_refused_before_anything_is_written_or
     }
 }
 
+#[tokio::test]
+async fn what_is_for_another_place_is_refused_by_name_before_anything_is_read_or_applied() {
+    let target = Recorder::default();
+    let applied = Arc::clone(&target.applied);
+    let (here, there) = (sink(target).at("table orders"), sink(Recorder::default()).at("table totals"));
+    let ours = prepare(&here, 0, 1, &["a"]).await;
+    let theirs = prepare(&there, 1, 1, &["b"]).await;
+    let permit = || CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(uid(), Epoch(1));
+    let both = [ours.clone(), theirs.clone()].concat();
+    for error in
+        [here.recover(&attempt(1), &both).await.unwrap_err(), here.commit(&permit(), both).await.unwrap_err()]
+    {
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error}");
+        for fact in [("pending_for", "table totals"), ("configured", "table orders"), ("epochs", "1")] {
+            assert!(error.context().any(|one| one == fact), "{fact:?}: {error}");
+        }
+    }
+    assert!(applied.lock().unwrap().is_empty());
+    // A build of before named no place: its rows are where they always were.
+    let mut nameless = ours.clone();
+    nameless[0].committable.place = None;
+    here.recover(&attempt(1), &nameless).await.unwrap();
+    here.commit(&permit(), ours).await.unwrap();
+    assert_eq!(*applied.lock().unwrap(), [(version(1, 1), words(&["a"]))]);
+}
+
 /// A record as a user may have it, with a place for what JSON makes of NaN.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Reading {

@@ -44,6 +44,8 @@ pub struct WriteAheadWriter<R> {
     target: Arc<dyn Apply<Record = R>>,
     job: JobId,
     generation: Generation,
+    /// Said of what is prepared.
+    place: Option<Arc<str>>,
     config: WriteAheadConfig,
     /// Where chunks go.
     chunks: Option<ChunkStore>,
@@ -80,6 +82,7 @@ impl<R: Versioned> WriteAheadWriter<R> {
             target,
             job: attempt.job.clone(),
             generation: attempt.generation,
+            place: None,
             config,
             chunks: attempt.chunks.clone(),
             json: Vec::new(),
@@ -89,6 +92,11 @@ impl<R: Versioned> WriteAheadWriter<R> {
             done: Vec::new(),
             rejects: Rejects::default(),
         }
+    }
+
+    /// See [`WriteAhead::at`](super::WriteAhead::at).
+    pub(super) fn at(self, place: Option<Arc<str>>) -> Self {
+        Self { place, ..self }
     }
 
     /// Takes a record, or nothing of it.
@@ -188,7 +196,8 @@ impl<R: Versioned> WriteAheadWriter<R> {
 
     fn committable(&self, records: Option<Box<RawValue>>, chunks: Vec<RecordChunk>) -> WriteAheadCommittable {
         let (job, generation) = (self.job.clone(), self.generation);
-        WriteAheadCommittable { job, generation, record_version: R::VERSION, records, chunks }
+        let place = self.place.as_deref().map(str::to_owned);
+        WriteAheadCommittable { job, generation, place, record_version: R::VERSION, records, chunks }
     }
 }
 

@@ -308,9 +308,11 @@ async fn the_stored_form_of_every_version_is_read() {
     let whose = || (JobId::new("orders").unwrap(), uid(), version(1, 1));
     let v1: Stored = serde_json::from_str(include_str!("../../../tests/golden/write_ahead_v1.json")).unwrap();
     let v2: Stored = serde_json::from_str(include_str!("../../../tests/golden/write_ahead_v2.json")).unwrap();
+    let v3: Stored = serde_json::from_str(include_str!("../../../tests/golden/write_ahead_v3.json")).unwrap();
     let chunk = Bytes::from_static(include_bytes!("../../../tests/golden/write_ahead_v2.chunk"));
-    for stored in [v1, v2] {
+    for stored in [v1, v2, v3] {
         let committable: WriteAheadCommittable = stored.decode().unwrap();
+        assert_eq!(committable.place(), (stored.version > 2).then_some("table orders"));
         for named in committable.chunks() {
             place.store.put(&Place::object(&named), chunk.clone().into()).await.unwrap();
         }
