@@ -18,6 +18,7 @@ use tidelock::job::JobConfig;
 use tidelock_files::{CsvReading, FilesSource, FilesSourceConfig, SourceFormat};
 use tidelock_hbase::{Column, HbaseConfig, HbaseSink, HbaseSinkConfig, RowMutation};
 use tidelock_runtime::{Job, Workers};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Some of the columns of the input; the others are passed over.
 #[derive(Deserialize)]
@@ -30,6 +31,8 @@ struct Flight {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    // What is waited for is told, such as gateways that do not answer.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::WARN).init();
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.into());
     let (input, checkpoints) = (argument("data"), argument("checkpoints"));
@@ -43,7 +46,8 @@ async fn main() -> Result<()> {
 
     let mut config = JobConfig::new("latest".parse()?, checkpoints);
     config.settings.interval = Duration::from_millis(100);
-    let ended = Job::open(config).await?.run(Workers::threads(1), move |graph| {
+    // SIGTERM or Ctrl-C ends it with a checkpoint.
+    let ended = Job::open(config).await?.stop_on_signals().run(Workers::threads(1), move |graph| {
         let flights = graph.source("flights", &flights).stream();
         let (number, time) = (number.clone(), time.clone());
         let row = move |Flight { carrier, flight, origin, time_hour }: Flight| {

@@ -11,7 +11,7 @@ use tidelock::{Error, ErrorKind, Result};
 use crate::column::Column;
 use crate::mutation::{RowChange, RowMutation};
 use crate::sink_config::{Deletes, HbaseSinkConfig, Mode, Versions};
-use crate::table::{OWN_ROWS, Table};
+use crate::table::{KEEPS_DELETED, OWN_ROWS, Table};
 
 /// HBase counts a row key in 15 bits.
 const ROW_BYTES_MAX: usize = 32_767;
@@ -106,10 +106,15 @@ impl Checks {
             );
         }
         if !self.families.contains(column.family()) {
-            let why = "the table has no such family: add it with `alter` in the HBase shell and start the job again, which looks at the families \
-                       when it starts; or take one that is there";
+            let attributes = if self.deletes == Deletes::Markers { KEEPS_DELETED } else { "" };
+            let why = format!(
+                "the table has no such family: run `alter '{}', NAME => '{}'{attributes}` in the HBase shell and start the job again, which \
+                 looks at the families when it starts; or take one that is there",
+                self.table,
+                column.family()
+            );
             let there = self.families.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(self.refused(record, why).with("column", column).with("there", there));
+            return Err(self.refused(record, &why).with("column", column).with("there", there));
         }
         if let Deletes::Tombstones { column: tombstone } = &self.deletes
             && tombstone == column

@@ -16,9 +16,8 @@
 //! its own time, or that of the cell before where its clock went back. What decides is what stands in the text, and no clock.
 
 use std::fmt;
-use std::time::Duration;
 
-use hbase_thrift::hbase::{ColumnDescriptor, Mutation, THbaseSyncClient, TRowResult};
+use hbase_thrift::hbase::{Mutation, THbaseSyncClient, TRowResult};
 use serde::{Deserialize, Serialize};
 use tidelock::write_ahead::Version;
 use tidelock::{DELIMITER, Error, ErrorKind, Generation, JobId, Position, Result, Retry, SinkAttempt, Uid};
@@ -26,7 +25,7 @@ use tidelock::{DELIMITER, Error, ErrorKind, Generation, JobId, Position, Result,
 use crate::gateway::Gateways;
 use crate::patience::Patience;
 use crate::send::AGAIN_FOR;
-use crate::table::{Table, check_name};
+use crate::table::{there_or_made, without_default_namespace};
 
 const FAMILY: &str = "v";
 
@@ -42,9 +41,6 @@ const TRIES_MAX: u32 = 200;
 /// What to do about a cell that cannot be read.
 const DAMAGED: &str = "take the newest build; or restore the cell; or delete it, when the last job that wrote to the table has not written \
                        for a minute: the next attempt begins a minute ahead of the clock, and above what the other cells of the row say";
-
-/// A table that somebody makes is enabled within this time.
-const MADE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Said of a versions table that was there when the attempt began.
 const GONE_REMEDY: &str = "the versions table was dropped while the job ran: restore it, or start the job again, which makes it anew and begins a \
@@ -151,40 +147,18 @@ impl Control {
         job: &JobId,
         uid: &Uid,
     ) -> Self {
-        // The table has both names.
-        let table = table.strip_prefix("default:").unwrap_or(table);
         Self {
             gateways: gateways.clone(),
             versions_table: versions_table.to_owned(),
-            table: table.to_owned(),
+            table: without_default_namespace(table).to_owned(),
             column: format!("{FAMILY}:{job}{DELIMITER}{uid}"),
         }
     }
 
     /// Makes the versions table where there is none, and looks whether it forgets nothing.
     pub(crate) async fn ensure(&self) -> Result<()> {
-        check_name(&self.versions_table)?;
-        let mut patience = Patience::new(MADE_WITHIN);
-        let mut refused = None;
-        let found = loop {
-            let error = match Table::look(&self.gateways, &self.versions_table).await {
-                Ok(found) => break found,
-                Err(error) => error,
-            };
-            match error.kind() {
-                // Another process may have been faster, or an answer was lost: what counts is that it is there then.
-                ErrorKind::NotFound => match refused.take() {
-                    None => refused = self.create().await.err(),
-                    Some(refused) => return Err(refused),
-                },
-                // While somebody makes it, it is there and disabled.
-                ErrorKind::Conflict => {
-                    let again = patience.after(error.with_retry(Retry::Retry), &self.versions_table).await;
-                    again.map_err(|error| error.with_retry(Retry::Halt))?;
-                }
-                _ => return Err(error),
-            }
-        };
+        let found = there_or_made(&self.gateways, &self.versions_table, &[FAMILY]).await;
+        let found = found.map_err(|error| error.with("versions_table", &self.versions_table))?;
         let family = found.family(FAMILY).map_err(|error| error.with("setting", "versions_table"))?;
         if family.time_to_live.is_some() {
             let why =
@@ -192,30 +166,6 @@ impl Control {
             return Err(self.named(Error::new(ErrorKind::Config, READ, why)));
         }
         Ok(())
-    }
-
-    async fn create(&self) -> Result<()> {
-        let name = self.versions_table.clone().into_bytes();
-        let made = self.gateways.call("make the versions table", move |client| {
-            client.create_table(
-                name,
-                vec![ColumnDescriptor {
-                    name: Some(format!("{FAMILY}:").into_bytes()),
-                    max_versions: Some(1),
-                    compression: Some("NONE".into()),
-                    in_memory: Some(false),
-                    bloom_filter_type: Some("NONE".into()),
-                    bloom_filter_vector_size: Some(0),
-                    bloom_filter_nb_hashes: Some(0),
-                    block_cache_enabled: Some(true),
-                    time_to_live: Some(i32::MAX),
-                }],
-            )
-        });
-        made.await.map_err(|error| {
-            let create = format!("create '{}', {{NAME => '{FAMILY}', VERSIONS => 1}}", self.versions_table);
-            self.named(error).with("remedy", format_args!("make it by hand in the HBase shell: {create}"))
-        })
     }
 
     fn named(&self, error: Error) -> Error {

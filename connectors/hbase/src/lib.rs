@@ -35,4 +35,5 @@ pub use row::{Cell, HbaseRow};
 pub use sink::HbaseSink;
 pub use sink_config::{Deletes, HbaseSinkConfig, Mode, Versions};
 pub use source::{HbaseKeyRange, HbaseScan, HbaseScanConfig, HbaseScanReader, HbaseScanRows, HbaseSplit};
+pub use table::make_table;
 pub use writer::HbaseWriter;

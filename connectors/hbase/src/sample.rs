@@ -43,6 +43,15 @@ pub(crate) fn check_record(table: &str, newest: Option<i64>, ours: i64, now: i64
     Err(refused(table, why).with("newest_timestamp", newest).with("timestamp_of_a_record", ours))
 }
 
+/// Nothing is read back that shows whether versions of records are hidden: a greater one may hide them rightly.
+pub(crate) fn not_looked_at(table: &str) -> Error {
+    let why = "the first rows of the table are not read in time, perhaps because many deleted ones are kept in front of them, and versions of records \
+               may be hidden by cells that nobody looked at";
+    Error::new(ErrorKind::Unavailable, LOOK, why)
+        .with("table", table)
+        .with("remedy", "raise call_timeout_ms of the gateways: half of it is waited; or choose `reserved` in the setting `versions`")
+}
+
 fn refused(table: &str, why: &str) -> Error {
     Error::new(ErrorKind::Config, LOOK, why).with_retry(Retry::Halt).with("table", table)
 }

@@ -8,9 +8,11 @@ use tidelock::write_ahead::{WriteAhead, WriteAheadCommittable, WriteAheadConfig}
 use tidelock::{CommitPermit, Committed, Pending, Result, Sink, SinkAttempt, WriterId};
 
 use crate::clock::clock;
+use crate::control::Claim;
 use crate::ledger::Ledger;
 use crate::mutation::RowMutation;
 use crate::sink_config::{HbaseSinkConfig, Mode};
+use crate::table::without_default_namespace;
 use crate::target::{Ready, Target};
 use crate::upsert::UpsertWriter;
 use crate::writer::{HbaseWriter, InMode};
@@ -59,7 +61,8 @@ impl HbaseSink {
         let target = Arc::new(Target::new(config, Arc::new(clock))?);
         let ready = Arc::<RwLock<_>>::default();
         let ledger = Ledger::new(Arc::clone(&target), Arc::clone(&ready));
-        Ok(Self { target, inner: WriteAhead::new(ledger, bounds)?, ready })
+        let place = format!("table {}", without_default_namespace(&target.config.table));
+        Ok(Self { target, inner: WriteAhead::new(ledger, bounds)?.at(place), ready })
     }
 }
 
@@ -71,7 +74,12 @@ impl Sink for HbaseSink {
 
     /// Nothing of an older attempt is to be aborted: what it wrote is older than all that this one writes, and what it writes from now on is, too.
     async fn recover(&self, attempt: &SinkAttempt, pending: &[Pending<WriteAheadCommittable>]) -> Result<()> {
-        self.target.recover(attempt, !pending.is_empty()).await?;
+        // Before the versions of another table are claimed.
+        self.inner.check_place(pending)?;
+        let claims = pending
+            .iter()
+            .map(|one| Claim { generation: one.committable.generation(), attempt: one.attempt });
+        self.target.recover(attempt, claims.max()).await?;
         self.inner.recover(attempt, pending).await
     }
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! What pending epochs were applied with stands in the control row: where it is gone while something is pending, nobody knows whether they
-//! were applied and what came after them, and the job halts (I7).
+//! were applied and what came after them, and the job halts (I7). The attempt that prepared them has claimed the row before, so one with an older
+//! claim is another one: of another table or cluster, or from a backup.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::merge::Merge;
 use crate::sample;
 use crate::send::Sender;
 use crate::sink_config::{Deletes, HbaseSinkConfig, Mode, Versions};
-use crate::table::{OWN_ROWS, Table};
+use crate::table::{KEEPS_DELETED, OWN_ROWS, Table};
 use crate::times::{AHEAD, Times};
 
 /// What is known of the table in one attempt.
@@ -84,7 +85,9 @@ impl Target {
 
     /// See [`Sink::recover`](tidelock::Sink::recover). Where a newer attempt has the claim, nothing is touched. With nothing pending
     /// `open` says whether that matters, because this one may be about to roll back.
-    pub(crate) async fn recover(&self, attempt: &SinkAttempt, has_pending: bool) -> Result<()> {
+    ///
+    /// `pending` is the claim of the newest attempt that prepared what is pending.
+    pub(crate) async fn recover(&self, attempt: &SinkAttempt, pending: Option<Claim>) -> Result<()> {
         let mut known = self.attempt.lock().await;
         known.turn_to(attempt);
         // It comes again and again.
@@ -92,8 +95,9 @@ impl Target {
             return Ok(());
         }
         let table = self.look().await?;
-        let newest = table.newest_times(&self.gateways).await?.into_values().max();
-        if self.config.reserves() || has_pending {
+        let newest = table.newest_times(&self.gateways).await?;
+        let newest = newest.and_then(|times| times.into_values().max());
+        if self.config.reserves() || pending.is_some() {
             let control = self.control(&attempt.job, &attempt.uid);
             control.ensure().await?;
             let compared = self.clock.compare(&control).await;
@@ -103,9 +107,8 @@ impl Target {
             sample::check_reserved(&table.name, newest.filter(|newest| Some(*newest) > given), now)?;
             self.try_deletes(&table, attempt, now).await?;
             let above = now.saturating_add(AHEAD).max(newest.unwrap_or_default());
-            let (ours, state) =
-                (Claim::of(attempt), self.claim(&control, attempt, above, has_pending).await?);
-            if has_pending && state.claim() > ours {
+            let (ours, state) = (Claim::of(attempt), self.claim(&control, attempt, above, pending).await?);
+            if pending.is_some() && state.claim() > ours {
                 return Err(control.fenced("recover", ours, state.claim()));
             }
         } else {
@@ -132,16 +135,18 @@ impl Target {
             control.ensure().await?;
             let (ours, now) = (Claim::of(attempt), self.clock.now(&control).await?);
             let above = now.saturating_add(AHEAD);
-            let state = self.claim(&control, attempt, above, false).await?;
+            let state = self.claim(&control, attempt, above, None).await?;
             if state.claim() != ours {
                 return Err(control.fenced("open", ours, state.claim()));
             }
             times = Some(Arc::new(Times::new(control, ours, state.floor, Arc::clone(&self.clock))));
         } else {
             let control = self.control(&attempt.job, &attempt.uid);
-            let sampled = table.newest_times(&self.gateways).await?.into_values().max();
+            let Some(sampled) = table.newest_times(&self.gateways).await? else {
+                return Err(sample::not_looked_at(&table.name));
+            };
             // Deletes that were written with such times are in no sample.
-            newest = sampled.max(control.reserved().await?);
+            newest = sampled.into_values().max().max(control.reserved().await?);
         }
         let checks = Checks::new(&self.config, &table);
         let merge = Merge::new(table.families.into_keys(), &self.config.deletes);
@@ -160,7 +165,8 @@ impl Target {
 
     /// Looks at the table, and whether the settings go with it.
     async fn look(&self) -> Result<Table> {
-        let table = Table::look(&self.gateways, &self.config.table).await?;
+        let attributes = if self.config.deletes == Deletes::Markers { KEEPS_DELETED } else { "" };
+        let table = Table::look_for(&self.gateways, &self.config.table, attributes).await?;
         if let Deletes::Tombstones { column } = &self.config.deletes {
             table.family(column.family()).map_err(|error| error.with("setting", "deletes"))?;
         }
@@ -199,10 +205,10 @@ impl Target {
         control: &Control,
         attempt: &SinkAttempt,
         above: i64,
-        must_be_there: bool,
+        pending: Option<Claim>,
     ) -> Result<State> {
         let ours = Claim::of(attempt);
-        let seen = control.change(|seen| claimed(control, seen, ours, above, must_be_there)).await?;
+        let seen = control.change(|seen| claimed(control, seen, ours, above, pending)).await?;
         seen.state.ok_or_else(|| control.lost("the claim of this attempt is not there"))
     }
 }
@@ -213,19 +219,24 @@ fn claimed(
     seen: &Seen,
     ours: Claim,
     above: i64,
-    must_be_there: bool,
+    pending: Option<Claim>,
 ) -> Result<Option<State>> {
-    let state = match &seen.state {
-        Some(state) if state.claim() >= ours => return Ok(None),
-        None if must_be_there => {
-            return Err(control.lost("nobody knows whether the epochs that are pending were applied, and what came after them")
-                .with("remedy", "restore the versions table, or configure the one of before. If it is lost, abandon what is pending with \
-                                 `tidelock snapshots abandon`, and roll back to a snapshot from before it, which reads and writes it again"));
-        }
-        state => state.clone(),
-    };
+    let there = seen.state.as_ref().map(State::claim);
+    if there.is_some_and(|there| there >= ours) {
+        return Ok(None);
+    }
+    if let Some(pending) = pending.filter(|pending| there.is_none_or(|there| there < *pending)) {
+        let error = control
+            .lost("nobody knows whether the epochs that are pending were applied, and what came after them");
+        let found = there.map_or_else(|| "none".to_owned(), |there| there.to_string());
+        return Err(error.with("prepared_by", pending).with("newest_claim", found).with(
+            "remedy",
+            "restore the versions table, or configure the one of before, with its table and its cluster. If it is lost, abandon what is \
+             pending with `tidelock snapshots abandon`, and roll back to a snapshot from before it, which reads and writes it again",
+        ));
+    }
     let floor = above.max(seen.until);
-    let applied = state.and_then(|state| state.applied);
+    let applied = seen.state.as_ref().and_then(|state| state.applied);
     Ok(Some(State {
         serial: 0,
         generation: ours.generation,

@@ -33,6 +33,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use tidelock::{Error, ErrorKind, Result, Retry};
@@ -65,6 +66,11 @@ impl Gateways {
     /// No I/O yet.
     pub(crate) fn new(config: &HbaseConfig) -> Result<Self> {
         Ok(Self { pool: Arc::new(Pool::new(config)?) })
+    }
+
+    /// How long a call may take.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.pool.config.call_timeout()
     }
 
     /// How many bytes one request has at most.

@@ -1,6 +1,7 @@
 //! What is looked at of a table before anything is read or written.
 
 mod deletes;
+mod make;
 #[cfg(test)]
 mod on_servers;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use crate::error::setting;
 use crate::gateway::Gateways;
 
 pub(crate) use deletes::OWN_ROWS;
+pub use make::make_table;
+pub(crate) use make::there_or_made;
 
 const LOOK: &str = "look at the table";
 
@@ -36,20 +39,28 @@ pub(crate) struct Family {
     pub(crate) time_to_live: Option<Duration>,
 }
 
+/// What a family must have that deletes last in, as the shell says it.
+pub(crate) const KEEPS_DELETED: &str = ", KEEP_DELETED_CELLS => 'TRUE'";
+
 impl Table {
     /// Looks at the gateways and at the table.
     pub(crate) async fn look(gateways: &Gateways, name: &str) -> Result<Self> {
+        Self::look_for(gateways, name, "").await
+    }
+
+    /// The same, and where there is no table it is said how one is made whose families have these attributes.
+    pub(crate) async fn look_for(gateways: &Gateways, name: &str, attributes: &str) -> Result<Self> {
         check_name(name)?;
         gateways.check(LOOK).await?;
         let wanted = name.as_bytes().to_vec();
         let found = gateways.call(LOOK, move |client| client.get_column_descriptors(wanted)).await;
         let found = found.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => is_missing(name).because(error),
+            ErrorKind::NotFound => is_missing(name, attributes).because(error),
             _ => error.with("table", name),
         })?;
         // Of a table that is not there, some gateways know no families, and do not refuse.
         if found.is_empty() {
-            return Err(is_missing(name));
+            return Err(is_missing(name, attributes));
         }
         let wanted = name.as_bytes().to_vec();
         let is_enabled = gateways.call(LOOK, move |client| client.is_table_enabled(wanted)).await;
@@ -100,10 +111,16 @@ impl Family {
     }
 }
 
-fn is_missing(name: &str) -> Error {
-    let why =
-        format!("there is no such table: run `create '{name}', {{NAME => 'FAMILY'}}` in the HBase shell");
+fn is_missing(name: &str, attributes: &str) -> Error {
+    let why = format!(
+        "there is no such table: run `create '{name}', {{NAME => 'FAMILY'{attributes}}}` in the HBase shell"
+    );
     Error::new(ErrorKind::NotFound, LOOK, why).with("table", name)
+}
+
+/// The one name of a table that has two: with the namespace in which it is without one, and without it.
+pub(crate) fn without_default_namespace(name: &str) -> &str {
+    name.strip_prefix("default:").unwrap_or(name)
 }
 
 /// A name that a table can have, perhaps with its namespace: `orders` or `shop:orders`.

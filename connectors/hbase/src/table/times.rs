@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hbase_thrift::hbase::{THbaseSyncClient, TRowResult, TScan};
 use tidelock::Result;
+use tokio::time::timeout;
 
 use super::Table;
 use super::deletes::OWN_ROWS;
@@ -22,9 +23,27 @@ const COLUMNS: u32 = 100;
 impl Table {
     /// The newest time of a cell in the first hundred rows, of a hundred columns each, by family. A family without any cell there is left out.
     ///
+    /// `None`: they are not to be had in half the time of a call. HBase reads over deleted rows that are kept, and there may be any number
+    /// of them in front of the first hundred: no job is to fail by that.
+    ///
     /// # Errors
     /// Those of calls.
-    pub(crate) async fn newest_times(&self, gateways: &Gateways) -> Result<BTreeMap<String, i64>> {
+    pub(crate) async fn newest_times(&self, gateways: &Gateways) -> Result<Option<BTreeMap<String, i64>>> {
+        let at_most = gateways.call_timeout() / 2;
+        match timeout(at_most, self.look_at_times(gateways)).await {
+            Ok(times) => times.map(Some),
+            Err(_) => {
+                tracing::warn!(
+                    table = self.name, waited = ?at_most,
+                    "the first rows of the table are not read in time, perhaps because many deleted ones are kept in front of them: which \
+                     times others gave to cells is not known"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    async fn look_at_times(&self, gateways: &Gateways) -> Result<BTreeMap<String, i64>> {
         let named = |error: tidelock::Error| error.with("table", &self.name);
         let mut held = gateways.hold(SAMPLE).await.map_err(named)?;
         let table = self.name.as_bytes().to_vec();

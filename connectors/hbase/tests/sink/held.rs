@@ -68,6 +68,15 @@ impl Held {
         (done.await, requests)
     }
 
+    /// Does something, and no call of this kind in it has an answer.
+    pub(crate) async fn without_answer<T>(&self, calls: &str, done: impl Future<Output = T>) -> T {
+        self.proxy.hold(calls, Side::Answers, usize::MAX);
+        let done = done.await;
+        assert!(self.proxy.held(calls) > 0, "nothing of this kind was called");
+        self.proxy.release(calls, Fate::Lost);
+        done
+    }
+
     /// Does something until its first call of this kind is sent, and then no more: its process is gone. Returns the request, which has not
     /// arrived. `None`: nothing of this kind was called, and all of it is done.
     pub(crate) async fn die_with<T>(&self, calls: &str, done: impl Future<Output = T>) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ mod away;
 mod clocks;
 mod conformance;
 mod deletes;
+mod elsewhere;
 mod epochs;
 mod held;
 mod place;

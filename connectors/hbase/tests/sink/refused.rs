@@ -1,9 +1,10 @@
 //! What is refused, and told.
 
-use tidelock::{ErrorKind, Retry, Sink as _};
+use tidelock::{ErrorKind, Retry, Sink as _, WriterId};
 use tidelock_containers::{FamilyOptions, HbaseOptions, HbaseServer};
-use tidelock_hbase::{Deletes, HbaseConfig, HbaseSinkConfig, Mode, RowMutation};
+use tidelock_hbase::{Deletes, HbaseConfig, HbaseSinkConfig, Mode, RowMutation, make_table};
 
+use super::held::Held;
 use super::place::{Place, attempt, column, gone, opened, put, tombstones, write};
 
 #[tokio::test]
@@ -62,6 +63,60 @@ async fn a_table_or_a_family_that_is_not_there_is_told_with_what_to_do() {
         error.kind() == ErrorKind::NotFound && error.to_string().contains("create 'nobody'"),
         "{error:?}"
     );
+}
+
+/// A table that is made as it is said is one that the sink takes.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_table_that_is_to_keep_deletes_is_told_with_what_its_families_need() {
+    let mut place = Place::upsert().await;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let family = RowMutation::put("a", [(column("g:value"), "1")]);
+    let error = write(&mut writer, vec![family]).await.unwrap_err().to_string();
+    let alter = format!("alter '{}', NAME => 'g', KEEP_DELETED_CELLS => 'TRUE'`", place.table());
+    assert!(error.contains(&alter), "{error}");
+    place.config.table = "nobody".into();
+    let error = place.sink().recover(&attempt(1), &[]).await.unwrap_err().to_string();
+    assert!(error.contains("create 'nobody', {NAME => 'FAMILY', KEEP_DELETED_CELLS => 'TRUE'}`"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_table_is_made_once_and_one_that_is_there_stays_as_it_is() {
+    let mut place = Place::new(Mode::Upsert, Deletes::Refused).await;
+    let made = format!("{}_made", place.table());
+    let make = || make_table(&place.config.hbase, &made, &["f", "g"]);
+    for done in futures::future::join_all((0..4).map(|_| make())).await {
+        done.unwrap();
+    }
+    place.config.table = made;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let both = RowMutation::put("a", [(column("f:value"), "1"), (column("g:value"), "1")]);
+    write(&mut writer, vec![both]).await.unwrap();
+    make_table(&place.config.hbase, place.table(), &["h"]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(1));
+    place.server.drop_table(place.table()).await.unwrap();
+}
+
+/// Deleted rows that are kept are read over, and there may be any number of them in front.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container"]
+async fn first_rows_that_are_long_in_coming_keep_no_job_from_starting_unless_nothing_else_shows_what_is_hidden()
+ {
+    const LOOK: &str = "scannerGetList";
+    let mut place = Place::upsert().await;
+    let held = Held::before(&mut place).await;
+    (place.config.hbase.connect_timeout_ms, place.config.hbase.call_timeout_ms) = (1_000, 4_000);
+    let sink = place.sink();
+    let mut writer = held.without_answer(LOOK, opened(&sink, &attempt(1))).await;
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
+    assert_eq!(place.value("a").await, Some(1));
+    let place = place.by_record();
+    let sink = place.sink();
+    sink.recover(&attempt(2), &[]).await.unwrap();
+    let error = held.without_answer(LOOK, sink.open(&attempt(2), WriterId(0))).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart), "{error:?}");
+    assert!(error.to_string().contains("raise call_timeout_ms"), "{error}");
 }
 
 /// A job looks at the first rows of its table when it starts, and is not to fail by their width.

@@ -3,7 +3,6 @@
 //! A row is there as soon as it is written, and not only with its checkpoint: after a crash it is written again, which changes
 //! nothing of it.
 
-mod create;
 mod place;
 #[cfg(feature = "servers")]
 mod read;
@@ -11,7 +10,7 @@ mod read;
 use std::sync::Arc;
 
 use tidelock::Result;
-use tidelock_hbase::{Column, HbaseSink, HbaseSinkConfig, RowMutation};
+use tidelock_hbase::{Column, HbaseSink, HbaseSinkConfig, RowMutation, make_table};
 
 pub(crate) use self::place::HbaseTable;
 #[cfg(feature = "servers")]
@@ -27,7 +26,7 @@ const DELIMITER: char = '/';
 
 /// Writes rows to a table, which is made where it is missing.
 pub(crate) async fn rows(table: &HbaseTable) -> Result<Rows> {
-    create::if_missing(table).await?;
+    make_table(table.hbase(), table.name(), &[FAMILY]).await?;
     let sink = Arc::new(HbaseSink::new(HbaseSinkConfig::new(table.hbase().clone(), table.name()))?);
     Ok(Box::new(move |rows| rows.try_map(|row: Row| mutation(&row)).sink("rows", &sink)))
 }
