@@ -78,7 +78,7 @@ fn facts(detail: &Detail) -> Outcome<Facts> {
             let what = format!("pending epoch {} attempt {} writer {}", one.epoch, one.attempt, one.writer);
             // A writer may have prepared several things in one epoch.
             let text = facts.entry((uid.to_string(), what)).or_default();
-            text.push_str(&format!("v{} {}", one.version, one.text()));
+            text.push_str(&format!("v{} {}", one.version, one.whole()));
         }
     }
     Ok(facts)

@@ -8,6 +8,7 @@ mod args;
 mod copy;
 mod delete;
 mod diff;
+mod digest;
 mod failure;
 mod list;
 mod place;

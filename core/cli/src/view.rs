@@ -8,6 +8,7 @@ use tidelock::log::{Entry, EntryKind, Log, PendingState, State};
 use tidelock::restore::read_source;
 use tidelock::{Segment, SplitState, Uid};
 
+use crate::digest::digest;
 use crate::print::{self, Column};
 
 /// One line of a list.
@@ -182,9 +183,17 @@ impl Committable {
         }
     }
 
-    /// Its stored form for people.
+    /// Its stored form for people, who do not want to see all of its records.
     pub(crate) fn text(&self) -> String {
-        self.committable.as_ref().map_or_else(|| self.content.clone(), |json| json.get().to_owned())
+        self.committable.as_ref().map_or_else(|| self.content.clone(), |json| digest(json.get()))
+    }
+
+    /// The same, and other than that of any other.
+    pub(crate) fn whole(&self) -> String {
+        match &self.committable {
+            Some(json) => format!("{} {}", self.content, digest(json.get())),
+            None => self.content.clone(),
+        }
     }
 }
 
