@@ -211,26 +211,6 @@ async fn a_trigger_that_takes_the_whole_transaction_back_halts_as_a_violation_an
     assert_eq!(place.rows("\"key\"").await, []);
 }
 
-/// It was killed with an epoch that is listed and not applied, and is started with another table.
-#[tokio::test]
-async fn what_is_pending_goes_to_the_table_that_the_settings_have_then() {
-    let place = Place::sqlite();
-    place.make_log().await;
-    place.run("CREATE TABLE other AS SELECT * FROM log").await;
-    let sink = SqlSink::new(place.sink_config()).unwrap();
-    let attempt = |number| scenes::attempt("job", number);
-    sink.recover(&attempt(1), &[]).await.unwrap();
-    let insert = |key: &str| vec![Change::Insert(Row::new(key, 1))];
-    let first = scenes::prepare(&sink, &attempt(1), 1, insert("first")).await.unwrap();
-    scenes::commit(&sink, 1, &first).await.unwrap();
-    let second = scenes::prepare(&sink, &attempt(1), 2, insert("second")).await.unwrap();
-    let next = SqlSink::<Row>::new(place.sink_config_of("other")).unwrap();
-    next.recover(&attempt(2), &second).await.unwrap();
-    scenes::commit(&next, 2, &second).await.unwrap();
-    assert_eq!(place.rows("id").await, [Row::new("first", 1)]);
-    assert_eq!(place.query("SELECT \"key\" FROM other").await[0][0].text(), "second");
-}
-
 /// A column is dropped when its rows are durable.
 #[tokio::test]
 async fn an_epoch_that_the_table_has_no_column_for_any_more_halts_and_says_what_to_do() {
