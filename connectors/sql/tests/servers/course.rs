@@ -46,6 +46,8 @@ pub(crate) struct Course {
     done: Vec<Vec<u64>>,
     letters: u64,
     made: u64,
+    /// When the epoch began in which the last writer is that prepared.
+    pub(crate) began: Instant,
     /// Stands behind the key of each row, and makes it long.
     pub(crate) pad: String,
 }
@@ -93,6 +95,7 @@ impl Course {
             done,
             letters: 0,
             made: 0,
+            began: Instant::now(),
             pad: String::new(),
         };
         new.recover(1).await;
@@ -157,6 +160,7 @@ impl Course {
     pub(crate) async fn prepare(&mut self, writer: usize) {
         let Writing { writer: open, epoch, rows, letters } = &mut self.writers[writer];
         let (rows, letters) = (std::mem::take(rows), std::mem::take(letters));
+        self.began = Instant::now();
         let prepared = open.prepare(Epoch(*epoch)).await.unwrap();
         assert_eq!(prepared.len(), usize::from(!rows.is_empty() || letters > 0));
         for prepared in prepared {

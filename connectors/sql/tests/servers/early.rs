@@ -404,7 +404,7 @@ async fn rows_of_an_epoch_that_lasts_a_little_longer_than_a_short_one_are_not_se
         let mut is_seen = false;
         for _ in 0..5 {
             course.short_epoch().await;
-            let began = Instant::now();
+            let began = course.began;
             course.write(0, MANY).await;
             until_written(&course.place, true).await;
             let before = course.place.query("SELECT max(id) FROM log").await[0][0].int();
