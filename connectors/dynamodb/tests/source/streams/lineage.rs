@@ -116,6 +116,12 @@ async fn lists_that_lack_shards_for_a_while_lose_none_of_them() {
         stream.script().unlisted.insert(shard.into(), lists);
         let source = stream.source(|_| ()).await;
         let mut job = Job::default();
+        job.discover(&source, &[]).await.unwrap();
+        assert_eq!(
+            job.names(),
+            "A",
+            "without {shard} {lists} times: none is taken for one that goes on from nothing"
+        );
         job.run(&stream, &source).await.unwrap();
         // What was not listed at the end of its parent is listed later.
         stream.script().unlisted.clear();
