@@ -174,6 +174,12 @@ impl World {
         process.wait_until("everything is visible", async |_| self.visible().len() >= count).await;
     }
 
+    /// Stops the job, when it runs: a process that has not come so far dies of the signal.
+    pub(crate) async fn stop(&self, mut process: Process) {
+        self.log().await.wait_for_entry(&mut process, 2).await;
+        process.stop().await.assert_success();
+    }
+
     /// Every change of every key once, and in its order.
     pub(crate) fn check(&self, changes: &BTreeMap<String, u64>) {
         let visible = self.visible();

@@ -66,7 +66,7 @@ impl Feed {
         world.pace(0);
         let mut process = world.start();
         world.sees(&mut process, self.written()).await;
-        process.stop().await.assert_success();
+        world.stop(process).await;
         world.check(&self.changes);
     }
 }

@@ -180,7 +180,7 @@ async fn kill_9_while_another_process_writes_loses_nothing_and_keeps_the_order_o
     world.pace(0);
     let mut process = world.start();
     world.sees(&mut process, written).await;
-    process.stop().await.assert_success();
+    world.stop(process).await;
     world.check(&changes);
     println!("{kills} kills, {:?}", log.recoveries().await);
 }
