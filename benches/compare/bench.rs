@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::broker::{Broker, RETENTION};
 use crate::clock::Clock;
 use crate::outcome::{Outcome, Setting};
-use crate::process::Process;
+use crate::process::{Process, Usage};
 use crate::reader::Reader;
 use crate::routes::Routes;
 use crate::systems::{Pipeline, System, Task, command};
@@ -25,6 +25,7 @@ pub(crate) struct Bench {
     pub(crate) target: PathBuf,
     pub(crate) seed: u64,
     pub(crate) tidelock_properties: Vec<String>,
+    pub(crate) flink_settings: Vec<String>,
 }
 
 /// A system with what it works on.
@@ -59,10 +60,11 @@ impl Bench {
                 Some(tables) => tables.make()?,
                 None => self.broker.make_topic("to", setting.partitions, Some(RETENTION))?,
             },
-            database: self.tables.as_ref().map(|tables| tables.url.clone()),
+            database: self.tables.as_ref().map(|tables| tables.place.url.clone()),
             interval: setting.interval(),
             folder: folder.path().join("state"),
             tidelock_properties: self.tidelock_properties.clone(),
+            flink_settings: self.flink_settings.clone(),
             pipeline: match (&self.routes, setting.keys) {
                 (Some(routes), Some(keys)) => Some(Pipeline { lookup: routes.url.clone(), keys }),
                 _ => None,
@@ -78,6 +80,20 @@ impl Bench {
     /// How many checkpoints of a system there are so far, by what is in its folder.
     pub(crate) fn checkpoints(&self, placed: &Placed) -> u64 {
         newest(&placed.task.folder, 3).unwrap_or(0)
+    }
+
+    /// How many checkpoints a system has accounted for so far, and their bytes: Flink's job writes both to a file.
+    pub(crate) fn accounted(&self, placed: &Placed) -> Option<(u64, u64)> {
+        let text = std::fs::read_to_string(placed.task.account()).ok()?;
+        let (count, bytes) = text.trim().split_once(' ')?;
+        Some((count.parse().ok()?, bytes.parse().ok()?))
+    }
+
+    /// What the gateway took so far, where this system goes through it.
+    pub(crate) fn gateway_usage(&self, placed: &Placed) -> Result<Option<Usage>, Failure> {
+        let gateway = self.tables.as_ref().and_then(|tables| tables.place.gateway);
+        let gateway = gateway.filter(|_| !placed.system.is_java());
+        gateway.map(Usage::of).transpose()
     }
 
     /// Removes what the system read and wrote.
@@ -103,7 +119,7 @@ impl Bench {
         let to = &placed.task.to;
         match &self.tables {
             None => Reader::start(&self.broker.address, to, setting.partitions, clock),
-            Some(tables) => Reader::start_on_table(&tables.url, to.clone(), clock),
+            Some(tables) => Reader::start_on_table(&tables.place.reader_url, to.clone(), clock),
         }
     }
 
@@ -119,6 +135,9 @@ impl Bench {
             cpu_micros_per_record: None,
             memory_mib: None,
             disk_bytes: None,
+            gateway_micros_per_record: None,
+            gateway_memory_mib: None,
+            checkpoint_bytes: None,
             checkpoints: None,
             missing: 0,
             wrong: 0,

@@ -111,24 +111,33 @@ pub(crate) fn measure(
 ) -> Result<Outcome, Failure> {
     let placed = bench.place(system, setting)?;
     let mut flow = Flow::start(bench, &placed, setting)?;
-    flow.run_for(warm_up)?;
+    flow.run_for(if system.is_java() { warm_up } else { warm_up / 4 })?;
     let from = flow.load.sent() + setting.rate / 100;
     let to = from + setting.rate * setting.seconds;
     flow.reader.measure(from, to);
     let (began, before) = (flow.clock.elapsed(), flow.process.usage()?);
+    let (gateway, account) = (bench.gateway_usage(&placed)?, bench.accounted(&placed));
     let checkpoints = bench.checkpoints(&placed);
     flow.run_for(Duration::from_secs(setting.seconds))?;
     let (after, took) = (flow.process.usage()?, flow.clock.elapsed() - began);
     let checkpoints = bench.checkpoints(&placed) - checkpoints;
+    let gateway = gateway.zip(bench.gateway_usage(&placed)?);
+    let account = account.zip(bench.accounted(&placed));
     flow.wait(BEHIND_MAX, |flow| flow.reader.is_done())?;
     let seen = flow.stop(bench, &placed)?;
     let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    let micros_per_record = |seconds: f64| seconds / took.as_secs_f64() / setting.rate as f64 * 1e6;
     Ok(Outcome {
         records_per_second: seen.micros.len() as f64 / setting.seconds as f64,
-        cpu_micros_per_record: Some(cpu_seconds / took.as_secs_f64() / setting.rate as f64 * 1e6),
+        cpu_micros_per_record: Some(micros_per_record(cpu_seconds)),
         cpu_seconds: Some(cpu_seconds),
         memory_mib: Some(after.memory_mib),
         disk_bytes: Some(after.disk_bytes - before.disk_bytes),
+        gateway_micros_per_record: gateway
+            .map(|(before, after)| micros_per_record(after.cpu_seconds - before.cpu_seconds)),
+        gateway_memory_mib: gateway.map(|(_, after)| after.memory_mib),
+        checkpoint_bytes: account
+            .and_then(|((count, bytes), (counts, all))| (all - bytes).checked_div(counts - count)),
         checkpoints: Some(checkpoints),
         missing: (to - from).saturating_sub(seen.micros.len()),
         wrong: seen.wrong,

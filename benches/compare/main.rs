@@ -89,7 +89,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let tables = Tables::start(arguments.target, arguments.database.clone())?;
         let routes = (!arguments.pipeline.is_empty()).then(Routes::start).transpose()?;
         let tidelock_properties = arguments.tidelock_properties.clone();
-        let bench = Bench { broker, tables, routes, target, seed, tidelock_properties };
+        let flink_settings = arguments.flink_settings.clone();
+        let bench = Bench { broker, tables, routes, target, seed, tidelock_properties, flink_settings };
         let settings = settings(arguments);
         if arguments.brokers.is_none() {
             latency::warm(&bench, arguments, &settings[0])?;

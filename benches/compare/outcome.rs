@@ -56,6 +56,14 @@ pub(crate) struct Outcome {
     /// What the system's process gave to the disk, in the time that was measured.
     #[serde(default)]
     pub(crate) disk_bytes: Option<u64>,
+    /// What the gateway took for the system, where that goes through one: the CPU for a record, and the memory.
+    #[serde(default)]
+    pub(crate) gateway_micros_per_record: Option<f64>,
+    #[serde(default)]
+    pub(crate) gateway_memory_mib: Option<f64>,
+    /// The size of a checkpoint in that time, in the mean, by the system's own account.
+    #[serde(default)]
+    pub(crate) checkpoint_bytes: Option<u64>,
     /// Checkpoints in that time.
     #[serde(default)]
     pub(crate) checkpoints: Option<u64>,

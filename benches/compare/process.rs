@@ -54,7 +54,14 @@ impl Process {
     }
 
     pub(crate) fn usage(&self) -> Result<Usage, Failure> {
-        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
+        Usage::of(self.child.id())
+    }
+}
+
+impl Usage {
+    /// What a process and its threads took so far.
+    pub(crate) fn of(process: u32) -> Result<Self, Failure> {
+        let folder = PathBuf::from(format!("/proc/{process}"));
         let failed = |error| Failure::new("read the usage of a system", error);
         let stat = fs::read_to_string(folder.join("stat")).map_err(failed)?;
         let status = fs::read_to_string(folder.join("status")).map_err(failed)?;
@@ -70,7 +77,7 @@ impl Process {
         let field = |name: &str| field_of(&status, name);
         let files = fs::read_dir(folder.join("fd")).map_err(failed)?;
         let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-        Ok(Usage {
+        Ok(Self {
             cpu_seconds: (ticks(14) + ticks(15)) as f64 / rustix::param::clock_ticks_per_second() as f64,
             memory_mib: field("VmRSS:") as f64 / 1024.0,
             disk_bytes: field_of(&io, "write_bytes:"),

@@ -73,8 +73,16 @@ pub(crate) struct Task {
     /// A fresh folder for its state.
     pub(crate) folder: PathBuf,
     pub(crate) tidelock_properties: Vec<String>,
+    pub(crate) flink_settings: Vec<String>,
     /// What is asked of the pipeline, where it is one.
     pub(crate) pipeline: Option<Pipeline>,
+}
+
+impl Task {
+    /// The file in which Flink's job accounts for its checkpoints.
+    pub(crate) fn account(&self) -> PathBuf {
+        self.folder.with_extension("account")
+    }
 }
 
 /// The part of a task that copies have not.
@@ -155,6 +163,10 @@ fn java(main: &str, task: &Task, peers: &Path) -> Command {
         command.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
     }
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.arg(format!("-Dtidelock.account={}", task.account().display()));
+    for setting in &task.flink_settings {
+        command.arg(format!("-Dflink.{setting}"));
+    }
     command.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", peers.display()));
     command.arg(format!("tidelock.peers.{main}"));
     command.args([&task.brokers, &task.from, &task.to, &task.interval.as_millis().to_string(), &task.to]);

@@ -97,10 +97,13 @@ fn pipeline(setting: &Setting, outcomes: &[&Outcome]) -> Table {
         "max",
         "CPU, % of a core",
         "us/record",
+        "of the gateway",
         "checkpoints/s",
         "disk, kB/s",
         "kB/checkpoint",
+        "by its own account",
         "MiB",
+        "of the gateway",
         "runs",
         "missing",
     ];
@@ -128,13 +131,16 @@ fn pipeline(setting: &Setting, outcomes: &[&Outcome]) -> Table {
         }
         row.push(median(all(&|outcome| Some(outcome.cpu_seconds? * 100.0 / seconds)), 1));
         row.push(median(all(&|outcome| outcome.cpu_micros_per_record), 1));
+        row.push(median(all(&|outcome| outcome.gateway_micros_per_record), 1));
         row.push(median(all(&|outcome| Some(outcome.checkpoints? as f64 / seconds)), 1));
         row.push(median(all(&|outcome| Some(outcome.disk_bytes? as f64 / seconds / 1e3)), 1));
         let each = |outcome: &Outcome| {
             Some(outcome.disk_bytes? as f64 / outcome.checkpoints.filter(|count| *count > 0)? as f64 / 1e3)
         };
         row.push(median(all(&each), 1));
+        row.push(median(all(&|outcome| Some(outcome.checkpoint_bytes? as f64 / 1e3)), 1));
         row.push(median(all(&|outcome| outcome.memory_mib), 0));
+        row.push(median(all(&|outcome| outcome.gateway_memory_mib), 0));
         row.push(outcomes.len().to_string());
         row.push(outcomes.iter().map(|outcome| outcome.missing).sum::<u64>().to_string());
         table.add_row(row);

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tidelock_containers::{Database, GatewayOptions, HbaseOptions, HbaseServer, SqlOptions, SqlServer};
+use tidelock_containers::{
+    Database, Gateway, GatewayOptions, HbaseOptions, HbaseServer, SqlOptions, SqlServer,
+};
 use tokio::runtime::Runtime;
 
 use crate::Failure;
@@ -43,17 +45,33 @@ pub(crate) fn connect(url: &str) -> Result<Box<dyn Rows>, Failure> {
 }
 
 pub(crate) struct Tables {
-    pub(crate) url: String,
+    pub(crate) place: Place,
     admin: Mutex<Box<dyn Rows>>,
     _server: Option<Server>,
     _runtime: Runtime,
+}
+
+/// Where a server is found.
+pub(crate) struct Place {
+    /// By the systems.
+    pub(crate) url: String,
+    /// By the reader. To HBase it has a gateway of its own: what it asks for is not counted for a system.
+    pub(crate) reader_url: String,
+    /// The process of the gateway at `url`, where it is ours.
+    pub(crate) gateway: Option<u32>,
+}
+
+impl Place {
+    fn of(url: String) -> Self {
+        Self { reader_url: url.clone(), url, gateway: None }
+    }
 }
 
 /// It is gone when this is dropped.
 #[expect(dead_code, reason = "what they hold is dropped, and otherwise left alone")]
 enum Server {
     Sql(SqlServer),
-    Hbase(HbaseServer),
+    Hbase(Gateway, HbaseServer),
 }
 
 impl Tables {
@@ -64,8 +82,8 @@ impl Tables {
             return Ok(None);
         }
         let runtime = Runtime::new().map_err(|error| failed(&error))?;
-        let (url, server) = match url {
-            Some(url) => (url, None),
+        let (place, server) = match url {
+            Some(url) => (Place::of(url), None),
             None => {
                 eprintln!("starting {target}");
                 let started = runtime.block_on(async {
@@ -74,12 +92,12 @@ impl Tables {
                         None => start_hbase().await,
                     }
                 });
-                let (url, server) = started.map_err(|error| failed(&error))?;
-                (url, Some(server))
+                let (place, server) = started.map_err(|error| failed(&error))?;
+                (place, Some(server))
             }
         };
-        let admin = Mutex::new(connect(&url)?);
-        Ok(Some(Self { url, admin, _server: server, _runtime: runtime }))
+        let admin = Mutex::new(connect(&place.reader_url)?);
+        Ok(Some(Self { place, admin, _server: server, _runtime: runtime }))
     }
 
     fn ask<T>(&self, ask: impl FnOnce(&mut dyn Rows) -> T) -> T {
@@ -120,7 +138,7 @@ fn redo_log_size(kind: Database) -> &'static str {
     if kind == Database::Mysql { "innodb_redo_log_capacity" } else { "innodb_log_file_size" }
 }
 
-async fn start_sql(kind: Database) -> tidelock_containers::Result<(String, Server)> {
+async fn start_sql(kind: Database) -> tidelock_containers::Result<(Place, Server)> {
     let options = SqlOptions::new(kind);
     let options = match kind {
         Database::Postgres => options.with_setting("shared_buffers", "1GB"),
@@ -131,13 +149,20 @@ async fn start_sql(kind: Database) -> tidelock_containers::Result<(String, Serve
     };
     let server = SqlServer::start(options).await?;
     let name = server.fresh_database().await?;
-    Ok((server.url(&name), Server::Sql(server)))
+    Ok((Place::of(server.url(&name)), Server::Sql(server)))
 }
 
-async fn start_hbase() -> tidelock_containers::Result<(String, Server)> {
+async fn start_hbase() -> tidelock_containers::Result<(Place, Server)> {
     let gateway = GatewayOptions::default().with_java(GATEWAY_JAVA);
     // On one disk with the job's checkpoints its writes would wait for their fsyncs.
     let options = HbaseOptions::default().with_java(HBASE_JAVA).with_gateway(gateway).with_data_in_memory();
     let server = HbaseServer::start(options).await?;
-    Ok((hbase::place(&server.gateway(), &server.zookeeper()), Server::Hbase(server)))
+    let of_reader = server.another_gateway(GatewayOptions::default().with_java(GATEWAY_JAVA)).await?;
+    let at = |gateway: &str| hbase::place(gateway, &server.zookeeper());
+    let place = Place {
+        url: at(&server.gateway()),
+        reader_url: at(&of_reader.address()),
+        gateway: Some(server.gateway_process().await?),
+    };
+    Ok((place, Server::Hbase(of_reader, server)))
 }

@@ -139,7 +139,7 @@ impl Container {
     }
 
     /// The number that the first process of the container has outside of it.
-    async fn first_process(&self) -> Result<u32> {
+    pub(crate) async fn first_process(&self) -> Result<u32> {
         let operation = format!("look for the process of {}", self.name);
         let printed = docker(&operation, &["inspect", "--format", "{{.State.Pid}}", &self.name]).await?;
         printed.trim().parse().map_err(|error| Error::new(operation, error))

@@ -35,6 +35,11 @@ impl Gateway {
         until(&self.container, "a gateway of HBase", || wire::ask(address, &self.options)).await
     }
 
+    /// The number of its process outside of its container.
+    pub(super) async fn process(&self) -> Result<u32> {
+        self.container.first_process().await
+    }
+
     /// As `host:port`.
     #[must_use]
     pub fn address(&self) -> String {

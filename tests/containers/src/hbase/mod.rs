@@ -106,6 +106,14 @@ impl HbaseServer {
         self.gateway.address()
     }
 
+    /// The number of the gateway's process, to ask the machine what it takes.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub async fn gateway_process(&self) -> Result<u32> {
+        self.gateway.process().await
+    }
+
     /// Where clients without a gateway find the server, as `host:port` of its `ZooKeeper`.
     #[must_use]
     pub fn zookeeper(&self) -> String {

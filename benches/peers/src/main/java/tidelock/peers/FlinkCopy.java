@@ -25,6 +25,9 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** Copies a topic with Flink, exactly once: one slot, no copies between chained operators. */
 public final class FlinkCopy {
+    /** A system property with this prefix is a setting of Flink, and wins over what is chosen here. */
+    public static final String SETTING = "flink.";
+
     private FlinkCopy() {}
 
     public static void main(String[] words) throws Exception {
@@ -55,6 +58,9 @@ public final class FlinkCopy {
         settings.set(CheckpointingOptions.MIN_PAUSE_BETWEEN_CHECKPOINTS, Duration.ZERO);
         settings.set(PipelineOptions.OBJECT_REUSE, true);
         settings.set(ExecutionOptions.BUFFER_TIMEOUT, Duration.ofMillis(1));
+        System.getProperties().stringPropertyNames().stream()
+                .filter(name -> name.startsWith(SETTING))
+                .forEach(name -> settings.setString(name.substring(SETTING.length()), System.getProperty(name)));
 
         StreamExecutionEnvironment job = StreamExecutionEnvironment.createLocalEnvironment(1, settings);
         job.enableCheckpointing(arguments.intervalMs(), CheckpointingMode.EXACTLY_ONCE);

@@ -20,6 +20,7 @@ import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.api.java.tuple.Tuple3;
+import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.hbase.sink.HBaseMutationConverter;
 import org.apache.flink.connector.hbase.sink.HBaseSinkFunction;
 import org.apache.flink.streaming.api.datastream.DataStream;
@@ -54,7 +55,10 @@ public final class FlinkPipeline {
     public static void main(String[] words) throws Exception {
         Arguments arguments = Arguments.of(words);
         long keys = arguments.keys();
-        StreamExecutionEnvironment job = FlinkCopy.environment(arguments, FlinkCopy.rocks(arguments));
+        Configuration settings = FlinkCopy.rocks(arguments);
+        settings.setString("metrics.reporter.account.factory.class", CheckpointAccount.Factory.class.getName());
+        settings.setString("metrics.reporter.account.interval", "10 ms");
+        StreamExecutionEnvironment job = FlinkCopy.environment(arguments, settings);
         DataStream<Tuple2<byte[], String>> enriched =
                 job.fromSource(FlinkCopy.source(arguments), WatermarkStrategy.noWatermarks(), "source")
                         .map(new Enrich(arguments.lookup()));

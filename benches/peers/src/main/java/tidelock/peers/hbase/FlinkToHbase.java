@@ -16,7 +16,7 @@ public final class FlinkToHbase {
     static final long FLUSH_ROWS = 1000;
 
     /** A row waits no longer for others: who wants rows soon chooses the least. */
-    static final long FLUSH_MS = Long.getLong("tidelock.flush.ms", 1);
+    static final long FLUSH_MS = Long.getLong(FlinkCopy.SETTING + "sink.flush-ms", 1);
 
     private FlinkToHbase() {}
 
