@@ -8,7 +8,7 @@ use tidelock::job::JobConfig;
 use tidelock::{JobId, Result};
 use tidelock_dynamodb::{DynamoSink, DynamoSinkConfig};
 use tidelock_files::{FilesSource, FilesSourceConfig, SourceFormat};
-use tidelock_processes::given;
+use tidelock_processes::{Pace, given};
 use tidelock_runtime::{Job, Restarts, Workers};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
@@ -30,8 +30,8 @@ pub(crate) struct Task {
     pub(crate) checkpoints: String,
     pub(crate) interval_ms: u64,
     pub(crate) workers: usize,
-    /// How long each line takes, so that the input is many epochs long.
-    pub(crate) pace_us: u64,
+    /// How long each line takes.
+    pub(crate) pace: Pace,
     /// Without credentials, which are in the environment.
     pub(crate) sink: DynamoSinkConfig,
 }
@@ -50,7 +50,7 @@ async fn copying() {
 
 async fn copy(task: Task) -> Result<()> {
     let mut reading = FilesSourceConfig::new(&task.input, SourceFormat::JsonLines);
-    if task.pace_us > 0 {
+    if !task.pace.is_full() {
         // A barrier waits for the batch before it.
         reading.batch_records_max = 3;
     }
@@ -60,12 +60,11 @@ async fn copy(task: Task) -> Result<()> {
     let mut config = JobConfig::new(JobId::new("copy")?, &task.checkpoints);
     config.settings.interval = Duration::from_millis(task.interval_ms);
     let job = Job::open(config).await?.restarts(RESTARTS).stop_on_signals();
-    let pace = Duration::from_micros(task.pace_us);
+    let pace = task.pace;
     let ended = job.run(Workers::threads(task.workers), move |graph| {
+        let pace = pace.clone();
         let slowly = move |given: Given| {
-            if !pace.is_zero() {
-                std::thread::sleep(pace);
-            }
+            pace.take();
             given.change(mode)
         };
         graph.source("input", &source).stream().map(slowly).sink("copied", &sink);

@@ -7,12 +7,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use tidelock::Position;
 use tidelock_dynamodb::Mode;
-use tidelock_processes::{Moment, Process, count, seed};
+use tidelock_processes::{Moment, Pace, Process, count, seed};
 
-use crate::world::World;
-
-/// How many lines of a file may be copied between two kills, more than there is time for.
-const LINES_OF_A_KILL: u64 = 300;
+use crate::world::{LINES_OF_A_KILL, World};
 
 async fn killed_again_and_again(mode: Mode, interval_ms: u64, kills: usize) {
     let name = format!("killed, {mode:?}, {interval_ms} ms");
@@ -50,7 +47,7 @@ async fn kill_9_at_100_ms_in_the_mode_batched_leaves_every_item_as_it_must_be() 
 async fn the_server_is_killed_again_and_again_and_every_item_is_as_it_must_be() {
     let mut random = StdRng::seed_from_u64(seed("the server is killed"));
     let mut world = World::new(Mode::Versioned, 20, 1_500).await;
-    world.task.pace_us = 20_000;
+    world.task.pace = Pace::even(Duration::from_millis(20));
     let log = world.log().await;
     let mut process = world.start();
     log.wait_for_attempt(&mut process, Position(0)).await;

@@ -3,14 +3,18 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tidelock_dynamodb::{DynamoSinkConfig, Mode};
-use tidelock_processes::{DynamoServer, Evidence, Process, itself};
+use tidelock_processes::{DynamoServer, Evidence, Pace, Process, itself};
 
 use crate::common::{self, NewTable};
 use crate::given::{FILES, Given, Seen, difference, expected, seen_of};
 use crate::job::Task;
+
+/// How many lines of each file a process has as its share, before it is killed.
+pub(crate) const LINES_OF_A_KILL: u64 = 300;
 
 /// A job, its input and its table.
 pub(crate) struct World {
@@ -36,7 +40,7 @@ impl World {
             checkpoints: text("checkpoints"),
             interval_ms,
             workers: 2,
-            pace_us: 4_000,
+            pace: Pace::new(Duration::from_millis(4), LINES_OF_A_KILL),
             sink,
         };
         std::fs::create_dir(&task.input).unwrap();
@@ -89,7 +93,7 @@ impl World {
 
     /// Lets the job end at full speed, and says what is wrong in the table then.
     pub(crate) async fn finish(&self) -> Vec<String> {
-        let fast = Task { pace_us: 0, ..self.task.clone() };
+        let fast = Task { pace: Pace::full(), ..self.task.clone() };
         self.start_as(&fast).ended().await.assert_success();
         self.wrong().await
     }

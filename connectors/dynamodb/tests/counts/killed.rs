@@ -8,10 +8,7 @@ use tidelock::Position;
 use tidelock_processes::{Defect, Moment, Process, count, seed};
 use tidelock_testkit::Fault;
 
-use crate::world::World;
-
-/// How many lines of a file may be read between two kills, more than there is time for.
-const LINES_OF_A_KILL: u64 = 600;
+use crate::world::{LINES_OF_A_KILL, World};
 
 /// Rarely enough that the job goes on.
 fn faults() -> Vec<(Fault, f64)> {

@@ -3,15 +3,19 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tidelock_dynamodb::{DynamoSinkConfig, Item, Mode, Value};
-use tidelock_processes::{DynamoServer, Evidence, Process, itself};
+use tidelock_processes::{DynamoServer, Evidence, Pace, Process, itself};
 use tidelock_testkit::HttpFaults;
 
 use crate::common::{self, NewTable};
 use crate::given::{FILES, Given, Seen, difference, expected};
 use crate::job::Task;
+
+/// How many lines of each file a process has as its share, before it is killed.
+pub(crate) const LINES_OF_A_KILL: u64 = 600;
 
 /// A job, its input and its table.
 pub(crate) struct World {
@@ -40,7 +44,7 @@ impl World {
             checkpoints: text("checkpoints"),
             interval_ms,
             workers: 2,
-            pace_us: 4_000,
+            pace: Pace::new(Duration::from_millis(4), LINES_OF_A_KILL),
             sink,
             defect: None,
         };
@@ -100,7 +104,7 @@ impl World {
     /// Lets the job end at full speed and without faults, and says what is wrong in the table then.
     pub(crate) async fn finish(&self) -> Vec<String> {
         self.faults.heal();
-        let fast = Task { pace_us: 0, ..self.task.clone() };
+        let fast = Task { pace: Pace::full(), ..self.task.clone() };
         self.start_as(&fast).ended().await.assert_success();
         let mut wrong = difference(&self.seen().await, &expected(self.lines));
         // What comes when all is over.

@@ -12,7 +12,7 @@ use tidelock::{JobId, Result, Source};
 use tidelock_aws::AwsConfig;
 use tidelock_dynamodb::{DynamoScan, DynamoScanConfig, DynamoStream, DynamoStreamConfig, Value};
 use tidelock_files::{FilesSink, FilesSinkConfig, SinkFormat};
-use tidelock_processes::{Evidence, Process, given, itself};
+use tidelock_processes::{Evidence, Pace, Process, given, itself};
 use tidelock_runtime::{Job, Restarts, Workers};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
@@ -44,8 +44,8 @@ struct Task {
     output: String,
     checkpoints: String,
     interval_ms: u64,
-    /// How long each record takes, so that the input is many epochs long.
-    pace_us: u64,
+    /// How long each record takes.
+    pace: Pace,
 }
 
 /// A line of the output.
@@ -96,14 +96,12 @@ async fn copy<S: Source>(
     config.settings.interval = Duration::from_millis(task.interval_ms);
     config.discovery_interval = Duration::from_millis(50);
     let job = Job::open(config).await?.restarts(RESTARTS).stop_on_signals();
-    let pace = Duration::from_micros(task.pace_us);
+    let pace = task.pace;
     let ended = job.run(Workers::threads(1), move |graph| {
-        let of = of.clone();
+        let (of, pace) = (of.clone(), pace.clone());
         let mut last = HashMap::new();
         let line = move |record| {
-            if !pace.is_zero() {
-                std::thread::sleep(pace);
-            }
+            pace.take();
             let Some((Value::S(key), Value::N(number))) = of(record) else {
                 panic!("it is not what was written")
             };
@@ -135,7 +133,7 @@ impl World {
             output: text("out"),
             checkpoints: text("checkpoints"),
             interval_ms: 20,
-            pace_us: 1_000,
+            pace: Pace::even(Duration::from_millis(1)),
         };
         Self { folder, task, starts: 0 }
     }
@@ -156,9 +154,9 @@ impl World {
         Process::start(&mut command, &self.path(&format!("start-{}", self.starts)))
     }
 
-    /// From now on every record takes so long.
-    pub(crate) fn pace(&mut self, pace_us: u64) {
-        self.task.pace_us = pace_us;
+    /// From now on it goes at this pace.
+    pub(crate) fn pace(&mut self, pace: Pace) {
+        self.task.pace = pace;
     }
 
     /// What a reader sees.

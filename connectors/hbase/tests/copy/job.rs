@@ -8,7 +8,7 @@ use tidelock::job::JobConfig;
 use tidelock::{JobId, Result, Sink};
 use tidelock_files::{FilesSource, FilesSourceConfig, SourceFormat};
 use tidelock_hbase::{HbaseSink, HbaseSinkConfig, RowMutation};
-use tidelock_processes::{Broken, Defect, given};
+use tidelock_processes::{Broken, Defect, Pace, given};
 use tidelock_runtime::{Job, Restarts, Workers};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
@@ -30,8 +30,8 @@ pub(crate) struct Task {
     pub(crate) checkpoints: String,
     pub(crate) interval_ms: u64,
     pub(crate) workers: usize,
-    /// How long each line takes, so that the input is many epochs long.
-    pub(crate) pace_us: u64,
+    /// How long each line takes.
+    pub(crate) pace: Pace,
     pub(crate) sink: HbaseSinkConfig,
     pub(crate) defect: Option<Defect>,
 }
@@ -55,7 +55,7 @@ async fn copying() {
 
 async fn copy<K: Sink<Record = RowMutation>>(task: Task, sink: Arc<K>) -> Result<()> {
     let mut reading = FilesSourceConfig::new(&task.input, SourceFormat::JsonLines);
-    if task.pace_us > 0 {
+    if !task.pace.is_full() {
         // A barrier waits for the batch before it.
         reading.batch_records_max = 3;
     }
@@ -63,12 +63,11 @@ async fn copy<K: Sink<Record = RowMutation>>(task: Task, sink: Arc<K>) -> Result
     let mut config = JobConfig::new(JobId::new("copy")?, &task.checkpoints);
     config.settings.interval = Duration::from_millis(task.interval_ms);
     let job = Job::open(config).await?.restarts(RESTARTS).stop_on_signals();
-    let pace = Duration::from_micros(task.pace_us);
+    let pace = task.pace;
     let ended = job.run(Workers::threads(task.workers), move |graph| {
+        let pace = pace.clone();
         let slowly = move |given: Given| {
-            if !pace.is_zero() {
-                std::thread::sleep(pace);
-            }
+            pace.take();
             given.change()
         };
         graph.source("input", &source).stream().map(slowly).sink("copied", &sink);

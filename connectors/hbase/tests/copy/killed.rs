@@ -9,10 +9,7 @@ use tidelock_containers::{GatewayOptions, HbaseServer};
 use tidelock_hbase::Mode;
 use tidelock_processes::{Defect, Moment, Process, count, is_soak, seed};
 
-use crate::world::World;
-
-/// How many lines of a file may be copied between two kills, more than there is time for.
-const LINES_OF_A_KILL: u64 = 600;
+use crate::world::{LINES_OF_A_KILL, World};
 
 async fn killed_again_and_again(mode: Mode, interval_ms: u64, kills: usize) {
     let name = format!("killed, {mode:?}, {interval_ms} ms");

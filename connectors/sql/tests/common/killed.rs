@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tidelock::job::JobConfig;
 use tidelock_files::{FilesSource, FilesSourceConfig, SourceFormat};
+use tidelock_processes::Pace;
 use tidelock_runtime::{Job, Workers};
 use tidelock_sql::{Change, Mode, SqlConfig, SqlSink, SqlSinkConfig};
 use tokio::time::{Instant, sleep};
@@ -36,30 +37,36 @@ struct Told {
     database: SqlConfig,
     password: String,
     mode: Mode,
+    /// How many records a process has as its share, before it is killed.
+    share: u64,
 }
 
-/// The job, to its end. Each record takes `pace` at least, so that the input is many epochs long. Does nothing where the test is not a
+/// The job, to its end. Each record takes `time` at least, so that the input is many epochs long. Does nothing where the test is not a
 /// child: the test that calls this is named to [`runs_to_its_end`].
 pub(crate) async fn child<T: Serialize + Send + 'static>(
     config: fn(&Place) -> SqlSinkConfig,
     change: fn(Given) -> Change<T>,
-    pace: Duration,
+    time: Duration,
 ) {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let path = |name: &str| format!("{folder}/{name}");
     let told = std::fs::read_to_string(path("told.json")).unwrap();
-    let Told { mut database, password, mode } = serde_json::from_str(&told).unwrap();
+    let Told { mut database, password, mode, share } = serde_json::from_str(&told).unwrap();
     database.password = password.into();
     let place = Place { config: database, mode, _folder: None };
-    let reading = FilesSourceConfig::new(path("in"), SourceFormat::JsonLines);
+    let mut reading = FilesSourceConfig::new(path("in"), SourceFormat::JsonLines);
+    // A barrier waits for the batch before it.
+    reading.batch_records_max = 100;
     let source = Arc::new(FilesSource::<Given>::new(reading).unwrap());
     let sink = Arc::new(SqlSink::<T>::new(config(&place)).unwrap());
     let mut config = JobConfig::new("rows".parse().unwrap(), path("log"));
     config.settings.interval = Duration::from_millis(20);
     let job = Job::open(config).await.unwrap();
+    let pace = Pace::new(time, share);
     let ended = job.run(Workers::threads(1), move |graph| {
+        let pace = pace.clone();
         let slowly = move |given| {
-            std::thread::sleep(pace);
+            pace.take();
             change(given)
         };
         graph.source("given", &source).stream().map(slowly).sink("rows", &sink);
@@ -86,25 +93,28 @@ pub(crate) async fn runs_to_its_end(place: &Place, test: &str, records: u64, pro
     let lines: String = (0..records).map(|id| format!("{{\"id\":{id}}}\n")).collect();
     std::fs::write(folder.path().join("in/rows.jsonl"), lines).unwrap();
     let password = place.config.password.expose().to_owned();
-    let told = Told { database: place.config.clone(), password, mode: place.mode };
-    std::fs::write(folder.path().join("told.json"), serde_json::to_string(&told).unwrap()).unwrap();
+    let share = records / (KILLS as u64 + 2);
+    let mut told = Told { database: place.config.clone(), password, mode: place.mode, share };
+    let tell = |told: &Told| {
+        std::fs::write(folder.path().join("told.json"), serde_json::to_string(told).unwrap()).unwrap();
+    };
+    tell(&told);
 
     let newest = async || place.query(progress).await[0][0].int();
-    let mut killed = 0;
     for _ in 0..KILLS {
         let mut child = start(test, folder.path());
         let enough = newest().await + random.random_range(1..i128::from(records) / 10);
         let deadline = Instant::now() + PATIENCE;
-        // The end of the job may come first.
-        while newest().await < enough && child.try_wait().unwrap().is_none() {
+        while newest().await < enough {
+            assert!(child.try_wait().unwrap().is_none(), "the input is long enough for kills");
             assert!(Instant::now() < deadline, "no row comes");
             sleep(Duration::from_millis(2)).await;
         }
-        killed += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(killed > 1, "the input is long enough for kills");
+    told.share = u64::MAX;
+    tell(&told);
     let (test, path) = (test.to_owned(), folder.path().to_owned());
     let ended = tokio::task::spawn_blocking(move || start(&test, &path).wait().unwrap());
     assert!(ended.await.unwrap().success());

@@ -7,10 +7,13 @@ use futures::{StreamExt as _, stream};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tidelock_dynamodb::{Item, Value};
-use tidelock_processes::{Moment, Process, count, seed};
+use tidelock_processes::{Moment, Pace, Process, count, seed};
 
 use crate::common::{NewTable, client, config, put, shared};
 use crate::job::{What, World};
+
+/// How many items a process has as its share, before it is killed.
+const ITEMS_OF_A_KILL: u64 = 400;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_in_the_middle_of_segments_leaves_every_item_once() {
@@ -18,15 +21,15 @@ async fn kill_9_in_the_middle_of_segments_leaves_every_item_once() {
     let client = client(shared()).await;
     let table = NewTable::fresh().make(&client).await;
     let kills = count(4, 40);
-    let keys: BTreeMap<String, u64> = (0..kills * 400).map(|number| (format!("k{number}"), 1)).collect();
+    let keys: BTreeMap<String, u64> =
+        (0..kills as u64 * ITEMS_OF_A_KILL).map(|number| (format!("k{number}"), 1)).collect();
     let items = keys.keys().map(|key| {
         let item = [("pk".to_owned(), Value::from(key.as_str())), ("number".to_owned(), 0.into())];
         put(&client, &table, Item::from(item))
     });
     stream::iter(items.collect::<Vec<_>>()).buffer_unordered(16).collect::<Vec<()>>().await;
     let mut world = World::new(config(shared()), &table, What::Scan);
-    // Every kill has more to read than there is time for.
-    world.pace(4_000);
+    world.pace(Pace::new(Duration::from_millis(4), ITEMS_OF_A_KILL));
     let log = world.log().await;
     for _ in 0..kills {
         let moment = Moment::choose(&mut random, Duration::from_millis(20));
@@ -37,7 +40,7 @@ async fn kill_9_in_the_middle_of_segments_leaves_every_item_once() {
         process.kill();
     }
     assert!(!log.is_closed().await, "the table is large enough for kills");
-    world.pace(0);
+    world.pace(Pace::full());
     world.start().ended().await.assert_success();
     world.check(&keys);
     println!("{kills} kills, {:?}", log.recoveries().await);

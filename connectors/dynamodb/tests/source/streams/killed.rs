@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tidelock_processes::{Moment, Process, count, seed};
+use tidelock_processes::{Moment, Pace, Process, count, seed};
 
 use crate::job::{What, World};
 use crate::scripted::Scripted;
@@ -63,7 +63,7 @@ impl Feed {
 
     /// Lets the job read what is there, and checks what became of it.
     async fn finish(&self, world: &mut World) {
-        world.pace(0);
+        world.pace(Pace::full());
         let mut process = world.start();
         world.sees(&mut process, self.written()).await;
         world.stop(process).await;

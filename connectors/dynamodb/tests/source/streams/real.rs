@@ -13,7 +13,7 @@ use tidelock_dynamodb::{
     DynamoEvent, DynamoShard, DynamoStream, DynamoStreamConfig, DynamoStreamReader, EventKind, Item,
     StreamStart, Value,
 };
-use tidelock_processes::{DynamoServer, Moment, PATIENCE, Process, count, seed};
+use tidelock_processes::{DynamoServer, Moment, PATIENCE, Pace, Process, count, seed};
 use tokio::time::timeout;
 
 use crate::common::{NewTable, client, config, put, shared};
@@ -177,7 +177,7 @@ async fn kill_9_while_another_process_writes_loses_nothing_and_keeps_the_order_o
         tokio::join!(writing, moment.wait_for(&log, &mut process, before, entries));
         process.kill();
     }
-    world.pace(0);
+    world.pace(Pace::full());
     let mut process = world.start();
     world.sees(&mut process, written).await;
     world.stop(process).await;
