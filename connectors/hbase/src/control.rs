@@ -20,10 +20,11 @@ use std::fmt;
 use hbase_thrift::hbase::{Mutation, THbaseSyncClient, TRowResult};
 use serde::{Deserialize, Serialize};
 use tidelock::write_ahead::Version;
-use tidelock::{DELIMITER, Error, ErrorKind, Generation, JobId, Position, Result, Retry, SinkAttempt, Uid};
+use tidelock::{
+    DELIMITER, Error, ErrorKind, Generation, JobId, Patience, Position, Result, Retry, SinkAttempt, Uid,
+};
 
-use crate::gateway::Gateways;
-use crate::patience::Patience;
+use crate::gateway::{CALLS_AGAIN, Gateways};
 use crate::send::AGAIN_FOR;
 use crate::table::{there_or_made, without_default_namespace};
 
@@ -246,7 +247,7 @@ impl Control {
         &self,
         mut decide: impl FnMut(&Seen) -> Result<Option<State>> + Send,
     ) -> Result<Seen> {
-        let mut patience = Patience::new(AGAIN_FOR);
+        let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
         for _ in 0..TRIES_MAX {
             let seen = match self.read().await {
                 Ok(seen) => seen,
@@ -268,7 +269,7 @@ impl Control {
 
     /// The time of the server, in milliseconds.
     pub(crate) async fn server_clock(&self) -> Result<i64> {
-        let mut patience = Patience::new(AGAIN_FOR);
+        let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
         loop {
             match self.ask_clock().await {
                 Ok(clock) => return Ok(clock),

@@ -12,7 +12,6 @@ mod ledger;
 mod lookup;
 mod merge;
 mod mutation;
-mod patience;
 mod row;
 mod sample;
 mod seen;

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hbase_thrift::hbase::{THbaseSyncClient, TRowResult};
-use tidelock::{Error, ErrorKind, Result, Retry};
+use tidelock::{Error, ErrorKind, Patience, Result, Retry};
 
 use crate::check::RowKey;
 use crate::column::Column;
 use crate::control::{Claim, Control};
-use crate::gateway::Gateways;
+use crate::gateway::{CALLS_AGAIN, Gateways};
 use crate::merge::{Step, Told};
-use crate::patience::Patience;
 use crate::send::AGAIN_FOR;
 use crate::table::Table;
 
@@ -89,7 +88,7 @@ impl Written {
 
     /// The timestamp of the column in each of the rows that has it.
     async fn read(&self, gateways: &Gateways, table: &str) -> Result<BTreeMap<Vec<u8>, i64>> {
-        let mut patience = Patience::new(AGAIN_FOR);
+        let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
         loop {
             let name = table.as_bytes().to_vec();
             let rows: Vec<Vec<u8>> = self.rows.iter().map(|row| row.to_vec()).collect();

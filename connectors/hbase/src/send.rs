@@ -16,12 +16,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use hbase_thrift::hbase::{BatchMutation, Mutation, THbaseSyncClient};
-use tidelock::{Error, ErrorKind, Result};
+use tidelock::{Error, ErrorKind, Patience, Result};
 
 use crate::check::RowKey;
-use crate::gateway::Gateways;
+use crate::gateway::{CALLS_AGAIN, Gateways};
 use crate::merge::{Step, Told, ToldRow};
-use crate::patience::Patience;
 use crate::sink_config::HbaseSinkConfig;
 
 const OPERATION: &str = "write rows";
@@ -131,7 +130,7 @@ impl Sender {
         rows: &Arc<Vec<ToldRow>>,
         range: std::ops::Range<usize>,
     ) -> Result<()> {
-        let mut patience = Patience::new(AGAIN_FOR);
+        let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
         loop {
             let (table, rows, range) = (Arc::clone(&self.table), Arc::clone(rows), range.clone());
             let call = self.gateways.call(OPERATION, move |client| {

@@ -12,7 +12,6 @@ mod container;
 mod error;
 mod hbase;
 mod kafka;
-mod ports;
 mod processes;
 mod ready;
 mod sql;

@@ -50,6 +50,9 @@ pub(crate) use wire::Client;
 use crate::config::HbaseConfig;
 use crate::error::{Class, Fault};
 
+/// Calls that are made again, by table.
+pub(crate) const CALLS_AGAIN: &str = "tidelock_hbase_calls_again_total";
+
 /// The gateways of a cluster. A clone has the same connections.
 #[derive(Clone)]
 pub(crate) struct Gateways {

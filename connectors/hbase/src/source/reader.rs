@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidelock::{Batch, Error, ErrorKind, Result, Retry, SplitReader};
+use tidelock::{Batch, Error, ErrorKind, Patience, Result, Retry, SplitReader};
 
 use super::config::HbaseScanConfig;
 use super::key;
@@ -13,8 +13,7 @@ use super::scanner::Scanner;
 use super::size::CallSize;
 use super::split::HbaseSplit;
 use crate::column::Column;
-use crate::gateway::{Gateways, is_answer_too_large};
-use crate::patience::Patience;
+use crate::gateway::{CALLS_AGAIN, Gateways, is_answer_too_large};
 use crate::row::{Cell, HbaseRow};
 use crate::table::OWN_ROWS;
 
@@ -46,7 +45,7 @@ impl HbaseScanReader {
     /// The next rows after the position: none at the end of the range. They are asked for again until there is an answer, or an
     /// error that does not pass: what comes after a row is decided by nothing else.
     async fn rows(&mut self) -> Result<Vec<HbaseRow>> {
-        let mut patience = Patience::new(Duration::from_millis(self.config.retry_for_ms));
+        let mut patience = Patience::new(CALLS_AGAIN, Duration::from_millis(self.config.retry_for_ms));
         loop {
             let error = match self.rows_once().await {
                 Ok(rows) => return Ok(rows),

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hbase_thrift::hbase::THbaseSyncClient as _;
-use tidelock::{Discovery, Known, Result, Source};
+use tidelock::{Discovery, Known, Patience, Result, Source};
 
 use super::config::{HbaseKeyRange, HbaseScanConfig, HbaseScanRows};
 use super::cut;
 use super::reader::HbaseScanReader;
 use super::split::HbaseSplit;
-use crate::gateway::{Client, Gateways};
-use crate::patience::Patience;
+use crate::gateway::{CALLS_AGAIN, Client, Gateways};
 use crate::row::HbaseRow;
 use crate::table::Table;
 
@@ -56,7 +55,7 @@ impl HbaseScan {
 
     /// The keys at which regions begin now.
     async fn starts(&self) -> Result<Vec<Vec<u8>>> {
-        let mut patience = Patience::new(Duration::from_millis(self.config.retry_for_ms));
+        let mut patience = Patience::new(CALLS_AGAIN, Duration::from_millis(self.config.retry_for_ms));
         loop {
             let table = self.config.table.as_bytes().to_vec();
             let regions = move |client: &mut Client| client.get_table_regions(table);

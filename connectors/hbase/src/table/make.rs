@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use hbase_thrift::hbase::{AlreadyExists, ColumnDescriptor, THbaseSyncClient};
-use tidelock::{Error, ErrorKind, Result, Retry};
+use tidelock::{Error, ErrorKind, Patience, Result, Retry};
 
 use super::{Table, check_name};
 use crate::config::HbaseConfig;
-use crate::gateway::Gateways;
-use crate::patience::Patience;
+use crate::gateway::{CALLS_AGAIN, Gateways};
 
 const MAKE: &str = "make a table";
 
@@ -37,7 +36,7 @@ pub async fn make_table(hbase: &HbaseConfig, name: &str, families: &[&str]) -> R
 /// that it is there then.
 pub(crate) async fn there_or_made(gateways: &Gateways, name: &str, families: &[&str]) -> Result<Table> {
     check_name(name)?;
-    let mut patience = Patience::new(MADE_WITHIN);
+    let mut patience = Patience::new(CALLS_AGAIN, MADE_WITHIN);
     let mut made = None;
     loop {
         let error = match Table::look(gateways, name).await {

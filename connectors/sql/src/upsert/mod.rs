@@ -21,14 +21,12 @@
 //! | file | idea |
 //! |---|---|
 //! | `last` | what a later change of the key replaces entirely is not sent |
-//! | `patience` | how long rows are sent again |
 //! | `plan` | the columns that the mode needs, and a record as a versioned row |
 //! | `statement` | the statements |
 //! | `rows` | many rows in a transaction, those of them that cannot be, and those that are newer |
 //! | `writer` | a writer, which sends again what has no answer |
 
 mod last;
-mod patience;
 mod plan;
 mod rows;
 mod statement;

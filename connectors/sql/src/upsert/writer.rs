@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
-use tidelock::{Error, ErrorKind, Rejects, Result, Retry, SinkAttempt, WriterId};
+use tidelock::{Error, ErrorKind, Patience, Rejects, Result, Retry, SinkAttempt, WriterId};
 
-use super::patience::Patience;
 use super::plan::{Stamp, Upserts};
 use super::rows;
 use crate::aside::{Aside, Letter};
@@ -17,6 +17,12 @@ use crate::target::Target;
 use crate::value::SqlValue;
 
 const OPERATION: &str = "write rows";
+
+/// Rows that are sent again, by table.
+const ROWS_AGAIN: &str = "tidelock_sql_rows_again_total";
+
+/// A server that starts again or fails over needs less. What takes longer is for the attempt's restart.
+const AGAIN_FOR: Duration = Duration::from_secs(60);
 
 const REMEDY: &str = "the rows before it are written, and written again when the job is started: mend the table or the row that is \
      there, or choose another on_refused, and start the job again";
@@ -110,11 +116,12 @@ impl<T> UpsertWriter<T> {
 
     /// Writes rows, and writes them again while that may help: by their versions they change nothing twice.
     async fn write_rows(&self, changes: &[StoredChange]) -> Result<Vec<(usize, Fault)>> {
-        let mut patience = Patience::new();
+        let (mut patience, table) =
+            (Patience::new(ROWS_AGAIN, AGAIN_FOR), self.upserts.shape.name.to_string());
         loop {
             match rows::write(&self.target.pool, &self.upserts, changes).await {
                 Ok(refused) => return Ok(refused),
-                Err(error) => patience.after(error, &self.upserts.shape.name).await?,
+                Err(error) => patience.after(error, &table).await?,
             }
         }
     }
@@ -142,9 +149,10 @@ impl<T> UpsertWriter<T> {
             begins.iter().cloned().chain([SqlValue::from(first + place)]).chain(rest).collect()
         };
         let letters: Vec<_> = (0..).zip(letters).map(letter).collect();
-        let mut patience = Patience::new();
+        let (mut patience, table) =
+            (Patience::new(ROWS_AGAIN, AGAIN_FOR), self.upserts.shape.name.to_string());
         while let Err(error) = self.try_letters(&letters).await {
-            patience.after(error, &self.upserts.shape.name).await?;
+            patience.after(error, &table).await?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! One Thrift 1 gateway, to be bounced apart from its server.
 
 use testcontainers::ImageExt;
+use tidelock_processes::Port;
 
 use super::{FILE_PATH, GatewayOptions, settings, wire};
 use crate::Result;
 use crate::container::Container;
-use crate::ports::Port;
 use crate::ready::until;
 
 /// A running gateway; dropped, it is gone.
@@ -19,7 +19,7 @@ pub struct Gateway {
 impl Gateway {
     /// Starts the gateway of the server whose `ZooKeeper` is at this port, and does not wait.
     pub(super) async fn launch(zookeeper: u16, options: GatewayOptions) -> Result<Self> {
-        let port = Port::reserve()?;
+        let port = Port::reserve();
         let file = settings::of_gateway(&port, zookeeper, &options);
         let java = options.java.clone().unwrap_or_default();
         let container = Container::start("hbase", |image| {

@@ -9,6 +9,7 @@ mod wire;
 
 use testcontainers::ImageExt;
 use testcontainers::core::Mount;
+use tidelock_processes::Port;
 use tokio::sync::OnceCell;
 
 pub use cell::{Cell, CellKind};
@@ -17,7 +18,6 @@ pub use options::{FamilyOptions, GatewayOptions, HbaseOptions};
 
 use crate::Result;
 use crate::container::Container;
-use crate::ports::Port;
 use crate::ready::until;
 use operator::Question;
 
@@ -45,13 +45,13 @@ struct Ports {
 }
 
 impl Ports {
-    fn reserve() -> Result<Self> {
-        Ok(Self {
-            zookeeper: Port::reserve()?,
-            master: Port::reserve()?,
-            regions: Port::reserve()?,
-            operator: Port::reserve()?,
-        })
+    fn reserve() -> Self {
+        Self {
+            zookeeper: Port::reserve(),
+            master: Port::reserve(),
+            regions: Port::reserve(),
+            operator: Port::reserve(),
+        }
     }
 }
 
@@ -61,7 +61,7 @@ impl HbaseServer {
     /// # Errors
     /// Where no engine answers, the image is missing, or one of them is not ready in time; with the end of its log.
     pub async fn start(options: HbaseOptions) -> Result<Self> {
-        let ports = Ports::reserve()?;
+        let ports = Ports::reserve();
         let file = settings::of_server(&ports, &options.settings);
         let java = options.java.unwrap_or_default();
         let container = Container::start("hbase", |image| {

@@ -1,7 +1,8 @@
 //! The file that a server or a gateway is started with. What stands in none of ours is in the image.
 
+use tidelock_processes::Port;
+
 use super::{GatewayOptions, Ports};
-use crate::ports::Port;
 
 type Settings = Vec<(String, String)>;
 

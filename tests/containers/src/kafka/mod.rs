@@ -11,13 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use testcontainers::ImageExt;
 use testcontainers::core::Mount;
+use tidelock_processes::Port;
 use tokio::sync::OnceCell;
 
 pub use options::KafkaOptions;
 pub use secured::Secured;
 
 use crate::container::Container;
-use crate::ports::Port;
 use crate::{Error, Result};
 
 /// A running cluster; dropped, it is gone with everything that it stored.
@@ -39,15 +39,15 @@ struct Ports {
 }
 
 impl Ports {
-    fn reserve() -> Result<Self> {
-        Ok(Self {
-            plain: Port::reserve()?,
-            controller: Port::reserve()?,
-            secured: Port::reserve()?,
-            tls: Port::reserve()?,
-            mutual: Port::reserve()?,
-            proxied: Port::reserve()?,
-        })
+    fn reserve() -> Self {
+        Self {
+            plain: Port::reserve(),
+            controller: Port::reserve(),
+            secured: Port::reserve(),
+            tls: Port::reserve(),
+            mutual: Port::reserve(),
+            proxied: Port::reserve(),
+        }
     }
 }
 
@@ -58,7 +58,7 @@ impl Kafka {
     /// Where no engine answers, the image is missing, or a broker is not ready in time; with the end of its
     /// log.
     pub async fn start(options: KafkaOptions) -> Result<Self> {
-        let ports = (0..options.brokers).map(|_| Ports::reserve()).collect::<Result<Vec<Ports>>>()?;
+        let ports = (0..options.brokers).map(|_| Ports::reserve()).collect::<Vec<Ports>>();
         let secured = options.secured.then(|| Secured::new(&ports)).transpose()?;
         let cluster = cluster_id();
         let voters = settings::voters(&ports);

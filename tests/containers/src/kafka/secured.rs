@@ -2,12 +2,12 @@
 //! certificates, user and password for every cluster.
 
 use tempfile::NamedTempFile;
+use tidelock_processes::Port;
 
 use super::Ports;
 use super::paths::{AUTHORITY_PATH, KEYS_PATH};
 use crate::Result;
 use crate::certificates::{Certificates, LOCAL, stored};
-use crate::ports::Port;
 
 const USER: &str = "tidelock";
 const MECHANISMS: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"];

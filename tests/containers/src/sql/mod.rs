@@ -9,6 +9,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 use testcontainers::ImageExt;
 use testcontainers::core::Mount;
+use tidelock_processes::Port;
 use tokio::sync::OnceCell;
 
 pub use database::Database;
@@ -17,7 +18,6 @@ pub use options::SqlOptions;
 use crate::Result;
 use crate::certificates::{Certificates, stored};
 use crate::container::Container;
-use crate::ports::Port;
 
 /// The user of every test. It may do anything.
 const USER: &str = "tidelock";
@@ -54,7 +54,7 @@ impl SqlServer {
     /// its log.
     pub async fn start(options: SqlOptions) -> Result<Self> {
         let database = options.database;
-        let port = Port::reserve()?;
+        let port = Port::reserve();
         let password = format!("{:032x}", rand::random::<u128>());
         let certificates = options.tls.as_ref().map(|names| {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
