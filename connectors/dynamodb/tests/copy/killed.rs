@@ -29,7 +29,6 @@ async fn killed_again_and_again(mode: Mode, interval_ms: u64, kills: usize) {
     let recoveries = log.recoveries().await;
     println!("{name}: {kills} kills; {recoveries:?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(recoveries.attempts > kills / 2, "too few kills found it at work: {recoveries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,6 @@ async fn killed_again_and_again(interval_ms: u64, kills: usize) {
     let recoveries = log.recoveries().await;
     println!("{name}: {kills} kills, {} faults; {recoveries:?}", world.faults.count());
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(recoveries.attempts > kills / 2, "too few kills found it at work: {recoveries:?}");
     assert!(recoveries.with_pending > 0, "nothing was pending: {recoveries:?}");
     assert!(world.ledger_items().await <= 9, "the ledger does not grow");
 }

@@ -39,7 +39,6 @@ async fn killed_again_and_again(mode: Mode, interval_ms: u64, kills: usize) {
     let recoveries = log.recoveries().await;
     println!("{name}: {kills} kills; {recoveries:?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(recoveries.attempts > kills / 2, "too few kills found it at work: {recoveries:?}");
     assert!(mode == Mode::Upsert || recoveries.with_pending > 0, "nothing was pending: {recoveries:?}");
 }
 
