@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What each record takes when a process has had its share: its input does not end before the test comes to kill it, however slow the
-/// machine is, and there are still epochs meanwhile.
-const SLOWLY: Duration = Duration::from_millis(20);
+/// How much longer a record takes when a process has had its share, and how long at least: its input does not end before the test comes to kill
+/// it, however slow the machine is, and there are still epochs meanwhile.
+const SLOWER: u32 = 5;
+const SLOWLY: Duration = Duration::from_millis(5);
 
 /// How long each record of a job takes, so that the input is many epochs long, and does not end before a kill.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl Pace {
     /// Takes the time of one record, on the thread of a worker.
     pub fn take(&self) {
         let is_within = self.taken.fetch_add(1, Ordering::Relaxed) < self.share;
-        let time = if is_within { self.record } else { self.record.max(SLOWLY) };
+        let time = if is_within { self.record } else { (self.record * SLOWER).max(SLOWLY) };
         if !time.is_zero() {
             sleep(time);
         }

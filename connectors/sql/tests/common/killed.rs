@@ -55,8 +55,8 @@ pub(crate) async fn child<T: Serialize + Send + 'static>(
     database.password = password.into();
     let place = Place { config: database, mode, _folder: None };
     let mut reading = FilesSourceConfig::new(path("in"), SourceFormat::JsonLines);
-    // A barrier waits for the batch before it.
-    reading.batch_records_max = 100;
+    // A barrier waits for the batches that a source hands over in one turn.
+    reading.batch_records_max = 3;
     let source = Arc::new(FilesSource::<Given>::new(reading).unwrap());
     let sink = Arc::new(SqlSink::<T>::new(config(&place)).unwrap());
     let mut config = JobConfig::new("rows".parse().unwrap(), path("log"));
