@@ -192,11 +192,13 @@ impl<A: Apply> Sink for WriteAhead<A> {
     }
 
     async fn open(&self, attempt: &SinkAttempt, _writer: WriterId) -> Result<WriteAheadWriter<A::Record>> {
-        if let Some(newest) = self.newer_history(attempt, attempt.generation).await? {
-            return Err(ignored("open", WRITES_ARE_IGNORED, attempt.generation, newest));
+        let newest = self.target.newest(&attempt.job, &attempt.uid).await?;
+        if let Some(newer) = newest.filter(|newest| newest.generation > attempt.generation) {
+            return Err(ignored("open", WRITES_ARE_IGNORED, attempt.generation, newer));
         }
         let target = Arc::clone(&self.target) as Arc<dyn Apply<Record = A::Record>>;
-        Ok(WriteAheadWriter::new(target, self.config.clone(), attempt).at(self.place.clone()))
+        let writer = WriteAheadWriter::new(target, self.config.clone(), attempt);
+        Ok(writer.at(self.place.clone()).after(newest))
     }
 
     /// All writers' records of an epoch are one call, because a target that keeps one version for all

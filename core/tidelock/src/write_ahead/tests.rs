@@ -134,6 +134,26 @@ async fn a_target_of_a_newer_generation_is_refused_before_anything_is_written_or
     }
 }
 
+/// A log that was restored from a backup, whose attempts go on with the numbers of epochs that were applied.
+#[tokio::test]
+async fn an_epoch_that_the_target_has_already_is_told_before_it_is_promised_and_not_taken_for_applied() {
+    let sink = sink(Recorder { newest: Some(version(1, 7)), ..Recorder::default() });
+    for epoch in [1, 7] {
+        let mut writer = sink.open(&attempt(1), WriterId(0)).await.unwrap();
+        // One without records promises nothing.
+        assert!(writer.prepare(Epoch(epoch)).await.unwrap().is_empty());
+        writer.write(&mut words(&["a"])).await.unwrap();
+        let error = writer.prepare(Epoch(epoch)).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt));
+        assert!(error.context().any(|fact| fact == ("newest_in_target", "1/7")), "{error}");
+    }
+    for (generation, epoch) in [(1, 8), (2, 1)] {
+        let mut writer = sink.open(&attempt(generation), WriterId(0)).await.unwrap();
+        writer.write(&mut words(&["a"])).await.unwrap();
+        assert_eq!(writer.prepare(Epoch(epoch)).await.unwrap().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn what_is_for_another_place_is_refused_by_name_before_anything_is_read_or_applied() {
     let target = Recorder::default();

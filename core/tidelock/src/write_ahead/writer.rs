@@ -24,10 +24,11 @@ use super::apply::Apply;
 use super::committable::{RecordChunk, WriteAheadCommittable};
 use super::config::WriteAheadConfig;
 use super::form::pack;
+use super::version::Version;
 use crate::finite::is_finite;
 use crate::log::ChunkStore;
 use crate::{
-    Epoch, Error, ErrorKind, Generation, JobId, Prepared, Rejecting, Rejects, Result, SinkAttempt,
+    Epoch, Error, ErrorKind, Generation, JobId, Prepared, Rejecting, Rejects, Result, Retry, SinkAttempt,
     SinkWriter, Versioned,
 };
 
@@ -38,6 +39,13 @@ const UNDER_WAY_MAX: usize = 4;
 /// The most bytes that an epoch has in entries alone. They are in memory once for each epoch in flight.
 const WITHOUT_CHUNKS_MAX: u64 = 16 * 1024 * 1024;
 
+/// Said of an epoch that a target would take for one that it has.
+const IS_APPLIED: &str = "the target has applied epochs of this history that the job's log does not know, so that it would take this one for applied: \
+     the log was restored from a backup, or its newest entries were deleted, or another process runs this job with a copy of its log";
+
+const IS_APPLIED_REMEDY: &str = "end the other process, or put back the entries. If they are lost, roll back to the newest snapshot, which begins a new \
+     history: what was read since it is read and written again";
+
 /// The writer of a [`WriteAhead`](super::WriteAhead) sink.
 pub struct WriteAheadWriter<R> {
     /// Says which records it can take.
@@ -46,6 +54,8 @@ pub struct WriteAheadWriter<R> {
     generation: Generation,
     /// Said of what is prepared.
     place: Option<Arc<str>>,
+    /// The newest version in the target when the writer was opened: its own are newer.
+    newest: Option<Version>,
     config: WriteAheadConfig,
     /// Where chunks go.
     chunks: Option<ChunkStore>,
@@ -83,6 +93,7 @@ impl<R: Versioned> WriteAheadWriter<R> {
             job: attempt.job.clone(),
             generation: attempt.generation,
             place: None,
+            newest: None,
             config,
             chunks: attempt.chunks.clone(),
             json: Vec::new(),
@@ -97,6 +108,23 @@ impl<R: Versioned> WriteAheadWriter<R> {
     /// See [`WriteAhead::at`](super::WriteAhead::at).
     pub(super) fn at(self, place: Option<Arc<str>>) -> Self {
         Self { place, ..self }
+    }
+
+    /// What the target had when the attempt began.
+    pub(super) fn after(self, newest: Option<Version>) -> Self {
+        Self { newest, ..self }
+    }
+
+    /// I7: an epoch that is not newer than what the target has would be taken for applied, and never be written. Every attempt restores the newest
+    /// entry, and what was applied is in an entry: so epochs of one history are newer than all before them, unless entries are gone.
+    fn check_newer(&self, epoch: Epoch) -> Result<()> {
+        let ours = Version { generation: self.generation, epoch };
+        let Some(newest) = self.newest.filter(|newest| *newest >= ours) else { return Ok(()) };
+        Err(Error::new(ErrorKind::Conflict, "prepare", IS_APPLIED)
+            .with_retry(Retry::Halt)
+            .with("version", ours)
+            .with("newest_in_target", newest)
+            .with("remedy", IS_APPLIED_REMEDY))
     }
 
     /// Takes a record, or nothing of it.
@@ -230,10 +258,11 @@ impl<R: Versioned> SinkWriter for WriteAheadWriter<R> {
         Ok(())
     }
 
-    async fn prepare(&mut self, _epoch: Epoch) -> Result<Vec<Prepared<WriteAheadCommittable>>> {
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<WriteAheadCommittable>>> {
         if self.gone == 0 && self.json.is_empty() {
             return Ok(Vec::new());
         }
+        self.check_newer(epoch)?;
         match self.chunks.clone().filter(|_| !self.are_few()) {
             Some(chunks) => {
                 if !self.json.is_empty() {
