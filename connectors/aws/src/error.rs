@@ -20,7 +20,7 @@ enum Class {
     Busy,
     /// A right is missing, or the credentials are none.
     Refused,
-    /// The credentials are not good any more: others may come.
+    /// The credentials are not good any more, or the signature is of another time: others may come.
     Expired,
     /// A table or a stream is not there.
     Missing,
@@ -77,6 +77,7 @@ const CODES: &[(&str, Class)] = &[
     ("ExpiredToken", Class::Expired),
     ("ExpiredTokenException", Class::Expired),
     ("RequestExpired", Class::Expired),
+    ("RequestTimeTooSkewed", Class::Expired),
     ("ResourceNotFoundException", Class::Missing),
     ("TableNotFoundException", Class::Missing),
     ("ExpiredIteratorException", Class::Stale),
@@ -115,7 +116,11 @@ where
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let said = answer.message().map(first_line).unwrap_or_else(|| format!("HTTP {status}"));
-            (class_of(answer.code(), status), format!("the service refused: {said}"))
+            let class = match class_of(answer.code(), status) {
+                Class::Refused if is_late(&said) => Class::Expired,
+                class => class,
+            };
+            (class, format!("the service refused: {said}"))
         }
         other => (Class::Invalid, format!("the request could not be made: {}", causes(other))),
     };
@@ -132,6 +137,12 @@ where
 /// Whether the service asked to slow down.
 pub fn is_throttled(error: &Error) -> bool {
     error.kind() == ErrorKind::RateLimited
+}
+
+/// A signature is good for five minutes, and a process that was paused between signing and sending, or whose clock is about to be set, makes another
+/// one. It has the code of one that is wrong.
+fn is_late(said: &str) -> bool {
+    said.starts_with("Signature expired") || said.starts_with("Signature not yet current")
 }
 
 fn class_of(code: Option<&str>, status: u16) -> Class {
@@ -250,6 +261,26 @@ mod tests {
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{code:?} {status}");
             assert_eq!(is_throttled(&error), kind == ErrorKind::RateLimited, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_signature_of_another_time_is_made_anew_and_a_wrong_one_halts() {
+        for (message, retry) in [
+            (
+                "Signature expired: 20261130T060000Z is now earlier than 20261130T061000Z (20261130T061500Z - 5 min.)",
+                Retry::Retry,
+            ),
+            (
+                "Signature not yet current: 20261130T060000Z is still later than 20261130T055000Z",
+                Retry::Retry,
+            ),
+            ("The request signature we calculated does not match the signature you provided.", Retry::Halt),
+        ] {
+            let error = failed("test", answer(Some("InvalidSignatureException"), message, 400));
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, retry), "{message}");
+        }
+        let late = failed("test", answer(Some("RequestTimeTooSkewed"), "The difference is too large.", 403));
+        assert_eq!((late.kind(), late.retry()), (ErrorKind::Auth, Retry::Retry));
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct Shared {
 struct Places {
     window: Window,
     taken: u32,
+    /// How many requests the service did, wholly or in part.
+    done: u64,
 }
 
 /// The place of a request that is under way. It is free again when the place is dropped.
@@ -47,7 +49,7 @@ pub struct Place {
 impl Limit {
     /// At most `max`, with which it begins, and always one.
     pub fn new(max: u32) -> Self {
-        let places = Mutex::new(Places { window: Window::new(max), taken: 0 });
+        let places = Mutex::new(Places { window: Window::new(max), taken: 0, done: 0 });
         Self { shared: Arc::new(Shared { places, freed: Notify::new() }) }
     }
 
@@ -74,6 +76,12 @@ impl Limit {
         Some(Place { shared: Arc::clone(&self.shared), era: places.window.era() })
     }
 
+    /// How many requests the service did so far, wholly or in part: one that is throttled again and again is not up against a service that is away,
+    /// where this grows.
+    pub fn done(&self) -> u64 {
+        self.shared.lock().done
+    }
+
     /// How many may be under way now.
     pub fn allowed(&self) -> u32 {
         self.shared.lock().window.allowed()
@@ -83,11 +91,20 @@ impl Limit {
 impl Place {
     /// The request went well.
     pub fn went_well(self) {
-        let grew = self.shared.lock().window.went_well(self.era);
+        let mut places = self.shared.lock();
+        places.done += 1;
+        let grew = places.window.went_well(self.era);
+        drop(places);
         // Dropping wakes one for this place; what was added is another one.
         if grew {
             self.shared.freed.notify_one();
         }
+    }
+
+    /// The service did a part of the request, and asked to slow down.
+    pub fn went_in_part(self) {
+        self.shared.lock().done += 1;
+        self.throttled();
     }
 
     /// The service asked to slow down.
@@ -146,7 +163,7 @@ mod tests {
             places.push(limit.place().await);
         }
         places.pop().expect("one").throttled();
-        assert_eq!(limit.allowed(), 2);
+        assert_eq!((limit.allowed(), limit.done()), (2, 0));
         assert!(limit.try_place().is_none(), "three are under way");
         places.truncate(1);
         let place = limit.try_place().expect("one is under way, and two may be");
@@ -156,7 +173,13 @@ mod tests {
         assert!(is_pending(&mut waiting).await);
         drop(place);
         drop(waiting);
-        assert!(limit.try_place().is_some());
+        let place = limit.try_place().expect("one is free again");
+        places.clear();
+        assert_eq!(limit.done(), 0, "what is only dropped was not done");
+        place.went_in_part();
+        assert_eq!((limit.allowed(), limit.done()), (1, 1));
+        limit.place().await.went_well();
+        assert_eq!(limit.done(), 2);
     }
 
     async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {

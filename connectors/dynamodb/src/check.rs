@@ -7,10 +7,10 @@ use tidelock::{Error, ErrorKind, Result};
 
 use crate::change::{Change, ItemChange, ItemUpdate};
 use crate::item::{Item, item_bytes};
-use crate::key::{Key, KeySchema};
-use crate::sink_config::{ATTRIBUTE_BYTES_MAX, DynamoSinkConfig, Mode, Versions};
+use crate::key::{IndexKey, Key, KeySchema};
+use crate::sink_config::{DynamoSinkConfig, Mode, Versions};
 use crate::table::Table;
-use crate::value::Value;
+use crate::value::{Value, is_name};
 
 const OPERATION: &str = "write an item";
 
@@ -20,6 +20,17 @@ pub(crate) const ITEM_BYTES_MAX: usize = 400 * 1_024;
 /// What an update is written with may have 4 KB, which these fit into whatever they are called.
 pub(crate) const UPDATE_ATTRIBUTES_MAX: usize = 300;
 
+/// What an update costs of the 400 KB beside its names and values, and each attribute that it gives a value.
+const UPDATE_BYTES: usize = 3;
+const SET_BYTES: usize = 19;
+
+/// What DynamoDB counts of an update alone, whatever the item has: it is held to the 400 KB of an item.
+pub(crate) fn update_bytes(update: &ItemUpdate) -> usize {
+    let values = [&update.set, &update.add].map(|values| item_bytes(values) + SET_BYTES * values.len());
+    let removed: usize = update.remove.iter().map(|name| name.len() + 1).sum();
+    UPDATE_BYTES + values.iter().sum::<usize>() + removed
+}
+
 /// The most bytes of a version, as text.
 const VERSION_BYTES: usize = 64;
 
@@ -28,6 +39,7 @@ const VERSION_BYTES: usize = 64;
 pub(crate) struct Checks {
     table: String,
     schema: KeySchema,
+    index_keys: Vec<IndexKey>,
     mode: Mode,
     /// Whether the version of a record counts.
     by_record: bool,
@@ -44,6 +56,7 @@ impl Checks {
         Self {
             table: table.name.clone(),
             schema: table.key.clone(),
+            index_keys: table.index_keys.clone(),
             mode: config.mode,
             by_record: is_versioned && config.versions == Versions::Record,
             own: own.into_iter().filter(|_| is_versioned).cloned().collect(),
@@ -95,7 +108,11 @@ impl Checks {
         }
         let mut whole = of_key.clone();
         whole.extend(set.iter().chain(add).map(|(name, value)| (name.clone(), value.clone())));
-        self.check_attributes(key, &whole)
+        self.check_attributes(key, &whole)?;
+        match self.mode {
+            Mode::Versioned => self.check_bytes(key, update_bytes(update) + SET_BYTES + self.own_bytes),
+            Mode::Batched | Mode::Ledger => Ok(()),
+        }
     }
 
     fn check_attributes(&self, key: &Key, item: &Item) -> Result<()> {
@@ -105,7 +122,15 @@ impl Checks {
                 return Err(self.refused(key, why).with("attribute", name));
             }
         }
-        let bytes = item_bytes(item) + self.own_bytes;
+        for index_key in &self.index_keys {
+            if let Some(why) = index_key.refused(item) {
+                return Err(self.refused(key, &why).with("attribute", &index_key.attribute.name));
+            }
+        }
+        self.check_bytes(key, item_bytes(item) + self.own_bytes)
+    }
+
+    fn check_bytes(&self, key: &Key, bytes: usize) -> Result<()> {
         if bytes > ITEM_BYTES_MAX {
             let error = self.refused(key, "the item is larger than DynamoDB allows, which is 400 KB");
             return Err(error.with("bytes", bytes).with("bytes_max", ITEM_BYTES_MAX));
@@ -115,7 +140,7 @@ impl Checks {
 
     fn check_name(&self, key: &Key, name: &String) -> Result<()> {
         let refuse = |why: &str| Err(self.refused(key, why).with("attribute", shown(name)));
-        if name.is_empty() || name.len() > ATTRIBUTE_BYTES_MAX {
+        if !is_name(name) {
             return refuse("the name of an attribute has 1 to 65,535 bytes");
         }
         if self.own.contains(name) {
@@ -152,6 +177,7 @@ mod tests {
         let table = Table {
             name: "orders".into(),
             key: KeySchema { partition, sort: None },
+            index_keys: Vec::new(),
             stream_arn: None,
             is_on_demand: true,
             replicas: Vec::new(),

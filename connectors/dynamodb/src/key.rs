@@ -97,29 +97,56 @@ impl KeySchema {
 
 impl KeyAttribute {
     fn value_of(&self, item: &Item, bytes_max: usize) -> Result<Value> {
-        let refuse = |why: String| Err(refused(&self.name, &why));
-        let value = match (self.kind, item.get(&self.name)) {
-            (_, None) => return refuse("an attribute of the key is missing".to_owned()),
-            (KeyKind::N, Some(Value::N(number))) => match Number::parse(number) {
-                Some(number) => Value::N(number.to_string()),
-                None => return refuse("the number of a key is none that DynamoDB has".to_owned()),
-            },
-            (KeyKind::S, Some(value @ Value::S(_))) | (KeyKind::B, Some(value @ Value::B(_))) => {
-                value.clone()
-            }
-            (kind, Some(_)) => {
-                return refuse(format!(
-                    "an attribute of the key must be of the kind {kind:?}, as the table has it"
-                ));
-            }
-        };
-        match value.bytes() {
-            0 => refuse("an attribute of the key must not be empty".to_owned()),
-            bytes if bytes > bytes_max => {
-                refuse(format!("an attribute of the key has {bytes} bytes, and may have {bytes_max}"))
-            }
-            _ => Ok(value),
+        let refuse = |why: &str| Err(refused(&self.name, why));
+        let Some(value) = item.get(&self.name) else { return refuse("an attribute of the key is missing") };
+        if let Some(why) = self.unfit(value, bytes_max) {
+            return refuse(&why);
         }
+        Ok(match value {
+            Value::N(number) => match Number::parse(number) {
+                Some(number) => Value::N(number.to_string()),
+                None => return refuse("the number of a key is none that DynamoDB has"),
+            },
+            other => other.clone(),
+        })
+    }
+
+    /// Why a value cannot be that of a key, of the table or of an index.
+    fn unfit(&self, value: &Value, bytes_max: usize) -> Option<String> {
+        let is_of_kind = matches!(
+            (self.kind, value),
+            (KeyKind::S, Value::S(_)) | (KeyKind::N, Value::N(_)) | (KeyKind::B, Value::B(_))
+        );
+        if !is_of_kind {
+            return Some(format!(
+                "an attribute of the key must be of the kind {:?}, as the table has it",
+                self.kind
+            ));
+        }
+        match value.bytes() {
+            0 => Some("an attribute of the key must not be empty".to_owned()),
+            bytes if bytes > bytes_max => {
+                Some(format!("an attribute of the key has {bytes} bytes, and may have {bytes_max}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An attribute that belongs to the key of an index. An item need not have it, but where it does it must be as the index wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexKey {
+    pub(crate) index: String,
+    pub(crate) attribute: KeyAttribute,
+    pub(crate) is_sort: bool,
+}
+
+impl IndexKey {
+    /// Why DynamoDB would not take an item with these attributes.
+    pub(crate) fn refused(&self, item: &Item) -> Option<String> {
+        let bytes_max = if self.is_sort { SORT_BYTES_MAX } else { PARTITION_BYTES_MAX };
+        let why = self.attribute.unfit(item.get(&self.attribute.name)?, bytes_max)?;
+        Some(format!("{why}: it belongs to the index {}", self.index))
     }
 }
 

@@ -39,7 +39,9 @@ impl Number {
         let point = i64::try_from(whole.len()).ok()? - leading + i64::from(power);
         let digits = significant.trim_end_matches('0').to_owned();
         if digits.is_empty() {
-            return Some(Self { is_negative: false, digits, point: 0 });
+            // Zero has no power of ten, and DynamoDB looks at the one that it is written with, as if its last digit were a one.
+            let last = i64::from(power) - i64::try_from(fraction.len()).ok()?;
+            return POWERS.contains(&last).then_some(Self { is_negative: false, digits, point: 0 });
         }
         let fits = digits.len() <= DIGITS_MAX && POWERS.contains(&(point - 1));
         fits.then_some(Self { is_negative, digits, point })
@@ -87,7 +89,7 @@ mod tests {
     fn every_form_of_a_number_is_one_number() {
         for (form, forms) in [
             ("1", vec!["1.0", "1e0", "+1", "01", "10E-1", "0.1e1", "1."]),
-            ("0", vec!["-0", "0.000", "0e99999", ".0"]),
+            ("0", vec!["-0", "0.000", "0e125", "0e-130", "000.0E-129", ".0"]),
             ("-12.5", vec!["-12.50", "-1.25e1", "-0012.5"]),
             ("1000", vec!["1e3", "1000.00", "0.001E6"]),
             ("0.00123", vec!["1.23e-3", ".00123", "123e-5"]),
@@ -110,7 +112,7 @@ mod tests {
     fn what_dynamodb_has_no_number_for_is_none() {
         for text in [
             "", "-", "+", ".", "e1", "1e", "1e1.5", "NaN", "inf", "1 ", " 1", "1,5", "0x1", "--1", "+-1",
-            "1e126", "1e-131",
+            "1e126", "1e-131", "0e126", "0e-131", "0.0e-130", "0e99999",
         ] {
             assert_eq!(Number::parse(text), None, "{text}");
         }

@@ -46,7 +46,8 @@ impl Requests {
         Self { client, table: table.into(), limit, tally: Arc::default() }
     }
 
-    /// Makes a request, again and again while that may help.
+    /// Makes a request, again and again while that may help. A table that is throttled takes what it takes, and whoever is left out for long waits on
+    /// while it takes others of ours: the attempt that would begin anew would have to write them all once more.
     ///
     /// # Errors
     /// The last one, where it does not, or did not for long enough.
@@ -55,16 +56,17 @@ impl Requests {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Went<T>>>,
     {
+        let mut place = self.limit.place().await;
         let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
+        let mut done = self.limit.done();
         loop {
-            let place = self.limit.place().await;
             let error = match request().await {
                 Ok(Went::Whole(done)) => {
                     place.went_well();
                     return Ok(done);
                 }
                 Ok(Went::InPart(done)) => {
-                    place.throttled();
+                    place.went_in_part();
                     return Ok(done);
                 }
                 Err(error) => error,
@@ -72,11 +74,17 @@ impl Requests {
             if is_throttled(&error) {
                 self.count("tidelock_dynamodb_throttled_total", 1);
                 place.throttled();
+                let now = self.limit.done();
+                if now != done {
+                    patience.count_anew();
+                }
+                done = now;
             } else {
                 drop(place);
             }
             // The place is free while nothing is under way.
             patience.after(error, &self.table).await?;
+            place = self.limit.place().await;
         }
     }
 
@@ -114,5 +122,57 @@ impl Requests {
     /// Counts something of the table.
     pub(crate) fn count(&self, name: &'static str, more: u64) {
         metrics::counter!(name, "table" => self.table.to_string()).increment(more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::sync::Mutex;
+
+    use futures::future::join_all;
+    use tidelock::{Error, ErrorKind, Retry};
+    use tidelock_aws::AwsConfig;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn requests(at_once: u32) -> Requests {
+        let mut config = AwsConfig::new().with_credentials("test", "s3cret");
+        (config.region, config.endpoint) = (Some("eu-central-1".into()), Some("http://127.0.0.1:1".into()));
+        let client = crate::client::client(&config).await.expect("a client");
+        Requests::new(client, "orders", Limit::new(at_once))
+    }
+
+    fn throttled() -> Error {
+        Error::new(ErrorKind::RateLimited, "write an item", "no").with_retry(Retry::Retry)
+    }
+
+    /// One write in a second is all that is paid for.
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_takes_little_is_waited_for_as_long_as_it_takes_something() {
+        let requests = requests(64).await;
+        let next = Mutex::new(Instant::now());
+        let ask = || {
+            let (now, mut next) = (Instant::now(), next.lock().expect("no panic"));
+            if now < *next {
+                return ready(Err(throttled()));
+            }
+            *next = now + Duration::from_secs(1);
+            ready(Ok(Went::Whole(())))
+        };
+        let written = join_all((0..400).map(|_| requests.again(ask))).await;
+        let gave_up = written.iter().filter(|done| done.is_err()).count();
+        assert_eq!(gave_up, 0, "of {}", written.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_takes_nothing_is_given_up() {
+        let (requests, began) = (requests(64).await, Instant::now());
+        let ask = || ready(Err::<Went<()>, _>(throttled()));
+        for gave_up in join_all((0..100).map(|_| requests.again(ask))).await {
+            assert_eq!(gave_up.expect_err("throttled for ever").retry(), Retry::Restart);
+        }
+        assert!(began.elapsed() <= 2 * AGAIN_FOR, "{:?}", began.elapsed());
     }
 }

@@ -5,7 +5,8 @@ use tidelock::{Result, choice};
 use tidelock_aws::AwsConfig;
 
 use crate::error::setting;
-use crate::table::check_name;
+use crate::table::{check_name, name_in};
+use crate::value::is_name;
 
 /// When items become visible, and what their versions are good for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,11 +124,12 @@ const TOMBSTONES_KEPT_MS_MIN: u64 = HOUR_MS;
 /// A time to live of more than this is no time that DynamoDB looks at (five years and more in the past) nor one that anybody means.
 const TOMBSTONES_KEPT_MS_MAX: u64 = 100 * 365 * 24 * HOUR_MS;
 
+/// An epoch is looked at until it is known to have so many chunks, which are in memory meanwhile, and each lane is an item of the ledger that a new
+/// attempt claims.
+const LANES_MAX: u32 = 256;
+
 /// More requests at once than this do not fit the connections and ports of a process.
 const REQUESTS_IN_FLIGHT_MAX: u32 = 4_096;
-
-/// The longest name of an attribute, in bytes.
-pub(crate) const ATTRIBUTE_BYTES_MAX: usize = 65_535;
 
 impl DynamoSinkConfig {
     /// Items of `table`, with every other setting at its default.
@@ -156,7 +158,7 @@ impl DynamoSinkConfig {
         self.aws.validate()?;
         check_name("table", &self.table)?;
         check_name("ledger_table", &self.ledger_table)?;
-        if self.table == self.ledger_table {
+        if name_in(&self.table) == name_in(&self.ledger_table) {
             return Err(setting("ledger_table", "items and ledger are in tables of their own"));
         }
         self.validate_attributes()?;
@@ -164,8 +166,8 @@ impl DynamoSinkConfig {
             let why = "an item that was deleted must stay longer than any request may be late, an hour at least, and at most 100 years";
             return Err(setting("tombstones_kept_ms", why));
         }
-        if self.lanes_max == 0 {
-            return Err(setting("lanes_max", "must be greater than zero"));
+        if !(1..=LANES_MAX).contains(&self.lanes_max) {
+            return Err(setting("lanes_max", format!("must be from 1 to {LANES_MAX}")));
         }
         if !(1..=REQUESTS_IN_FLIGHT_MAX).contains(&self.requests_in_flight_max) {
             let why = format!("must be from 1 to {REQUESTS_IN_FLIGHT_MAX}");
@@ -187,7 +189,7 @@ impl DynamoSinkConfig {
             [("version_attribute", &self.version_attribute), ("deleted_attribute", &self.deleted_attribute)];
         let mut names = Vec::new();
         for (setting_name, name) in own.into_iter().chain(ttl) {
-            if name.is_empty() || name.len() > ATTRIBUTE_BYTES_MAX {
+            if !is_name(name) {
                 return Err(setting(setting_name, "the name of an attribute has 1 to 65,535 bytes"));
             }
             if names.contains(&name) {
@@ -202,6 +204,9 @@ impl DynamoSinkConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The same table by another name.
+    const ARN: &str = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders";
 
     fn config() -> DynamoSinkConfig {
         DynamoSinkConfig::new(AwsConfig::new(), "orders")
@@ -226,7 +231,9 @@ mod tests {
             ),
             (DynamoSinkConfig { tombstones_kept_ms: 60_000, ..config() }, "tombstones_kept_ms"),
             (DynamoSinkConfig { tombstones_kept_ms: u64::MAX, ..config() }, "tombstones_kept_ms"),
+            (DynamoSinkConfig { ledger_table: ARN.into(), ..config() }, "ledger_table"),
             (DynamoSinkConfig { lanes_max: 0, ..config() }, "lanes_max"),
+            (DynamoSinkConfig { lanes_max: 257, ..config() }, "lanes_max"),
             (DynamoSinkConfig { requests_in_flight_max: 0, ..config() }, "requests_in_flight_max"),
             (DynamoSinkConfig { requests_in_flight_max: 5_000, ..config() }, "requests_in_flight_max"),
             (DynamoSinkConfig { epoch_bytes_max: Some(0), ..config() }, "epoch_bytes_max"),

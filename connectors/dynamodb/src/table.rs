@@ -11,7 +11,7 @@ use tidelock::{Error, ErrorKind, Patience, Result, Retry};
 use tidelock_aws::failed;
 
 use crate::error::setting;
-use crate::key::{KeyAttribute, KeyKind, KeySchema};
+use crate::key::{IndexKey, KeyAttribute, KeyKind, KeySchema};
 
 const LOOK: &str = "look at the table";
 
@@ -27,6 +27,8 @@ pub(crate) struct Table {
     /// Its name or its ARN, as it was configured.
     pub(crate) name: String,
     pub(crate) key: KeySchema,
+    /// What its indexes want of the attributes that are their keys.
+    pub(crate) index_keys: Vec<IndexKey>,
     /// Where its changes can be read.
     pub(crate) stream_arn: Option<String>,
     /// Whether it takes as many requests as it is paid for, and not as it was provisioned for.
@@ -97,11 +99,13 @@ impl Table {
         let unknown = || strange(name, "an attribute of its key is of a kind that this build does not know");
         let partition = attribute(KeyType::Hash).flatten().ok_or_else(unknown)?;
         let sort = attribute(KeyType::Range).map(|sort| sort.ok_or_else(unknown)).transpose()?;
+        let index_keys = index_keys(&description, &kind_of);
         let billing = description.billing_mode_summary().and_then(|billing| billing.billing_mode());
         let replicas = description.replicas().iter().filter_map(|replica| replica.region_name());
         Ok(Self {
             name: name.to_owned(),
             key: KeySchema { partition, sort },
+            index_keys,
             is_on_demand: billing == Some(&BillingMode::PayPerRequest),
             replicas: replicas.map(str::to_owned).collect(),
             stream_arn: description
@@ -110,6 +114,29 @@ impl Table {
                 .map(str::to_owned),
         })
     }
+}
+
+/// The attributes that are keys of indexes and not of the table. What this build does not know of is left to the server.
+fn index_keys(description: &TableDescription, kind_of: &dyn Fn(&str) -> Option<KeyKind>) -> Vec<IndexKey> {
+    let global = description.global_secondary_indexes().iter();
+    let global = global.map(|index| (index.index_name(), index.key_schema()));
+    let local = description.local_secondary_indexes().iter();
+    let local = local.map(|index| (index.index_name(), index.key_schema()));
+    let is_of_table =
+        |name: &str| description.key_schema().iter().any(|element| element.attribute_name() == name);
+    let mut all = Vec::new();
+    for (index, elements) in global.chain(local) {
+        for element in elements.iter().filter(|element| !is_of_table(element.attribute_name())) {
+            let name = element.attribute_name();
+            let Some(kind) = kind_of(name) else { continue };
+            all.push(IndexKey {
+                index: index.unwrap_or("without a name").to_owned(),
+                attribute: KeyAttribute { name: name.to_owned(), kind },
+                is_sort: element.key_type() == &KeyType::Range,
+            });
+        }
+    }
+    all
 }
 
 /// A stream that was switched off can be read for a day, and nothing new comes.
@@ -125,6 +152,11 @@ fn is_missing(name: &str) -> Error {
 fn strange(name: &str, why: &str) -> Error {
     Error::new(ErrorKind::Data, LOOK, format!("the table is not what this build knows: {why}"))
         .with("table", name)
+}
+
+/// The name of a table that is called by it or by its ARN.
+pub(crate) fn name_in(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// A name that a table can have, or its ARN.

@@ -7,12 +7,14 @@ use aws_sdk_dynamodb::types::TimeToLiveStatus;
 use tidelock::{Error, ErrorKind, Result, SinkAttempt};
 use tidelock_aws::{Limit, failed};
 use tokio::sync::{Mutex, OnceCell};
+use tokio_util::task::TaskTracker;
 
 use crate::check::Checks;
 use crate::client::client;
 use crate::error::setting;
+use crate::key::{IndexKey, KeyKind};
 use crate::requests::Requests;
-use crate::sink_config::{DynamoSinkConfig, Mode};
+use crate::sink_config::{DynamoSinkConfig, Mode, Versions};
 use crate::table::Table;
 
 /// What is known of the table in one attempt.
@@ -27,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) config: DynamoSinkConfig,
     client: OnceCell<Client>,
     limit: Limit,
+    /// Requests that go on when nobody waits for them any more, because an attempt ended: what they write must not come after what the next one writes.
+    pub(crate) under_way: TaskTracker,
     /// The attempt that looked last in this process. Nobody looks beside it.
     looked: Mutex<Option<SinkAttempt>>,
     /// What it saw.
@@ -42,6 +46,7 @@ impl Target {
             config,
             client: OnceCell::new(),
             limit,
+            under_way: TaskTracker::new(),
             looked: Mutex::default(),
             ready: RwLock::default(),
         })
@@ -57,7 +62,8 @@ impl Target {
         Ok(Requests::new(client, &self.config.table, self.limit.clone()))
     }
 
-    /// Looks at the table, once in an attempt and process, and whether the settings go with it.
+    /// Looks at the table, once in an attempt and process, and whether the settings go with it. What the attempt before it left under way is
+    /// answered then, or was given up.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] where it is not there, and [`ErrorKind::Config`] naming the setting that does not go with it.
@@ -68,6 +74,9 @@ impl Target {
         {
             return Ok(ready);
         }
+        self.under_way.close();
+        self.under_way.wait().await;
+        self.under_way.reopen();
         let client = self.client().await?;
         let table = Table::look(client, &self.config.table).await?;
         self.check_settings(client, &table).await?;
@@ -87,19 +96,32 @@ impl Target {
         if self.config.mode != Mode::Versioned {
             return Ok(());
         }
-        let ttl = self.config.tombstone_ttl_attribute.as_ref().map(|name| ("tombstone_ttl_attribute", name));
+        let ttl = self.config.tombstone_ttl_attribute.as_ref();
+        let of_version = match self.config.versions {
+            Versions::Attempt => KeyKind::S,
+            Versions::Record => KeyKind::N,
+        };
+        // The mark is of a kind that no key has.
         let own = [
-            ("version_attribute", &self.config.version_attribute),
-            ("deleted_attribute", &self.config.deleted_attribute),
+            ("version_attribute", &self.config.version_attribute, Some(of_version)),
+            ("deleted_attribute", &self.config.deleted_attribute, None),
         ];
-        if let Some((name, attribute)) =
-            own.into_iter().chain(ttl).find(|(_, attribute)| table.key.has(attribute))
-        {
-            let why = "this attribute belongs to the key of the table, and must be another one";
-            return Err(setting(name, why).with("table", &table.name).with("attribute", attribute));
+        let ttl_too = ttl.map(|attribute| ("tombstone_ttl_attribute", attribute, Some(KeyKind::N)));
+        for (name, attribute, kind) in own.into_iter().chain(ttl_too) {
+            let refuse = |why| setting(name, why).with("table", &table.name).with("attribute", attribute);
+            if table.key.has(attribute) {
+                let why = "this attribute belongs to the key of the table, and must be another one";
+                return Err(refuse(why));
+            }
+            let is_other =
+                |key: &&IndexKey| key.attribute.name == *attribute && Some(key.attribute.kind) != kind;
+            if let Some(key) = table.index_keys.iter().find(is_other) {
+                let why = "this attribute belongs to the key of an index, where it is of another kind than it is written";
+                return Err(refuse(why).with("index", &key.index));
+            }
         }
         match ttl {
-            Some((_, attribute)) => check_ttl(client, &table.name, attribute).await,
+            Some(attribute) => check_ttl(client, &table.name, attribute).await,
             None => Ok(()),
         }
     }

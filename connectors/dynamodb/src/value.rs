@@ -84,6 +84,7 @@ impl Value {
         const NO_NUMBER: &str =
             "a number is none that DynamoDB has: up to 38 digits, between 1E-130 and 9.9E+125 or zero";
         const EMPTY: &str = "DynamoDB has no empty set: remove the attribute instead";
+        const NO_NAME: &str = "a name within a map has 1 to 65,535 bytes";
         if level > LEVELS_MAX {
             return Some("values within values have more than 32 levels");
         }
@@ -104,12 +105,21 @@ impl Value {
                 }
             }
             Self::L(values) => values.iter().find_map(|value| value.refused_at(level + 1)),
+            Self::M(values) if !values.keys().all(|name| is_name(name)) => Some(NO_NAME),
             Self::M(values) => values.values().find_map(|value| value.refused_at(level + 1)),
             Self::S(_) | Self::N(_) | Self::B(_) | Self::Bool(_) | Self::Null | Self::Ss(_) | Self::Bs(_) => {
                 None
             }
         }
     }
+}
+
+/// The longest name of an attribute, in bytes.
+const NAME_BYTES_MAX: usize = 65_535;
+
+/// Whether an attribute may have this name, in an item or in a map within it.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
 }
 
 impl From<&str> for Value {
@@ -220,6 +230,8 @@ mod tests {
             (Value::N(String::new()), "number"),
             (Value::N("1".repeat(39)), "38 digits"),
             (Value::M([("k".to_owned(), Value::N("1e126".into()))].into()), "number"),
+            (Value::L(vec![Value::M([(String::new(), Value::Null)].into())]), "name within a map"),
+            (Value::M([("k".repeat(65_536), Value::Null)].into()), "name within a map"),
             (Value::Ss(BTreeSet::new()), "empty set"),
             (Value::Bs(BTreeSet::new()), "empty set"),
             (set(&[]), "empty set"),

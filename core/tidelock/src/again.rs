@@ -43,6 +43,11 @@ impl Patience {
         Self { counter, began: Instant::now(), pauses, again_for, is_told: false }
     }
 
+    /// Counts its time anew, because what is asked takes others of ours meanwhile: it is slow, and not away. The pauses stay as long as they are.
+    pub fn count_anew(&mut self) {
+        self.began = Instant::now();
+    }
+
     /// Waits before the next try.
     ///
     /// # Errors
@@ -103,5 +108,18 @@ mod tests {
         assert!((15..40).contains(&tries) && patience.began.elapsed() <= again_for, "{tries}");
         let lines = heard.lines();
         assert!(lines.len() == 1 && lines[0].contains("for_at_most=30s"), "{lines:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_others_go_on_it_is_waited_for_as_long_as_they_do() {
+        let error = || Error::new(ErrorKind::RateLimited, "read rows", "no").with_retry(Retry::Retry);
+        let (began, again_for) = (Instant::now(), Duration::from_secs(30));
+        let mut patience = Patience::new("test_total", again_for);
+        while began.elapsed() < 5 * again_for {
+            patience.after(error(), "t").await.expect("others go on");
+            patience.count_anew();
+        }
+        while patience.after(error(), "t").await.is_ok() {}
+        assert!(began.elapsed() > 5 * again_for && began.elapsed() <= 6 * again_for + 2 * PAUSE_MAX);
     }
 }

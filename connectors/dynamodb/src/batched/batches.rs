@@ -9,9 +9,9 @@ use crate::key::Key;
 /// DynamoDB takes so many writes in one request.
 const WRITES_MAX: usize = 25;
 
-/// DynamoDB takes 16 MB in one request, of JSON: there bytes are a third longer, and a text of control characters is six times as long. More than
-/// a few items of the largest size in one request gain nothing.
-const BYTES_MAX: usize = 4 << 20;
+/// So many bytes, as DynamoDB counts them where it stores them, fit into the 16 MB that it takes in one request: there they are JSON, and a value that
+/// counts as one byte has nine or ten. More than a few items of the largest size in one request gain nothing.
+const BYTES_MAX: usize = 1_500_000;
 
 /// One write of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,11 @@
 //! A batch until all of it is processed.
 
+use std::cmp::Ordering;
+
 use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use tidelock::{Error, ErrorKind, Patience, Result, Retry};
 use tidelock_aws::failed;
+use tokio_util::task::TaskTracker;
 
 use super::batches::Write;
 use crate::key::KeySchema;
@@ -12,11 +15,20 @@ use crate::wire::to_wire;
 
 const OPERATION: &str = "write items";
 
+/// So many items of a request were not processed.
+fn unprocessed(items: usize) -> Error {
+    let why = "DynamoDB did not process all items: the table takes no more now";
+    let error = Error::new(ErrorKind::RateLimited, OPERATION, why).with_retry(Retry::Retry);
+    error.with("unprocessed", items)
+}
+
 /// Sends batches to a table.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) requests: Requests,
     pub(super) schema: KeySchema,
+    /// Where a request goes on when this is dropped: nobody can take it back, and the next attempt waits for its end.
+    pub(super) under_way: TaskTracker,
 }
 
 impl Sender {
@@ -33,21 +45,14 @@ impl Sender {
     }
 
     async fn send_all(&self, mut left: Vec<WriteRequest>) -> Result<()> {
-        let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
         while !left.is_empty() {
-            let unprocessed = self.requests.again(|| self.ask(&left)).await?;
-            if unprocessed.is_empty() {
-                return Ok(());
+            let rest = self.requests.again(|| self.ask(&left)).await?;
+            left = rest;
+            if !left.is_empty() {
+                // It goes on, however slowly: a pause, and no end.
+                let mut patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
+                patience.after(unprocessed(left.len()), &self.requests.table).await?;
             }
-            self.requests.count("tidelock_dynamodb_unprocessed_total", unprocessed.len() as u64);
-            if unprocessed.len() < left.len() {
-                // It goes on, however slowly.
-                patience = Patience::new(CALLS_AGAIN, AGAIN_FOR);
-            }
-            left = unprocessed;
-            let why = "DynamoDB processed a part of the items only: the table takes no more now";
-            let error = Error::new(ErrorKind::RateLimited, OPERATION, why).with_retry(Retry::Retry);
-            patience.after(error.with("unprocessed", left.len()), &self.requests.table).await?;
         }
         Ok(())
     }
@@ -57,15 +62,26 @@ impl Sender {
         let table = self.requests.table.to_string();
         let request = self.requests.client.batch_write_item().request_items(table, batch.to_vec());
         let sent = request.return_consumed_capacity(ReturnConsumedCapacity::Total).send();
-        let answer = sent.await.map_err(|error| failed(OPERATION, error))?;
+        let answer = self.under_way.spawn(sent).await.map_err(|error| {
+            let why = "a request ended in the middle: whether it was done is unknown";
+            Error::new(ErrorKind::Other, OPERATION, why).because(error)
+        })?;
+        let answer = answer.map_err(|error| failed(OPERATION, error))?;
         self.requests.consumed(answer.consumed_capacity());
-        let unprocessed = answer.unprocessed_items.unwrap_or_default();
-        let unprocessed: Vec<WriteRequest> = unprocessed.into_values().flatten().collect();
-        if unprocessed.len() > batch.len() {
-            let why = "the server says that more items are not processed than there were";
-            return Err(Error::new(ErrorKind::Other, OPERATION, why));
+        let left: Vec<WriteRequest> =
+            answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+        if left.is_empty() {
+            return Ok(Went::Whole(left));
         }
-        Ok(if unprocessed.is_empty() { Went::Whole(unprocessed) } else { Went::InPart(unprocessed) })
+        self.requests.count("tidelock_dynamodb_unprocessed_total", left.len() as u64);
+        match left.len().cmp(&batch.len()) {
+            Ordering::Less => Ok(Went::InPart(left)),
+            Ordering::Equal => Err(unprocessed(left.len())),
+            Ordering::Greater => {
+                let why = "the server says that more items are not processed than there were";
+                Err(Error::new(ErrorKind::Other, OPERATION, why))
+            }
+        }
     }
 
     /// Finds the first write of a batch that is refused for ever: nothing of a batch is done which has one.

@@ -31,7 +31,8 @@ impl fmt::Debug for BatchedWriter {
 impl BatchedWriter {
     /// See [`Sink::open`](tidelock::Sink::open).
     pub(crate) async fn open(target: &Target, ready: Arc<Ready>) -> Result<Self> {
-        let sender = Sender { requests: target.requests().await?, schema: ready.table.key.clone() };
+        let (schema, under_way) = (ready.table.key.clone(), target.under_way.clone());
+        let sender = Sender { requests: target.requests().await?, schema, under_way };
         let at_once = usize::try_from(target.config.requests_in_flight_max).unwrap_or(usize::MAX);
         Ok(Self { ready, sender, at_once, rejects: Rejects::default(), whole: Whole::default() })
     }

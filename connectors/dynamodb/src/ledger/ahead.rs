@@ -6,7 +6,7 @@ use tidelock::Result;
 use tidelock::write_ahead::Batches;
 
 use super::plan::{Chunk, Plan, RULES};
-use super::state::Cut;
+use super::state::{Cut, Lanes};
 use crate::change::ItemChange;
 use crate::key::KeySchema;
 
@@ -30,7 +30,7 @@ impl Found {
     pub(super) fn cut(&self) -> Cut {
         match self {
             Self::Whole(_) => Cut::Whole,
-            Self::Lanes(count) => Cut::Lanes { count: *count, rules: RULES },
+            Self::Lanes(count) => Cut::Lanes(Lanes { count: *count, rules: RULES }),
         }
     }
 }
@@ -51,7 +51,7 @@ impl<'w> Ahead<'w> {
     /// Looks how large the epoch is. It gets as many lanes as it would have chunks in a single one: fewer than that cost time, and more cost
     /// capacity, because each chunk writes the ledger, too. So no more of it is read than so many chunks.
     pub(super) async fn look(&mut self, lanes_max: u32, schema: &KeySchema) -> Result<Found> {
-        let (mut plan, mut full) = (Plan::new(1, schema), 0);
+        let (mut plan, mut full) = (Plan::new(Lanes { count: 1, rules: RULES }, schema), 0);
         while full < lanes_max {
             let Some(batch) = self.batches.next().await? else {
                 // Where one was full, another one was begun.

@@ -19,7 +19,7 @@ use super::decide::{Stand, Who};
 use super::items::{Items, Seen};
 use super::place::{APPLY, Place};
 use super::plan::{Chunk, Plan};
-use super::state::{Head, Lane, to_text};
+use super::state::{Head, Lane, Lanes, to_text};
 use crate::change::{Change, ItemChange};
 use crate::key::KeySchema;
 use crate::requests::{Requests, Went};
@@ -101,19 +101,19 @@ impl Applying<'_> {
             for change in batch {
                 full.extend(plan.take(change)?);
             }
-            self.send(lanes, full).await?;
+            self.send(lanes.count, full).await?;
         }
-        self.send(lanes, plan.end()).await
+        self.send(lanes.count, plan.end()).await
     }
 
-    /// Into how many lanes the epoch is cut, as it stands in the head. `None`: it is applied.
-    async fn begin(&self, ahead: &mut Ahead<'_>) -> Result<Option<u32>> {
+    /// Into which lanes the epoch is cut, as it stands in the head. `None`: it is applied.
+    async fn begin(&self, ahead: &mut Ahead<'_>) -> Result<Option<Lanes>> {
         let mut found = None;
         for _ in 0..TRIES_MAX {
             let head = self.book.head(self.place(), &self.items).await?;
             match self.who.stand(&head.state)? {
                 Stand::Applied => return Ok(None),
-                Stand::Lanes(count) => return Ok(Some(count)),
+                Stand::Lanes(lanes) => return Ok(Some(lanes)),
                 Stand::New => {}
             }
             let lanes_max = self.book.target.config.lanes_max;

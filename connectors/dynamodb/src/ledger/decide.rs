@@ -6,16 +6,16 @@ use tidelock::Result;
 use tidelock::write_ahead::Version;
 
 use super::place::{APPLY, Place};
-use super::plan::{Chunk, RULES};
-use super::state::{At, Begun, Claim, Cut, Head, Lane};
+use super::plan::{Chunk, RULES, is_known};
+use super::state::{At, Begun, Claim, Cut, Head, Lane, Lanes};
 
 /// What the head says of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stand {
     /// All of it is applied, or something later is, and so it is.
     Applied,
-    /// It is begun, in so many lanes.
-    Lanes(u32),
+    /// It is begun, in these lanes.
+    Lanes(Lanes),
     /// Nothing of it is applied.
     New,
 }
@@ -46,10 +46,10 @@ impl Who<'_> {
             }
             Ordering::Equal => match begun.cut {
                 Cut::Whole => Ok(Stand::Applied),
-                Cut::Lanes { count, rules: RULES } => Ok(Stand::Lanes(count)),
-                Cut::Lanes { rules, .. } => {
+                Cut::Lanes(lanes) if is_known(lanes.rules) => Ok(Stand::Lanes(lanes)),
+                Cut::Lanes(Lanes { rules, .. }) => {
                     let what = format!(
-                        "it was cut by the rules {rules}, and this build knows {RULES}: go on with the build that began it"
+                        "it was cut by the rules {rules}, and this build knows {RULES} and older ones: go on with the build that began it"
                     );
                     Err(self.place.changed(self.version, &what))
                 }
@@ -61,7 +61,7 @@ impl Who<'_> {
     pub(super) fn begun(&self, head: &Head, cut: Cut) -> Head {
         let lanes = match cut {
             Cut::Whole => head.lanes,
-            Cut::Lanes { count, .. } => head.lanes.max(count),
+            Cut::Lanes(Lanes { count, .. }) => head.lanes.max(count),
         };
         let begun = Some(Begun { version: self.version, batches: self.batches, cut });
         Head { claim: self.claim(head.claim), lanes, begun }

@@ -15,18 +15,33 @@ use std::collections::HashMap;
 use tidelock::Result;
 
 use super::merge::merge;
+use super::state::Lanes;
 use crate::change::{Change, ItemChange, ItemUpdate};
 use crate::item::{Item, item_bytes};
 use crate::key::{Key, KeySchema};
 
-/// By which rules it is cut: stands in the ledger with the epoch that is begun.
-pub(super) const RULES: u16 = 1;
+/// By which rules an epoch is cut that nobody began: stands in the ledger with the epoch that is begun.
+pub(super) const RULES: u16 = 2;
 
 /// DynamoDB takes 100 actions, and one is the ledger's.
 const ACTIONS_MAX: usize = 99;
 
-/// DynamoDB takes 4 MB, and some of it is the ledger's. A change that was merged counts as often as it came.
-const BYTES_MAX: usize = 3_800_000;
+/// How many bytes a chunk has at most, as DynamoDB counts them where it stores them. A change that was merged counts as often as it came. `None`: by
+/// rules that this build does not know.
+fn bytes_max(rules: u16) -> Option<usize> {
+    match rules {
+        // DynamoDB takes 4 MB, and some of it is the ledger's.
+        1 => Some(3_800_000),
+        // And it takes 16 MB on their way: there a value that counts as one byte has nine or ten, and each of an update's attributes some forty more.
+        2 => Some(1_500_000),
+        _ => None,
+    }
+}
+
+/// Whether this build can cut an epoch as it was begun.
+pub(super) fn is_known(rules: u16) -> bool {
+    bytes_max(rules).is_some()
+}
 
 /// A part of an epoch that is applied in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +58,7 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(super) struct Plan<'s> {
     schema: &'s KeySchema,
+    bytes_max: usize,
     lanes: Vec<Open>,
 }
 
@@ -57,15 +73,17 @@ struct Open {
 }
 
 impl<'s> Plan<'s> {
-    pub(super) fn new(lanes: u32, schema: &'s KeySchema) -> Self {
-        Self { schema, lanes: (0..lanes.max(1)).map(|_| Open::default()).collect() }
+    /// Into these lanes, by rules that are [known](is_known).
+    pub(super) fn new(Lanes { count, rules }: Lanes, schema: &'s KeySchema) -> Self {
+        let bytes_max = bytes_max(rules).unwrap_or_default();
+        Self { schema, bytes_max, lanes: (0..count.max(1)).map(|_| Open::default()).collect() }
     }
 
     /// Takes the next change. Returns the chunk that is full by it, and its lane.
     pub(super) fn take(&mut self, record: ItemChange) -> Result<Option<(usize, Chunk)>> {
         let key = self.schema.key_of_change(&record)?;
         let lane = self.lane_of(&key)?;
-        let full = self.lanes[lane].take(key, record.change);
+        let full = self.lanes[lane].take(key, record.change, self.bytes_max);
         Ok(full.map(|chunk| (lane, chunk)))
     }
 
@@ -89,10 +107,10 @@ impl<'s> Plan<'s> {
 }
 
 impl Open {
-    fn take(&mut self, key: Key, mut change: Change) -> Option<Chunk> {
+    fn take(&mut self, key: Key, mut change: Change, bytes_max: usize) -> Option<Chunk> {
         let bytes = bytes_of(&change);
         let mut full = None;
-        if self.bytes + bytes > BYTES_MAX && !self.changes.is_empty() {
+        if self.bytes + bytes > bytes_max && !self.changes.is_empty() {
             full = Some(self.close());
         } else if let Some(&place) = self.places.get(&key) {
             match merge(&mut self.changes[place], change) {

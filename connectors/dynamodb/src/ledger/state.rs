@@ -60,11 +60,16 @@ pub(super) enum Cut {
     /// It was one chunk, and was applied with the head.
     Whole,
     /// Into lanes, each with an item that says how far it is.
-    Lanes {
-        count: u32,
-        /// See [`RULES`](super::plan::RULES).
-        rules: u16,
-    },
+    Lanes(Lanes),
+}
+
+/// Into how many lanes an epoch is cut, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lanes {
+    pub(super) count: u32,
+    /// See [`RULES`](super::plan::RULES).
+    pub(super) rules: u16,
 }
 
 /// The item of a lane.
@@ -125,7 +130,11 @@ mod tests {
             Head {
                 claim: CLAIM,
                 lanes: 8,
-                begun: Some(Begun { version: VERSION, batches: 3, cut: Cut::Lanes { count: 4, rules: 1 } }),
+                begun: Some(Begun {
+                    version: VERSION,
+                    batches: 3,
+                    cut: Cut::Lanes(Lanes { count: 4, rules: 1 }),
+                }),
             },
         ];
         let golden = include_str!("../../tests/golden/ledger_heads_v1.txt");

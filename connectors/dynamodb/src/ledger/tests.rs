@@ -14,7 +14,7 @@ use super::decide::{Stand, Who, claimed, lane_claimed};
 use super::model::{Model, random_change, schema};
 use super::place::Place;
 use super::plan::{Chunk, Plan, RULES};
-use super::state::{At, Begun, Claim, Cut, Head, Lane, of_text, to_text};
+use super::state::{At, Begun, Claim, Cut, Head, Lane, Lanes, of_text, to_text};
 use crate::change::{Change, ItemChange};
 
 fn place() -> Place {
@@ -159,8 +159,8 @@ impl Process {
                 self.epoch += 1;
                 self.begin(tables, inputs)
             }
-            Stand::Lanes(count) => {
-                self.chunks = cut(count, &input.changes);
+            Stand::Lanes(lanes) => {
+                self.chunks = cut(lanes.count, &input.changes);
                 self.epoch += 1;
                 let chunks = (0..).zip(&self.chunks);
                 let steps =
@@ -176,7 +176,7 @@ impl Process {
                 Some(Request { id: place.head(), before: text, after, changes })
             }
             Stand::New => {
-                let cut = Cut::Lanes { count: input.lanes, rules: RULES };
+                let cut = Cut::Lanes(Lanes { count: input.lanes, rules: RULES });
                 for lane in head.lanes..input.lanes {
                     let id = place.lane(lane);
                     let (found, before) = self.known::<Lane>(tables, &id);
@@ -222,7 +222,8 @@ impl Process {
 
 fn cut(lanes: u32, changes: &[ItemChange]) -> Vec<Vec<Chunk>> {
     let schema = schema();
-    let (mut plan, mut of_lanes) = (Plan::new(lanes, &schema), vec![Vec::new(); lanes as usize]);
+    let (mut plan, mut of_lanes) =
+        (Plan::new(Lanes { count: lanes, rules: RULES }, &schema), vec![Vec::new(); lanes as usize]);
     for change in changes {
         if let Some((lane, chunk)) = plan.take(change.clone()).expect("a key") {
             of_lanes[lane].push(chunk);
@@ -314,6 +315,8 @@ fn every_change_is_applied_once_and_in_order_whatever_becomes_of_requests_and_at
     }
 }
 
+const LANES: Lanes = Lanes { count: 2, rules: RULES };
+
 fn head(claim: Claim, begun: Option<(Version, Cut)>) -> Head {
     let begun = begun.map(|(version, cut)| Begun { version, batches: 1, cut });
     Head { claim, lanes: 2, begun }
@@ -321,7 +324,7 @@ fn head(claim: Claim, begun: Option<(Version, Cut)>) -> Head {
 
 #[test]
 fn what_an_older_history_or_attempt_asks_for_is_refused_with_the_evidence() {
-    let (place, lanes) = (place(), Cut::Lanes { count: 2, rules: RULES });
+    let (place, lanes) = (place(), Cut::Lanes(LANES));
     let who = |ours: Option<Claim>, version| Who { place: &place, ours, version, batches: 1 };
     let older = who(Some(claim(1, 3)), version(1, 7));
     let told = |error: tidelock::Error, words: &[&str]| {
@@ -338,7 +341,7 @@ fn what_an_older_history_or_attempt_asks_for_is_refused_with_the_evidence() {
     }
     assert_eq!(
         older.stand(&head(newer_attempt, Some((version(1, 7), lanes)))).expect("begun"),
-        Stand::Lanes(2)
+        Stand::Lanes(LANES)
     );
     let ignored =
         older.stand(&head(claim(2, 5), Some((version(2, 8), Cut::Whole)))).expect_err("of another history");
@@ -368,9 +371,11 @@ fn an_epoch_that_is_not_what_it_was_is_not_applied_further() {
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Corrupt, Retry::Halt), "{error}");
         assert!(error.to_string().contains(word), "{error}");
     };
-    let stands = |rules| head(claim(1, 1), Some((version(1, 7), Cut::Lanes { count: 2, rules })));
+    let stands = |rules| head(claim(1, 1), Some((version(1, 7), Cut::Lanes(Lanes { count: 2, rules }))));
     refused(who(2).stand(&stands(RULES)).expect_err("other batches"), "1 batches, and has 2");
     refused(who(1).stand(&stands(RULES + 1)).expect_err("other rules"), "rules");
+    let older = Stand::Lanes(Lanes { count: 2, rules: 1 });
+    assert_eq!(who(1).stand(&stands(1)).expect("an older build began it"), older);
     let lane = Lane { claim: claim(1, 1), at: Some(At { version: version(1, 7), chunks: 2, changes: 150 }) };
     let last = Chunk { number: 1, until: 160, changes: Vec::new() };
     refused(who(1).next(&lane, &last).expect_err("another cut"), "150 changes");

@@ -6,7 +6,7 @@
 
 use super::version::ItemVersion;
 use crate::change::{Change, ItemUpdate};
-use crate::check::{ITEM_BYTES_MAX, UPDATE_ATTRIBUTES_MAX};
+use crate::check::{ITEM_BYTES_MAX, UPDATE_ATTRIBUTES_MAX, update_bytes};
 use crate::item::{Item, item_bytes};
 
 /// A change with its version.
@@ -19,7 +19,7 @@ pub(super) struct Write {
 /// Changes of one key that are not sent yet, each to be sent when the one before it has arrived.
 pub(super) type Chain = Vec<Write>;
 
-/// The room that an item must have for its version and a mark.
+/// The room that a request must have for the version and a mark.
 const OWN_BYTES: usize = 1_024;
 
 /// Adds the next change. Gives whether it counts: one whose version is not newer than that of a change before it does not.
@@ -65,7 +65,8 @@ fn joined(before: &Change, update: &ItemUpdate) -> Option<Change> {
             both.set.extend(owned(&update.set));
             both.remove.extend(update.remove.iter().cloned());
             let is_short = both.set.len() + both.remove.len() <= UPDATE_ATTRIBUTES_MAX;
-            (is_short && fits(&both.set)).then_some(Change::Update(both))
+            let has_room = update_bytes(&both) + OWN_BYTES <= ITEM_BYTES_MAX;
+            (is_short && has_room).then_some(Change::Update(both))
         }
     }
 }
@@ -92,7 +93,7 @@ mod tests {
     use crate::value::Value;
 
     fn stamp(sequence: u64) -> ItemVersion {
-        ItemVersion::Attempt(Stamp { generation: 1, attempt: 2, sequence, writer: 0 })
+        ItemVersion::Attempt(Stamp { generation: 1, attempt: 2, sequence, writer: 0, sink: Some(7) })
     }
 
     fn key() -> Item {
@@ -200,5 +201,14 @@ mod tests {
         let mut chain = vec![Write { version: stamp(1), change: many(0) }];
         follow(&mut chain, Write { version: stamp(2), change: many(1_000) });
         assert_eq!(chain.len(), 2, "an update has a bounded number of attributes");
+        // Each fits into a request, and both together into an item, and not into a request: there an attribute costs more.
+        let half = |from: usize| {
+            let values = (from..from + UPDATE_ATTRIBUTES_MAX / 2)
+                .map(|at| (format!("a{at}"), "x".repeat(1_350).into()));
+            update(values.collect())
+        };
+        let mut chain = vec![Write { version: stamp(1), change: half(0) }];
+        follow(&mut chain, Write { version: stamp(2), change: half(1_000) });
+        assert_eq!(chain.len(), 2, "an update has a bounded number of bytes");
     }
 }

@@ -12,7 +12,7 @@ use tidelock::{Error, ErrorKind, Result, Retry};
 use tidelock_aws::failed;
 
 use super::merge::{Write, made_by};
-use super::there::{There, Verdict, Wrong};
+use super::there::{Asked, There, Verdict, Wrong};
 use super::version::{ItemVersion, Stamp};
 use crate::change::{Change, ItemUpdate};
 use crate::item::Item;
@@ -27,7 +27,15 @@ const OPERATION: &str = "write an item";
 const IF_OLDER: &str = "attribute_not_exists(#v) OR #v < :v";
 
 /// A tombstone has no attributes that an update could leave as they are.
-const IF_OLDER_AND_THERE: &str = "(attribute_not_exists(#v) OR #v < :v) AND attribute_not_exists(#d)";
+const IF_OLDER_AND_THERE: &str =
+    "(attribute_not_exists(#v) OR #v < :v) AND (attribute_not_exists(#d) OR #d <> :d)";
+
+/// Whoever puts an item into the place of a tombstone while an update is on its way there has attributes that the update leaves.
+const IF_OLDER_AND_GONE: &str =
+    "attribute_not_exists(#k) OR (attribute_not_exists(#v) OR #v < :v) AND #d = :d";
+
+/// How often an item may be there and not be there while an update of it is asked for.
+const TURNS_MAX: u32 = 50;
 
 /// Sends the changes of a table, each by itself.
 #[derive(Debug)]
@@ -70,33 +78,37 @@ impl Sender {
 
     /// Sends a change, again and again while that may help. When it returns, it is in the table, or something newer is.
     pub(super) async fn send(&self, key: &Key, write: &Write) -> Result<()> {
-        match self.try_send(key, write).await? {
-            Verdict::Anew => {}
-            verdict => return self.settle(key, write.version, verdict),
-        }
-        // Between the two requests nothing of ours is sent for this key, and what somebody newer sends is not written over.
-        let Change::Update(update) = &write.change else {
-            return self.settle(key, write.version, Verdict::Wrong(Wrong::Unfounded));
+        let mut asked = match &write.change {
+            Change::Update(_) => Asked::Part,
+            Change::Put(_) | Change::Delete(_) => Asked::Whole,
         };
-        let put = Write { version: write.version, change: Change::Put(made_by(update)) };
-        let verdict = self.try_send(key, &put).await?;
-        self.settle(key, write.version, verdict)
+        // Between two requests nothing of ours is sent for this key, but somebody else may write there, and is not written over.
+        for _ in 0..TURNS_MAX {
+            asked = match self.try_send(key, write, asked).await? {
+                Verdict::Anew => Asked::Anew,
+                Verdict::There => Asked::Part,
+                verdict => return self.settle(key, write.version, verdict),
+            };
+        }
+        let why = "somebody else makes and deletes an item all the time, so that it cannot be updated";
+        Err(self.named(key, Error::new(ErrorKind::Conflict, OPERATION, why)))
     }
 
-    async fn try_send(&self, key: &Key, write: &Write) -> Result<Verdict> {
-        let answered = self.requests.again(|| self.ask(key, write)).await;
+    async fn try_send(&self, key: &Key, write: &Write, asked: Asked) -> Result<Verdict> {
+        let answered = self.requests.again(|| self.ask(key, write, asked)).await;
         match answered.map_err(|error| self.named(key, error))? {
             Answered::Done => Ok(Verdict::Made),
-            Answered::Unmet(there) => {
-                Ok(there.judge(write.version, matches!(write.change, Change::Update(_))))
-            }
+            Answered::Unmet(there) => Ok(there.judge(write.version, asked)),
         }
     }
 
-    async fn ask(&self, key: &Key, write: &Write) -> Result<Went<Answered>> {
+    async fn ask(&self, key: &Key, write: &Write, asked: Asked) -> Result<Went<Answered>> {
         let answered = match &write.change {
-            Change::Put(item) => self.put(to_wire(item.clone()), write.version).await,
-            Change::Delete(_) => self.put(self.tombstone(key), write.version).await,
+            Change::Put(item) => self.put(to_wire(item.clone()), write.version, asked).await,
+            Change::Delete(_) => self.put(self.tombstone(key), write.version, asked).await,
+            Change::Update(update) if asked == Asked::Anew => {
+                self.put(to_wire(made_by(update)), write.version, asked).await
+            }
             Change::Update(update) => self.update(key, update, write.version).await,
         };
         answered.map(Went::Whole)
@@ -113,11 +125,23 @@ impl Sender {
         item
     }
 
-    async fn put(&self, mut item: HashMap<String, AttributeValue>, version: ItemVersion) -> Result<Answered> {
+    async fn put(
+        &self,
+        mut item: HashMap<String, AttributeValue>,
+        version: ItemVersion,
+        asked: Asked,
+    ) -> Result<Answered> {
         item.insert(self.version.clone(), version.to_value());
         let request = self.requests.client.put_item().table_name(self.table()).set_item(Some(item));
+        let request = match asked {
+            Asked::Anew => request
+                .condition_expression(IF_OLDER_AND_GONE)
+                .expression_attribute_names("#k", &self.schema.partition.name)
+                .expression_attribute_names("#d", &self.deleted)
+                .expression_attribute_values(":d", AttributeValue::Bool(true)),
+            Asked::Whole | Asked::Part => request.condition_expression(IF_OLDER),
+        };
         let sent = request
-            .condition_expression(IF_OLDER)
             .expression_attribute_names("#v", &self.version)
             .expression_attribute_values(":v", version.to_value())
             .return_values_on_condition_check_failure(OnFailure::AllOld)
@@ -146,6 +170,7 @@ impl Sender {
             .set_expression_attribute_values(Some(values))
             .expression_attribute_names("#v", &self.version)
             .expression_attribute_names("#d", &self.deleted)
+            .expression_attribute_values(":d", AttributeValue::Bool(true))
             .expression_attribute_values(":v", version.to_value())
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -182,7 +207,7 @@ impl Sender {
                 self.requests.passed();
                 Ok(())
             }
-            Verdict::Anew => Err(self.wrong(key, ours, Wrong::Unfounded)),
+            Verdict::Anew | Verdict::There => Err(self.wrong(key, ours, Wrong::Unfounded)),
             Verdict::Wrong(wrong) => Err(self.wrong(key, ours, wrong)),
         }
     }
@@ -198,10 +223,10 @@ impl Sender {
                  clock is past the generation of the item",
             ),
             Wrong::OtherWriter(theirs) => (
-                "an item has a version of this attempt that this writer has not given: another writer has changes of the same key, or the job's log \
-                 was made anew by a clock that is behind",
+                "an item has a version of this attempt that this writer has not given: another writer, or another sink of the job, has changes of the \
+                 same key, or the job's log was made anew by a clock that is behind",
                 Some(theirs),
-                "let all changes of a key come to one writer: exchange by the key before the sink",
+                "let all changes of a key come to one writer of one sink: exchange by the key before the sink",
             ),
             Wrong::OtherKind => (
                 "an item has a version that cannot be compared with ours: it was written with another setting of `versions`, or by somebody else, so that \

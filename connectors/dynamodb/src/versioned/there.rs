@@ -13,6 +13,17 @@ pub(super) struct There {
     pub(super) is_deleted: bool,
 }
 
+/// What a request asks for, where it changes nothing of what is newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A whole item, or a tombstone, whatever is there.
+    Whole,
+    /// Some attributes, where no tombstone is there.
+    Part,
+    /// A whole item made of some attributes, where a tombstone or nothing is there.
+    Anew,
+}
+
 /// What becomes of the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -22,6 +33,8 @@ pub(super) enum Verdict {
     Passed,
     /// A tombstone is there, and older: the change makes the item anew.
     Anew,
+    /// An item is there, and older, where a tombstone was: the change is of some of its attributes.
+    There,
     /// Something is there that this writer must not pass over.
     Wrong(Wrong),
 }
@@ -40,16 +53,20 @@ pub(super) enum Wrong {
 }
 
 impl There {
-    /// Of the item that came with a refusal.
+    /// Of the item that came with a refusal. Somebody else's may have the mark with another value, and was not deleted.
     pub(super) fn of(item: &HashMap<String, AttributeValue>, version: &str, deleted: &str) -> Self {
-        Self { version: item.get(version).cloned(), is_deleted: item.contains_key(deleted) }
+        let is_deleted = item.get(deleted) == Some(&AttributeValue::Bool(true));
+        Self { version: item.get(version).cloned(), is_deleted }
     }
 
-    /// What becomes of a change with this version; of an update, too, it is asked whether the item was deleted.
-    pub(super) fn judge(&self, ours: ItemVersion, is_update: bool) -> Verdict {
-        // The condition did not hold because of the tombstone, or because of the version.
-        let if_older =
-            || if is_update && self.is_deleted { Verdict::Anew } else { Verdict::Wrong(Wrong::Unfounded) };
+    /// What becomes of a change with this version.
+    pub(super) fn judge(&self, ours: ItemVersion, asked: Asked) -> Verdict {
+        // The condition did not hold because of the tombstone, or because there is none, or because of the version.
+        let if_older = || match (asked, self.is_deleted) {
+            (Asked::Part, true) => Verdict::Anew,
+            (Asked::Anew, false) => Verdict::There,
+            _ => Verdict::Wrong(Wrong::Unfounded),
+        };
         match (ours, &self.version) {
             (_, None) => if_older(),
             (ItemVersion::Attempt(ours), Some(AttributeValue::S(theirs))) => match Stamp::parse(theirs) {
@@ -64,7 +81,7 @@ impl There {
                 Ok(theirs) if theirs < ours => if_older(),
                 Ok(_) => Verdict::Passed,
                 // It is less than nothing, has a fraction, or is larger than any of ours: DynamoDB compared it exactly.
-                Err(_) if is_update && self.is_deleted => Verdict::Wrong(Wrong::OtherKind),
+                Err(_) if if_older() != Verdict::Wrong(Wrong::Unfounded) => Verdict::Wrong(Wrong::OtherKind),
                 Err(_) => Verdict::Passed,
             },
             _ => Verdict::Wrong(Wrong::OtherKind),
@@ -77,7 +94,7 @@ mod tests {
     use super::*;
 
     fn stamp(generation: u64, attempt: u64, sequence: u64, writer: u64) -> Stamp {
-        Stamp { generation, attempt, sequence, writer }
+        Stamp { generation, attempt, sequence, writer, sink: Some(7) }
     }
 
     fn there(version: AttributeValue, is_deleted: bool) -> There {
@@ -102,7 +119,7 @@ mod tests {
             (stamp(4, 9, 999, 9), Verdict::Wrong(Wrong::Unfounded)),
         ] {
             assert_eq!(
-                there(of(theirs), false).judge(ItemVersion::Attempt(ours), false),
+                there(of(theirs), false).judge(ItemVersion::Attempt(ours), Asked::Whole),
                 verdict,
                 "{theirs}"
             );
@@ -110,7 +127,7 @@ mod tests {
         for foreign in
             [AttributeValue::N("7".into()), AttributeValue::S("7".into()), AttributeValue::Null(true)]
         {
-            let verdict = there(foreign, false).judge(ItemVersion::Attempt(ours), false);
+            let verdict = there(foreign, false).judge(ItemVersion::Attempt(ours), Asked::Whole);
             assert_eq!(verdict, Verdict::Wrong(Wrong::OtherKind));
         }
     }
@@ -118,23 +135,57 @@ mod tests {
     #[test]
     fn an_update_makes_an_item_anew_in_the_place_of_an_older_tombstone_alone() {
         let ours = stamp(5, 7, 100, 1);
-        let judge = |theirs: Stamp| there(of(theirs), true).judge(ItemVersion::Attempt(ours), true);
+        let judge = |theirs: Stamp| there(of(theirs), true).judge(ItemVersion::Attempt(ours), Asked::Part);
         assert_eq!(judge(stamp(5, 7, 99, 1)), Verdict::Anew);
         assert_eq!(judge(ours), Verdict::Made);
         assert_eq!(judge(stamp(5, 8, 1, 1)), Verdict::Wrong(Wrong::NewerAttempt(stamp(5, 8, 1, 1))));
-        let by_record =
-            |theirs: &str| there(AttributeValue::N(theirs.into()), true).judge(ItemVersion::Record(7), true);
+        let by_record = |theirs: &str| {
+            there(AttributeValue::N(theirs.into()), true).judge(ItemVersion::Record(7), Asked::Part)
+        };
         assert_eq!(
             (by_record("6"), by_record("7"), by_record("8")),
             (Verdict::Anew, Verdict::Made, Verdict::Passed)
         );
         let without_version = There { version: None, is_deleted: true };
-        assert_eq!(without_version.judge(ItemVersion::Record(7), true), Verdict::Anew);
+        assert_eq!(without_version.judge(ItemVersion::Record(7), Asked::Part), Verdict::Anew);
+    }
+
+    #[test]
+    fn an_item_that_came_into_the_place_of_a_tombstone_is_updated_and_not_replaced() {
+        let ours = stamp(5, 7, 100, 1);
+        let judge = |theirs: Stamp, is_deleted| {
+            there(of(theirs), is_deleted).judge(ItemVersion::Attempt(ours), Asked::Anew)
+        };
+        assert_eq!(judge(stamp(5, 7, 99, 1), false), Verdict::There);
+        assert_eq!(judge(ours, false), Verdict::Made);
+        assert_eq!(judge(stamp(5, 7, 99, 1), true), Verdict::Wrong(Wrong::Unfounded));
+        assert_eq!(judge(stamp(6, 1, 1, 1), false), Verdict::Wrong(Wrong::NewerAttempt(stamp(6, 1, 1, 1))));
+    }
+
+    /// Two sinks of a job count alike: what the other one wrote is not taken for our own.
+    #[test]
+    fn what_another_sink_wrote_with_the_same_number_is_told() {
+        let ours = stamp(5, 7, 100, 1);
+        for sink in [Some(8), None] {
+            let theirs = Stamp { sink, ..ours };
+            let verdict = there(of(theirs), false).judge(ItemVersion::Attempt(ours), Asked::Whole);
+            let wrong = if theirs > ours { Wrong::OtherWriter(theirs) } else { Wrong::Unfounded };
+            assert_eq!(verdict, Verdict::Wrong(wrong), "{theirs}");
+        }
+    }
+
+    #[test]
+    fn an_item_was_deleted_where_its_mark_is_true_and_not_where_somebody_else_says_that_it_was_not() {
+        let of_mark =
+            |mark: AttributeValue| There::of(&[("gone".to_owned(), mark)].into(), "v", "gone").is_deleted;
+        assert!(of_mark(AttributeValue::Bool(true)));
+        assert!(!of_mark(AttributeValue::Bool(false)) && !of_mark(AttributeValue::Null(true)));
+        assert!(!of_mark(AttributeValue::N("1".into())));
     }
 
     #[test]
     fn where_versions_are_those_of_records_what_is_newer_wins_whoever_wrote_it() {
-        let judge = |theirs: AttributeValue| there(theirs, false).judge(ItemVersion::Record(7), false);
+        let judge = |theirs: AttributeValue| there(theirs, false).judge(ItemVersion::Record(7), Asked::Whole);
         for (theirs, verdict) in [
             ("7", Verdict::Made),
             ("8", Verdict::Passed),

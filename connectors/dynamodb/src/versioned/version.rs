@@ -6,7 +6,7 @@
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tidelock::{Error, ErrorKind, Result, Retry, SinkAttempt, WriterId};
+use tidelock::{DELIMITER, Error, ErrorKind, Result, Retry, SinkAttempt, WriterId};
 
 /// How many digits the parts of a stamp have: the order of the text is then that of the numbers. A generation is a time in milliseconds, which has
 /// so many for 30,000 years; a log of which each entry takes a millisecond has so many entries in 30 years, and a writer so many changes at a
@@ -15,6 +15,8 @@ const GENERATION: usize = 15;
 const ATTEMPT: usize = 12;
 const SEQUENCE: usize = 15;
 const WRITER: usize = 5;
+/// Of hexadecimal digits.
+const SINK: usize = 8;
 
 /// Between the parts. It is less than every digit, and all are at the same places.
 const BETWEEN: char = '.';
@@ -28,13 +30,16 @@ pub(super) enum ItemVersion {
     Record(u64),
 }
 
-/// The version that an attempt gives to a change of one of its writers. No two changes of a job have the same.
+/// The version that an attempt gives to a change of one of its writers. No two changes have the same, whoever made them: one that is met in an
+/// item is known for our own by being equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp {
     pub(super) generation: u64,
     pub(super) attempt: u64,
     pub(super) sequence: u64,
     pub(super) writer: u64,
+    /// A sum of the names of job and sink: two sinks of a job count alike. `None`: an older build wrote it, which knew of one sink alone.
+    pub(super) sink: Option<u32>,
 }
 
 impl ItemVersion {
@@ -70,6 +75,11 @@ impl Stamp {
             attempt: part(ATTEMPT)?,
             sequence: part(SEQUENCE)?,
             writer: part(WRITER)?,
+            sink: None,
+        };
+        let stamp = match parts.next() {
+            Some(sink) => Self { sink: Some(sum_of(sink)?), ..stamp },
+            None => stamp,
         };
         parts.next().is_none().then_some(stamp)
     }
@@ -80,13 +90,23 @@ impl Stamp {
     }
 }
 
+/// The sum in a stamp, as it was written.
+fn sum_of(text: &str) -> Option<u32> {
+    let is_one = text.len() == SINK && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_one { u32::from_str_radix(text, 16).ok() } else { None }
+}
+
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { generation, attempt, sequence, writer } = self;
+        let Self { generation, attempt, sequence, writer, sink } = self;
         write!(
             f,
             "{generation:0GENERATION$}{BETWEEN}{attempt:0ATTEMPT$}{BETWEEN}{sequence:0SEQUENCE$}{BETWEEN}{writer:0WRITER$}"
-        )
+        )?;
+        match sink {
+            Some(sink) => write!(f, "{BETWEEN}{sink:0SINK$x}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -104,6 +124,8 @@ impl Stamps {
                 attempt: fitting("attempt", attempt.number.0, ATTEMPT)?,
                 sequence: 0,
                 writer: fitting("writer", writer.0.into(), WRITER)?,
+                // Names have no delimiter.
+                sink: Some(crc32c::crc32c(format!("{}{DELIMITER}{}", attempt.job, attempt.uid).as_bytes())),
             },
         })
     }
@@ -131,7 +153,11 @@ mod tests {
     use super::*;
 
     fn stamp(generation: u64, attempt: u64, sequence: u64, writer: u64) -> Stamp {
-        Stamp { generation, attempt, sequence, writer }
+        Stamp { generation, attempt, sequence, writer, sink: None }
+    }
+
+    fn of_sink(stamp: Stamp, sink: u32) -> Stamp {
+        Stamp { sink: Some(sink), ..stamp }
     }
 
     /// Golden: what an older build wrote to tables is compared for ever.
@@ -139,6 +165,10 @@ mod tests {
     fn a_stamp_is_text_whose_order_is_that_of_its_numbers() {
         let all = [
             stamp(0, 1, 2, 3),
+            of_sink(stamp(0, 1, 2, 3), 0),
+            of_sink(stamp(0, 1, 2, 3), 0x9),
+            of_sink(stamp(0, 1, 2, 3), 0xa),
+            stamp(0, 1, 2, 4),
             stamp(0, 1, 10, 0),
             stamp(0, 9, 1, 0),
             stamp(0, 10, 0, 0),
@@ -146,7 +176,10 @@ mod tests {
             stamp(1_764_470_000_001, 0, 0, 0),
             stamp(999_999_999_999_999, 999_999_999_999, 999_999_999_999_999, 99_999),
         ];
-        assert_eq!(all[4].to_string(), "001764470000000.000000000007.000000000000042.00012");
+        let found = all.iter().map(ToString::to_string).find(|text| text.starts_with("001764470000000"));
+        assert_eq!(found.as_deref(), Some("001764470000000.000000000007.000000000000042.00012"));
+        let of_ours = of_sink(stamp(1_764_470_000_000, 7, 42, 12), 0xc0ffee);
+        assert_eq!(of_ours.to_string(), "001764470000000.000000000007.000000000000042.00012.00c0ffee");
         for pair in all.windows(2) {
             assert!(pair[0] < pair[1] && pair[0].to_string() < pair[1].to_string(), "{pair:?}");
         }
@@ -164,6 +197,10 @@ mod tests {
             &whole[1..],
             &format!("{whole}."),
             &format!("{whole}.0"),
+            &format!("{whole}.0000000g"),
+            &format!("{whole}.0000000A"),
+            &format!("{whole}.00000001."),
+            &format!("{whole}.00000001.00000001"),
             &whole.replace('.', "-"),
             &whole.replacen("000", "+00", 1),
             &whole.replacen("0", "a", 1),
@@ -182,7 +219,8 @@ mod tests {
             chunks: None,
         };
         let mut stamps = Stamps::of(&attempt(1, 2), WriterId(3)).expect("they fit");
-        assert_eq!(stamps.next().expect("one"), stamp(1, 2, 1, 3));
+        let sink = crc32c::crc32c(b"job.out");
+        assert_eq!(stamps.next().expect("one"), of_sink(stamp(1, 2, 1, 3), sink));
         stamps.last.sequence = 999_999_999_999_998;
         assert_eq!(stamps.next().expect("the last one").sequence, 999_999_999_999_999);
         for _ in 0..2 {

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
-    StreamViewType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
 };
 use tidelock_aws::AwsConfig;
 use tidelock_dynamodb::{Item, Value};
@@ -43,13 +43,14 @@ pub struct NewTable {
     pub partition: ScalarAttributeType,
     pub sort: Option<ScalarAttributeType>,
     pub has_stream: bool,
+    pub indexed_by: Option<(&'static str, ScalarAttributeType)>,
 }
 
 impl NewTable {
     /// With a key `pk` that is a text, and a name that no other has.
     pub fn fresh() -> Self {
         let name = format!("test_{:016x}", rand::random::<u64>());
-        Self { name, partition: ScalarAttributeType::S, sort: None, has_stream: false }
+        Self { name, partition: ScalarAttributeType::S, sort: None, has_stream: false, indexed_by: None }
     }
 
     /// With a second attribute of the key, `sk`.
@@ -61,6 +62,12 @@ impl NewTable {
     /// With a stream of old and new images.
     pub fn with_stream(mut self) -> Self {
         self.has_stream = true;
+        self
+    }
+
+    /// With an index by another attribute, which an item need not have.
+    pub fn indexed_by(mut self, attribute: &'static str, kind: ScalarAttributeType) -> Self {
+        self.indexed_by = Some((attribute, kind));
         self
     }
 
@@ -78,6 +85,17 @@ impl NewTable {
                 .stream_enabled(true)
                 .stream_view_type(StreamViewType::NewAndOldImages);
             make = make.stream_specification(stream.build().expect("whole"));
+        }
+        if let Some((attribute, kind)) = self.indexed_by {
+            let element =
+                KeySchemaElement::builder().attribute_name(attribute).key_type(KeyType::Hash).build();
+            let defined =
+                AttributeDefinition::builder().attribute_name(attribute).attribute_type(kind).build();
+            let projection = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+            let index = GlobalSecondaryIndex::builder().index_name(format!("by_{attribute}"));
+            let index = index.key_schema(element.expect("whole")).projection(projection).build();
+            make = make.attribute_definitions(defined.expect("whole"));
+            make = make.global_secondary_indexes(index.expect("whole"));
         }
         make.send().await.expect("made");
         self.name

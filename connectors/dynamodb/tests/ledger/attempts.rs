@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidelock::{ErrorKind, Retry, Sink as _, WriterId};
+use tidelock::{Epoch, ErrorKind, Retry, Sink as _, SinkWriter as _, WriterId};
 use tidelock_dynamodb::DynamoSink;
 use tidelock_processes::PATIENCE;
 use tidelock_testkit::{Fault, HttpFaults};
@@ -126,6 +126,36 @@ async fn a_rollback_counts_on_from_what_is_there_and_the_older_history_is_told()
     // A log of the older history cannot write.
     let error = run.open(&attempt_of("job", 1, 3), WriterId(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+}
+
+/// Its attempts and epochs go on with numbers that were given before, and what they write is not what was written then.
+#[tokio::test]
+async fn a_log_that_was_restored_from_a_backup_is_told_and_its_epochs_are_not_taken_for_applied() {
+    let place = Place::new().await;
+    let run = place.sink();
+    let mut writer = opened(&run, &attempt(1)).await;
+    for epoch in 1..=5 {
+        let listed = prepared(&mut writer, &attempt(1), epoch, vec![add("n", 1)]).await;
+        commit(&run, epoch, &listed).await.unwrap();
+    }
+    // The backup is from epoch 2, and the entries after it are gone.
+    let restored = place.sink();
+    let mut writer = opened(&restored, &attempt(3)).await;
+    writer.write(&mut vec![add("n", 100)]).await.unwrap();
+    let error = writer.prepare(Epoch(3)).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+    let said = error.to_string();
+    assert!(
+        said.contains("newest_in_target=1/5") && said.contains("backup") && said.contains("remedy="),
+        "{said}"
+    );
+    // The remedy: a new history.
+    let back = attempt_of("job", 2, 4);
+    let again = place.sink();
+    let mut writer = opened(&again, &back).await;
+    let listed = prepared(&mut writer, &back, 3, vec![add("n", 100)]).await;
+    commit(&again, 3, &listed).await.unwrap();
+    assert_eq!(place.value("n").await, Some(105));
 }
 
 #[tokio::test]

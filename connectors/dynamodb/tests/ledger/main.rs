@@ -12,4 +12,5 @@ mod epochs;
 mod lost;
 mod place;
 mod random;
+mod refused;
 mod settings;

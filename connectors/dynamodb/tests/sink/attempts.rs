@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedMutRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use tidelock::{ErrorKind, Retry};
+use tidelock::{ErrorKind, Retry, SinkAttempt, Uid};
 use tidelock_dynamodb::{DynamoWriter, ItemChange};
 use tidelock_processes::{count, seed};
 
@@ -69,6 +69,25 @@ async fn a_key_that_comes_to_two_writers_is_told_where_one_would_win_over_the_ot
     let error = write(&mut first, vec![put("a", 2)]).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
     assert!(error.to_string().contains("another writer"), "{error}");
+}
+
+/// Each sink counts its changes from one, and what has the same number is not the same change.
+#[tokio::test]
+async fn a_key_that_comes_to_two_sinks_of_a_job_is_never_taken_for_written_where_it_is_not() {
+    for (first, second) in [("out", "other"), ("other", "out")] {
+        let place = Place::versioned().await;
+        let of_sink = |uid: &str| SinkAttempt { uid: Uid::new(uid).unwrap(), ..attempt(1) };
+        let mut one = opened(&place.sink(), &of_sink(first)).await;
+        let mut other = opened(&place.sink(), &of_sink(second)).await;
+        write(&mut one, vec![put("a", 1)]).await.unwrap();
+        match write(&mut other, vec![put("a", 2)]).await {
+            Ok(()) => assert_eq!(place.value("a").await, Some(2), "{second} wrote it"),
+            Err(error) => {
+                assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error:?}");
+                assert!(error.to_string().contains("another sink"), "{error}");
+            }
+        }
+    }
 }
 
 /// A writer, and which batch it writes next.

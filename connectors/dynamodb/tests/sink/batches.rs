@@ -1,18 +1,29 @@
 //! Batches of which the server does a part.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value as Json, json};
-use tidelock_dynamodb::ItemChange;
+use tidelock_dynamodb::{Change, Item, ItemChange};
 use tidelock_processes::{count, seed};
 use tidelock_testkit::HttpFaults;
 
-use super::common::partial::leave_some_undone;
+use super::common::{self, partial::leave_some_undone};
 use super::order::keys_of;
-use super::place::{Expected, Place, attempt, gone, opened, put, write};
+use super::place::{Expected, Place, attempt, gone, opened, put, put_item, write};
+
+/// A request has 16 MB at most on its way, and DynamoDB counts a byte for each of these letters where it stores them.
+#[tokio::test]
+async fn items_that_are_long_on_their_way_fit_into_their_requests() {
+    let place = Place::batched().await;
+    let record = |at: u64| put_item(&format!("k{at}"), [("value", "\u{1}".repeat(390_000).into())]);
+    write(&mut opened(&place.sink(), &attempt(1)).await, (0..8).map(record).collect()).await.unwrap();
+    assert_eq!(place.items().await.len(), 8);
+}
 
 fn random_records(rng: &mut StdRng) -> Vec<ItemChange> {
     let count = rng.random_range(1..200);
@@ -37,6 +48,51 @@ async fn what_is_not_processed_of_a_batch_is_written_and_nothing_newer_is_aged_b
         expected.take(&records);
         write(&mut writer, records).await.unwrap();
         expected.check(&place, &format!("round {round}")).await;
+    }
+}
+
+/// The server does a batch late that nobody waits for any more, because its attempt ended: the next attempt does not overtake it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_under_way_when_its_attempt_ends_is_done_before_the_next_one_writes() {
+    let mut place = Place::batched().await;
+    let faults = place.behind_faults().await;
+    let (client, table) = (place.client.clone(), place.table().to_owned());
+    let (began, is_done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (begins, done) = (Arc::clone(&began), Arc::clone(&is_done));
+    faults.hook(move |request| {
+        if keys_of(request.body()).is_empty() || begins.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        tokio::task::block_in_place(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            let old = common::put(&client, &table, put_of(put("a", 1)));
+            tokio::runtime::Handle::current().block_on(old);
+        });
+        done.store(true, Ordering::SeqCst);
+        None
+    });
+    let until = async |flag: &AtomicBool| {
+        while !flag.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let sink = place.sink();
+    let mut writer = opened(&sink, &attempt(1)).await;
+    tokio::select! {
+        done = write(&mut writer, vec![put("a", 1)]) => panic!("it is under way: {done:?}"),
+        () = until(&began) => {}
+    }
+    drop(writer);
+    let mut next = opened(&sink, &attempt(2)).await;
+    write(&mut next, vec![put("a", 2)]).await.unwrap();
+    until(&is_done).await;
+    assert_eq!(place.value("a").await, Some(2), "nothing old came after it");
+}
+
+fn put_of(record: ItemChange) -> Item {
+    match record.change {
+        Change::Put(item) => item,
+        other => panic!("a put: {other:?}"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What is told before anything is written: settings that do not go with the table, and tables that are not there.
 
-use aws_sdk_dynamodb::types::TimeToLiveSpecification;
+use aws_sdk_dynamodb::types::{ScalarAttributeType, TimeToLiveSpecification};
 use tidelock::{ErrorKind, Retry, Sink as _, WriterId};
-use tidelock_dynamodb::DynamoSink;
+use tidelock_dynamodb::{DynamoSink, Mode};
 
+use super::common::NewTable;
 use super::place::{KEY, Place, attempt};
 
 #[tokio::test]
@@ -30,6 +31,31 @@ async fn the_sinks_own_attributes_must_not_be_those_of_the_key() {
         }
         let error = place.sink().recover(&attempt(1), &[]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.to_string().contains(&format!("setting={setting}")), "{error}");
+    }
+}
+
+/// The first delete would halt the job, and not its start.
+#[tokio::test]
+async fn the_sinks_own_attributes_must_be_of_the_kind_that_an_index_wants() {
+    let by = |name, kind| NewTable::fresh().indexed_by(name, kind);
+    for (table, setting) in [
+        (by("tidelock_version", ScalarAttributeType::N), Some("version_attribute")),
+        (by("tidelock_deleted", ScalarAttributeType::S), Some("deleted_attribute")),
+        (by("expires", ScalarAttributeType::S), Some("tombstone_ttl_attribute")),
+        (by("tidelock_version", ScalarAttributeType::S), None),
+        (by("expires", ScalarAttributeType::N), None),
+    ] {
+        let mut place = Place::with(table, Mode::Versioned).await;
+        place.looks_at("expires").await;
+        place.config.tombstone_ttl_attribute = Some("expires".into());
+        let recovered = place.sink().recover(&attempt(1), &[]).await;
+        let Some(setting) = setting else {
+            recovered.unwrap();
+            continue;
+        };
+        let error = recovered.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error:?}");
         assert!(error.to_string().contains(&format!("setting={setting}")), "{error}");
     }
 }

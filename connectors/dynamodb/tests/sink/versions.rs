@@ -8,14 +8,15 @@ use super::place::{
     Expected, KEY, Place, VERSION, attempt, attempt_of, gone, opened, put, put_item, set, write,
 };
 
-/// Golden: what an older build wrote is compared with what a newer one writes.
+/// Golden: what an older build wrote is compared with what a newer one writes. The last part is a sum of `job.out`.
 #[tokio::test]
-async fn a_version_is_generation_attempt_number_and_writer_as_text_of_one_length() {
+async fn a_version_is_generation_attempt_number_writer_and_sink_as_text_of_one_length() {
     let place = Place::versioned().await;
     let mut writer = opened(&place.sink(), &attempt_of("job", 1_764_470_000_000, 12)).await;
     write(&mut writer, vec![put("a", 1)]).await.unwrap();
     write(&mut writer, vec![put("b", 1), put("a", 2)]).await.unwrap();
-    let version = |sequence| Value::from(format!("001764470000000.000000000012.{sequence:015}.00000"));
+    let version =
+        |sequence| Value::from(format!("001764470000000.000000000012.{sequence:015}.00000.884a495c"));
     assert_eq!((place.version("a").await, place.version("b").await), (Some(version(3)), Some(version(2))));
     let by_record = Place::versioned().await.by_record();
     let mut writer = opened(&by_record.sink(), &attempt(1)).await;

@@ -10,9 +10,13 @@ use crate::ledger::model::{Model, random_change, schema};
 use crate::value::Value;
 
 /// The chunks of each lane.
-fn cut(lanes: u32, changes: &[ItemChange]) -> Vec<Vec<Chunk>> {
+fn cut(count: u32, changes: &[ItemChange]) -> Vec<Vec<Chunk>> {
+    cut_by(Lanes { count, rules: RULES }, changes)
+}
+
+fn cut_by(lanes: Lanes, changes: &[ItemChange]) -> Vec<Vec<Chunk>> {
     let schema = schema();
-    let (mut plan, mut of_lanes) = (Plan::new(lanes, &schema), vec![Vec::new(); lanes as usize]);
+    let (mut plan, mut of_lanes) = (Plan::new(lanes, &schema), vec![Vec::new(); lanes.count as usize]);
     for change in changes {
         if let Some((lane, chunk)) = plan.take(change.clone()).expect("a key") {
             of_lanes[lane].push(chunk);
@@ -96,8 +100,11 @@ fn large(number: u32, bytes: usize) -> ItemChange {
 #[test]
 fn large_items_are_few_in_a_chunk_and_counters_are_many_changes_of_one_action() {
     let changes: Vec<_> = (0..25).map(|number| large(number, 390_000)).collect();
-    let sizes: Vec<_> = cut(1, &changes)[0].iter().map(|chunk| chunk.changes.len()).collect();
-    assert_eq!(sizes, [9, 9, 7]);
+    let sizes = |rules| -> Vec<usize> {
+        let chunks = cut_by(Lanes { count: 1, rules }, &changes).remove(0);
+        chunks.iter().map(|chunk| chunk.changes.len()).collect()
+    };
+    assert_eq!((sizes(1), sizes(2)), (vec![9, 9, 7], [vec![3; 8], vec![1]].concat()));
     let counts: Vec<_> =
         (0..9_900).map(|at| ItemChange::update(ItemUpdate::of(key(at % 99)).add("n", 1))).collect();
     let cut = cut(1, &counts);
@@ -109,12 +116,24 @@ fn large_items_are_few_in_a_chunk_and_counters_are_many_changes_of_one_action() 
 /// A golden file never changes: an epoch that an older build began is cut as it did.
 #[test]
 fn the_cut_by_these_rules_never_changes() {
-    let mut found = format!("rules {RULES}\n");
+    let golden = [
+        include_str!("../../../tests/golden/ledger_cut_v1.txt"),
+        include_str!("../../../tests/golden/ledger_cut_v2.txt"),
+    ];
+    assert_eq!(golden.len(), RULES as usize);
+    for (rules, golden) in (1..).zip(golden) {
+        assert_eq!(told(rules), golden);
+    }
+}
+
+/// How some changes are cut by these rules.
+fn told(rules: u16) -> String {
+    let mut found = format!("rules {rules}\n");
     for shift in [23, 26] {
         // Not of a random generator, which may change.
         let changes: Vec<_> =
             (0..1_000_u32).map(|at| sample(at, at.wrapping_mul(2_654_435_761) >> shift)).collect();
-        for (lane, chunks) in cut(3, &changes).iter().enumerate() {
+        for (lane, chunks) in cut_by(Lanes { count: 3, rules }, &changes).iter().enumerate() {
             for chunk in chunks {
                 let json = serde_json::to_string(&chunk.changes).expect("JSON");
                 let sum = crc32c::crc32c(json.as_bytes());
@@ -125,7 +144,31 @@ fn the_cut_by_these_rules_never_changes() {
             }
         }
     }
-    assert_eq!(found, include_str!("../../../tests/golden/ledger_cut_v1.txt"));
+    found
+}
+
+/// A request has 16 MB at most on its way, whatever its values count as where they are stored.
+#[test]
+fn a_chunk_fits_into_a_request_however_long_its_values_are_there() {
+    const REQUEST_BYTES_MAX: usize = 16 << 20;
+    let values: [fn(usize) -> Value; 5] = [
+        |bytes| Value::L(vec![Value::from(""); bytes]),
+        |bytes| Value::L(vec![Value::from(false); bytes / 2]),
+        |bytes| Value::from("\u{1}".repeat(bytes)),
+        |bytes| Value::M((0..bytes / 8).map(|at| (format!("{at:05}"), Value::from(false))).collect()),
+        |bytes| Value::B(vec![7; bytes].into()),
+    ];
+    for value in values {
+        let put = |number| {
+            let value = [("v".to_owned(), value(390_000))];
+            ItemChange::put(key(number).into_iter().chain(value).collect())
+        };
+        let changes: Vec<_> = (0..9).map(put).collect();
+        for chunk in &cut(1, &changes)[0] {
+            let bytes = serde_json::to_vec(&chunk.changes).expect("JSON").len();
+            assert!(bytes < REQUEST_BYTES_MAX, "{bytes}");
+        }
+    }
 }
 
 fn sample(at: u32, number: u32) -> ItemChange {
