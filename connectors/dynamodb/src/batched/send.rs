@@ -33,14 +33,27 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Sends a batch, and what is not processed of it again, while that may help. When it returns, all of it is in the table.
+    ///
+    /// Nothing of a batch is done which has a write that is refused for ever: then each half of it is sent by itself, the first one first, until that write
+    /// is alone.
     pub(super) async fn send(&self, batch: &[Write]) -> Result<()> {
-        let table = &self.requests.table;
-        match self.send_all(self.wire(batch)?).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Data => return Err(self.name_write(batch, error).await),
-            Err(error) => return Err(error.with("table", table)),
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.send_all(self.wire(part)?).await {
+                Ok(()) => self.requests.written(part.len()),
+                Err(error) if error.kind() == ErrorKind::Data && part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                Err(error) => {
+                    let error = error.with("table", &self.requests.table);
+                    return Err(match part {
+                        [one] => error.with("key", &one.key),
+                        _ => error,
+                    });
+                }
+            }
         }
-        self.requests.written(batch.len());
         Ok(())
     }
 
@@ -81,30 +94,6 @@ impl Sender {
                 let why = "the server says that more items are not processed than there were";
                 Err(Error::new(ErrorKind::Other, OPERATION, why))
             }
-        }
-    }
-
-    /// Finds the first write of a batch that is refused for ever: nothing of a batch is done which has one.
-    async fn name_write(&self, batch: &[Write], mut error: Error) -> Error {
-        let mut left = 0..batch.len();
-        while error.kind() == ErrorKind::Data && left.len() > 1 {
-            let middle = left.start + left.len() / 2;
-            let half = match self.wire(&batch[left.start..middle]) {
-                Ok(half) => self.send_all(half).await,
-                Err(error) => Err(error),
-            };
-            match half {
-                Ok(()) => left.start = middle,
-                Err(of_half) => {
-                    error = of_half;
-                    left.end = middle;
-                }
-            }
-        }
-        let error = error.with("table", &self.requests.table);
-        match &batch[left] {
-            [one] => error.with("key", &one.key),
-            _ => error,
         }
     }
 

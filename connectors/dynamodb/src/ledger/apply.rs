@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use futures::future::try_join_all;
 use serde::Serialize;
 use tidelock::write_ahead::{Apply, Version, Writes};
-use tidelock::{Error, ErrorKind, JobId, Result, Uid};
+use tidelock::{Error, ErrorKind, JobId, Result, Retry, Uid};
 use tidelock_aws::failed;
 
 use super::action::action;
@@ -17,7 +17,7 @@ use super::book::Book;
 use super::cancel::{Cancelled, cancelled};
 use super::decide::{Stand, Who};
 use super::items::{Items, Seen};
-use super::place::{APPLY, Place};
+use super::place::{APPLY, GIVE_UP, Place};
 use super::plan::{Chunk, Plan};
 use super::state::{Head, Lane, Lanes, to_text};
 use crate::change::{Change, ItemChange};
@@ -76,6 +76,17 @@ impl Apply for Ledger {
         applying.requests.tell();
         applied
     }
+}
+
+/// What DynamoDB does not take now it does not take with the next start either: the epoch is in the job's log.
+fn with_remedy(error: Error) -> Error {
+    if error.retry() != Retry::Halt || error.kind() == ErrorKind::Auth {
+        return error;
+    }
+    let remedy = format!(
+        "the epoch is kept: mend the item in the table, so that the change can be made, and start the job again; it goes on where it was. Or {GIVE_UP}"
+    );
+    error.with("remedy", remedy)
 }
 
 /// An epoch that is being applied.
@@ -201,17 +212,18 @@ impl Applying<'_> {
             let Some(TransactWriteItemsError::TransactionCanceledException(why)) = error.as_service_error()
             else {
                 let error = self.place().named(failed(APPLY, error));
-                return Err(if error.kind() == ErrorKind::Data {
-                    self.with_key(error, changes.first())
-                } else {
-                    error
+                // It is about the request as a whole, or about one of its changes: nobody says which.
+                return Err(match error.kind() {
+                    ErrorKind::Data => with_remedy(self.with_key(error, "first_key", changes.first())),
+                    _ => error,
                 });
             };
             match cancelled(why.cancellation_reasons()) {
                 Cancelled::Moved => Ok(Went::Whole(false)),
                 Cancelled::Failed(error, at) => {
-                    let error = self.with_key(self.place().named(error), at.and_then(|at| changes.get(at)));
-                    Err(error.with("version", self.who.version))
+                    let change = at.and_then(|at| changes.get(at));
+                    let error = self.with_key(self.place().named(error), "key", change);
+                    Err(with_remedy(error.with("version", self.who.version)))
                 }
             }
         });
@@ -223,13 +235,13 @@ impl Applying<'_> {
     }
 
     /// Names the item that an error is about.
-    fn with_key(&self, error: Error, change: Option<&Change>) -> Error {
+    fn with_key(&self, error: Error, name: &'static str, change: Option<&Change>) -> Error {
         let of_change = |change: &Change| match change {
             Change::Put(item) | Change::Delete(item) => self.schema.key_of(item),
             Change::Update(update) => self.schema.key_of(&update.key),
         };
         match change.map(of_change) {
-            Some(Ok(key)) => error.with("key", key),
+            Some(Ok(key)) => error.with(name, key),
             _ => error,
         }
     }

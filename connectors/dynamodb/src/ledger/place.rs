@@ -11,7 +11,7 @@ pub(super) const APPLY: &str = "apply an epoch";
 const RECOVER: &str = "recover in DynamoDB";
 
 /// What to do about changes that can be applied no more.
-const GIVE_UP: &str = "give it up with `tidelock snapshots abandon`, then roll back to a snapshot from before it, which reads and writes it \
+pub(super) const GIVE_UP: &str = "give it up with `tidelock snapshots abandon`, then roll back to a snapshot from before it, which reads and writes it \
      again: items that are put and deleted end as they must, and what was added may count twice";
 
 /// The items of a job and its sink.

@@ -78,7 +78,7 @@ async fn a_condition_that_fails_and_is_not_the_ledgers_halts() {
         (cancelled(&["None", "ItemCollectionSizeLimitExceeded"]), ErrorKind::Data, Retry::Halt, "10 GB"),
         (cancelled(&["None", "SomethingNew"]), ErrorKind::Other, Retry::Restart, "SomethingNew"),
         (refused(400, "AccessDeniedException"), ErrorKind::Auth, Retry::Halt, "ledger_table="),
-        (refused(400, "ValidationException"), ErrorKind::Data, Retry::Halt, "key=c0000"),
+        (refused(400, "ValidationException"), ErrorKind::Data, Retry::Halt, "first_key=c0000"),
     ] {
         faults.plan(&fault, 1);
         let error = commit(&sink, 1, &listed).await.unwrap_err();

@@ -42,7 +42,11 @@ async fn an_epoch_that_fits_into_one_chunk_is_visible_as_a_whole_or_not_at_all()
     let listed = prepared(&mut writer, &attempt(1), 1, counts(99, 1)).await;
     let error = commit(&sink, 1, &listed).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Data, Retry::Halt), "{error:?}");
-    assert!(error.to_string().contains("key=c0050"), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains(", key=c0050") && said.contains("remedy=the epoch is kept: mend the item"),
+        "{said}"
+    );
     assert_eq!(place.seen().await.len(), 1, "nothing of it is applied");
     // A person mends the item.
     common::put(&place.client, &place.config.table, put_item("c0050", 0)).await;

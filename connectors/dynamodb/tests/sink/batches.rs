@@ -14,7 +14,7 @@ use tidelock_testkit::HttpFaults;
 
 use super::common::{self, partial::leave_some_undone};
 use super::order::keys_of;
-use super::place::{Expected, Place, attempt, gone, opened, put, put_item, write};
+use super::place::{Expected, Place, attempt, gone, opened, put, put_item, refused, write};
 
 /// A request has 16 MB at most on its way, and DynamoDB counts a byte for each of these letters where it stores them.
 #[tokio::test]
@@ -49,6 +49,20 @@ async fn what_is_not_processed_of_a_batch_is_written_and_nothing_newer_is_aged_b
         write(&mut writer, records).await.unwrap();
         expected.check(&place, &format!("round {round}")).await;
     }
+}
+
+/// A server may have a bound that the sink does not know of: what it takes in parts is written, and nobody is told that it cannot be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_refused_as_a_whole_is_written_in_parts() {
+    let mut place = Place::batched().await;
+    let faults = place.behind_faults().await;
+    faults.only(|request| keys_of(request.body()).len() > 7);
+    faults.random(0, [(refused(400, "ValidationException"), 1.0)]);
+    let records: Vec<ItemChange> = (0..60).map(|at| put(&format!("k{at}"), at)).collect();
+    let mut expected = Expected::default();
+    expected.take(&records);
+    write(&mut opened(&place.sink(), &attempt(1)).await, records).await.unwrap();
+    expected.check(&place, "in parts").await;
 }
 
 /// The server does a batch late that nobody waits for any more, because its attempt ended: the next attempt does not overtake it.
