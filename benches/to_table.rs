@@ -1,4 +1,4 @@
-//! Rows from a Kafka topic into a table of a database or of HBase: what `compare --target` measures.
+//! Rows from a Kafka topic into a table of a database, of HBase or of DynamoDB: what `compare --target` measures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use tidelock::job::JobConfig;
 use tidelock::{JobId, Result};
+use tidelock_dynamodb::{AwsConfig, DynamoSink, DynamoSinkConfig, ItemChange, Value};
 use tidelock_hbase::{Column, HbaseConfig, HbaseSink, HbaseSinkConfig, RowMutation};
 use tidelock_kafka::{
     KafkaRecord, KafkaSource, KafkaSourceConfig, Properties, RecordPolicy, Stop, Subscription,
@@ -30,7 +31,7 @@ struct Arguments {
     /// The table.
     #[arg(long)]
     to: String,
-    /// A URL; for HBase `hbase://GATEWAY:PORT`.
+    /// A URL; for HBase `hbase://GATEWAY:PORT`, and for DynamoDB `dynamodb://HOST:PORT`.
     #[arg(long)]
     database: String,
     #[arg(long)]
@@ -42,9 +43,12 @@ struct Arguments {
     /// Write into transactions that are prepared, and not through the job's log.
     #[arg(long)]
     prepared: bool,
-    /// Write to HBase through the job's log, and not at once.
+    /// Write to HBase or DynamoDB through the job's log, and not at once.
     #[arg(long)]
     ledger: bool,
+    /// Write to DynamoDB many items in a request, at least once.
+    #[arg(long)]
+    at_least_once: bool,
 }
 
 /// A record of the load, as a row.
@@ -77,9 +81,16 @@ fn mutation() -> Result<impl Fn(&KafkaRecord) -> std::result::Result<RowMutation
     })
 }
 
-/// The gateway, where the URL is one of HBase.
-fn gateway(url: &str) -> Option<&str> {
-    url.strip_prefix("hbase://")?.split('?').next()
+/// Makes an item of DynamoDB of a record: all are in one partition, sorted by their numbers.
+fn put(record: &KafkaRecord) -> std::result::Result<ItemChange, &'static str> {
+    let Row { number, due, filler } = row(record)?;
+    let attributes = [
+        ("part", Value::from("all")),
+        ("number", Value::from(number)),
+        ("due", Value::from(due)),
+        ("filler", Value::from(filler)),
+    ];
+    Ok(ItemChange::put(attributes.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
 #[tokio::main]
@@ -87,36 +98,70 @@ async fn main() -> Result<()> {
     let log = Targets::new().with_default(LevelFilter::WARN);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(log).init();
-    let Arguments { brokers, from, to, database, checkpoints, interval, job_id, prepared, ledger } =
-        Arguments::parse();
-    let mut config = JobConfig::new(JobId::new(&job_id)?, &checkpoints);
-    config.settings.interval = interval;
-    let reading = KafkaSourceConfig::new(Properties::new(brokers), Subscription::Topics(vec![from]));
+    let arguments = Arguments::parse();
+    let Arguments { brokers, from, checkpoints, interval, job_id, .. } = &arguments;
+    let mut config = JobConfig::new(JobId::new(job_id)?, checkpoints);
+    config.settings.interval = *interval;
+    let topics = Subscription::Topics(vec![from.clone()]);
+    let reading = KafkaSourceConfig::new(Properties::new(brokers), topics);
     let source = KafkaSource::connect(reading.with_stop(Stop::Never)).await?;
     let job = Job::open(config).await?;
-    let ended = if let Some(gateway) = gateway(&database) {
-        let source = Arc::new(source.decode(mutation()?, RecordPolicy::Fail));
-        let mut writing = HbaseSinkConfig::new(HbaseConfig::new([gateway]), to);
-        if ledger {
-            writing.mode = tidelock_hbase::Mode::Ledger;
+    let ended = match arguments.database.split_once("://") {
+        Some(("hbase", place)) => {
+            let gateway = place.split('?').next().unwrap_or(place);
+            let source = Arc::new(source.decode(mutation()?, RecordPolicy::Fail));
+            let sink = Arc::new(hbase(&arguments, gateway)?);
+            job.run(Workers::threads(1), move |graph| {
+                graph.source("records", &source).stream().sink("rows", &sink);
+            })
+            .await?
         }
-        let sink = Arc::new(HbaseSink::new(writing)?);
-        let ended = job.run(Workers::threads(1), move |graph| {
-            graph.source("records", &source).stream().sink("rows", &sink);
-        });
-        ended.await?
-    } else {
-        let source = Arc::new(source.decode(row, RecordPolicy::Fail));
-        let mut writing = SqlSinkConfig::new(SqlConfig::from_url(&database)?, to);
-        if prepared {
-            writing.mode = Mode::Prepared;
+        Some(("dynamodb", address)) => {
+            let source = Arc::new(source.decode(put, RecordPolicy::Fail));
+            let sink = Arc::new(dynamodb(&arguments, address)?);
+            job.run(Workers::threads(1), move |graph| {
+                graph.source("records", &source).stream().sink("rows", &sink);
+            })
+            .await?
         }
-        let sink = Arc::new(SqlSink::new(writing)?);
-        let ended = job.run(Workers::threads(1), move |graph| {
-            graph.source("records", &source).stream().map(Change::Insert).sink("rows", &sink);
-        });
-        ended.await?
+        _ => {
+            let source = Arc::new(source.decode(row, RecordPolicy::Fail));
+            let sink = Arc::new(sql(&arguments)?);
+            job.run(Workers::threads(1), move |graph| {
+                graph.source("records", &source).stream().map(Change::Insert).sink("rows", &sink);
+            })
+            .await?
+        }
     };
     println!("{ended}");
     Ok(())
+}
+
+fn hbase(arguments: &Arguments, gateway: &str) -> Result<HbaseSink> {
+    let mut writing = HbaseSinkConfig::new(HbaseConfig::new([gateway]), &arguments.to);
+    if arguments.ledger {
+        writing.mode = tidelock_hbase::Mode::Ledger;
+    }
+    HbaseSink::new(writing)
+}
+
+/// Region and credentials are in the environment.
+fn dynamodb(arguments: &Arguments, address: &str) -> Result<DynamoSink> {
+    let mut aws = AwsConfig::new();
+    aws.endpoint = Some(format!("http://{address}"));
+    let mut writing = DynamoSinkConfig::new(aws, &arguments.to);
+    if arguments.ledger {
+        writing.mode = tidelock_dynamodb::Mode::Ledger;
+    } else if arguments.at_least_once {
+        writing.mode = tidelock_dynamodb::Mode::Batched;
+    }
+    DynamoSink::new(writing)
+}
+
+fn sql(arguments: &Arguments) -> Result<SqlSink<Row>> {
+    let mut writing = SqlSinkConfig::new(SqlConfig::from_url(&arguments.database)?, &arguments.to);
+    if arguments.prepared {
+        writing.mode = Mode::Prepared;
+    }
+    SqlSink::new(writing)
 }

@@ -13,7 +13,7 @@ use crate::target::Target;
 /// Latency: records are made at a fixed rate that waits for nobody, and each carries the time at which it was
 /// due, so that a system which stalls is charged for every record that waited. Latency ends when a reader with
 /// isolation.level=read_committed has the record, or one that asks a table for new rows each millisecond. The reader also checks that each record came once and in order;
-/// a row of HBase is there or not, and in which order rows come is not asked.
+/// a row of HBase or an item of DynamoDB is there or not, and in which order they come is not asked.
 ///
 /// Throughput (--throughput): records are there before a system starts. What counts is how fast the last stable
 /// offset of the target grows (up to there a read_committed reader may read), or the greatest number in the table, between 20 % and
@@ -31,6 +31,7 @@ use crate::target::Target;
   compare --throughput --systems tidelock,tidelock-alo,flink,streams --interval 1s,100ms --partitions 4
   compare --target postgres --systems tidelock,tidelock-prepared,flink,raw --size 100 --interval 100ms,1s    rows instead of records
   compare --target hbase --systems tidelock,tidelock-ledger,raw,native,flink --size 100 --interval 100ms,1s    the same into HBase
+  compare --target dynamodb --systems tidelock,tidelock-alo,tidelock-ledger,raw,raw-conditional,flink --size 100 --rate 1000 --interval 100ms    into DynamoDB
   compare --target hbase --systems tidelock,flink --pipeline 0,1000,1000000 --interval 100ms,1s --rate 5000 --size 100    what state costs
   compare --soak-minutes 30 --interval 10ms --rate 20000
   compare --soak-minutes 30 --target postgres --systems tidelock-prepared --interval 100ms --rate 2000
@@ -45,8 +46,10 @@ pub(crate) struct Arguments {
     /// What is written.
     #[arg(long, value_enum, default_value_t = Target::Kafka)]
     pub(crate) target: Target,
-    /// A database that runs already, as a URL, instead of a container. HBase is hbase://GATEWAY:PORT?zookeeper=HOST:PORT; the second
-    /// half is for the systems in Java.
+    /// A database that runs already, as a URL, instead of one that is started. HBase is hbase://GATEWAY:PORT?zookeeper=HOST:PORT; the second
+    /// half is for the systems in Java. DynamoDB is dynamodb://HOST:PORT, a server without encryption that takes any credentials; without one
+    /// dynoxide is started, which TIDELOCK_TEST_DYNAMODB names or `tests/checks/dynamodb_server target/tools/dynoxide` installs, with its data
+    /// in memory.
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
     /// Time between two commits; several with commas.
@@ -132,4 +135,7 @@ pub(crate) struct RawLoop {
     /// The database of the table `to`; without one it is a topic.
     #[arg(long)]
     pub(crate) database: Option<String>,
+    /// A request of its own for each item of DynamoDB, which writes nothing where something newer is there.
+    #[arg(long)]
+    pub(crate) conditional: bool,
 }

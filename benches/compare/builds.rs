@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Failure;
-use crate::systems::{HBASE_PEERS, PEERS, System};
-use crate::target::Target;
+use crate::systems::System;
+use crate::target::{Peers, Target};
 
 /// The workspace's folder.
 fn workspace() -> PathBuf {
@@ -37,13 +37,10 @@ pub(crate) fn build(systems: &[System], written: Target, target: &Path) -> Resul
     }
     if systems.iter().any(|system| system.is_java()) {
         eprintln!("building the peers with Maven");
-        let (file, peers) = match written {
-            Target::Hbase => ("benches/peers/hbase/pom.xml", HBASE_PEERS),
-            _ => ("benches/peers/pom.xml", PEERS),
-        };
-        let peers = target.join(peers);
+        let Peers { pom, folder } = written.peers();
+        let peers = target.join(folder);
         let mut maven = Command::new("mvn");
-        maven.args(["--batch-mode", "--quiet", "--file", file]);
+        maven.args(["--batch-mode", "--quiet", "--file", pom]);
         maven.arg(format!("-Doutput={}", peers.display()));
         maven.args(["package", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
         run(maven.arg(format!("-DoutputDirectory={}", peers.join("libs").display())))?;

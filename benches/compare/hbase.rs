@@ -42,11 +42,6 @@ type Client = HbaseSyncClient<
     TBinaryOutputProtocol<TBufferedWriteTransport<WriteHalf<TTcpChannel>>>,
 >;
 
-/// Whether a URL is a place of HBase.
-pub(crate) fn is_place(url: &str) -> bool {
-    url.starts_with(SCHEME)
-}
-
 /// The place of a server with a gateway.
 pub(crate) fn place(gateway: &str, zookeeper: &str) -> String {
     format!("{SCHEME}{gateway}?zookeeper={zookeeper}")

@@ -5,6 +5,7 @@ mod bench;
 mod broker;
 mod builds;
 mod clock;
+mod dynamodb;
 mod floor;
 mod hbase;
 mod latency;
@@ -13,6 +14,7 @@ mod outcome;
 mod picture;
 mod process;
 mod raw;
+mod raw_items;
 mod reader;
 mod routes;
 mod soak;
@@ -122,6 +124,12 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::new(
             "choose the partitions",
             "of a table rows are read in order: take one partition",
+        ));
+    }
+    if arguments.database.as_deref().is_some_and(|url| Target::of(Some(url)) != *target) {
+        return Err(Failure::new(
+            "choose the database",
+            format!("its URL is not one of {target}: see --help"),
         ));
     }
     let is_pipeline = |system: &System| matches!(system, System::Tidelock | System::Flink);

@@ -77,6 +77,7 @@ fn color(system: System) -> RGBColor {
     match system {
         System::Floor => RGBColor(150, 150, 150),
         System::Raw => RGBColor(80, 80, 80),
+        System::RawConditional => RGBColor(150, 110, 40),
         System::Tidelock => RGBColor(0, 114, 178),
         System::TidelockAlo => RGBColor(86, 180, 233),
         System::TidelockPrepared => RGBColor(0, 60, 110),

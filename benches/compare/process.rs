@@ -35,6 +35,7 @@ impl Process {
         let also = output.try_clone().map_err(failed)?;
         let mut tied = Command::new("setpriv");
         tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+        tied.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let child = tied.stdin(Stdio::null()).stdout(output).stderr(also).spawn().map_err(failed)?;
         Ok(Self { child, log })
     }

@@ -13,8 +13,10 @@ use crate::args::RawLoop;
 use crate::clock::Clock;
 use crate::hbase::{self, Hbase};
 use crate::load::offer;
+use crate::raw_items;
 use crate::reader::Stamp;
 use crate::sql::Sql;
+use crate::target::Target;
 
 /// Any request of a healthy broker is answered long before.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -24,10 +26,16 @@ const PAUSE: Duration = Duration::from_micros(50);
 
 /// Runs until it is killed.
 pub(crate) fn run(arguments: &RawLoop) -> Result<(), Failure> {
-    match &arguments.database {
-        Some(url) if hbase::is_place(url) => put(arguments, Hbase::connect(url)?),
-        Some(url) => insert(arguments, Sql::connect(url)?),
-        None => copy(arguments).map_err(|error| Failure::new("copy", error)),
+    let Some(url) = arguments.database.as_deref() else {
+        return copy(arguments).map_err(|error| Failure::new("copy", error));
+    };
+    match Target::of(Some(url)) {
+        Target::Hbase => put(arguments, Hbase::connect(url)?),
+        Target::Dynamodb => {
+            let consumer = consumer(arguments).map_err(|error| Failure::new("consume", error))?;
+            raw_items::run(arguments, url, &consumer)
+        }
+        Target::Kafka | Target::Postgres | Target::Mysql => insert(arguments, Sql::connect(url)?),
     }
 }
 

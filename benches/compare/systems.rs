@@ -7,11 +7,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::hbase;
-
-/// The folders of the build in which the Java systems are. Those for HBase are of another Flink.
-pub(crate) const PEERS: &str = "peers";
-pub(crate) const HBASE_PEERS: &str = "peers-hbase";
+use crate::dynamodb;
+use crate::target::Target;
 
 /// What a user could pick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
@@ -19,17 +16,22 @@ pub(crate) const HBASE_PEERS: &str = "peers-hbase";
 pub(crate) enum System {
     /// One transaction alone, from its begin until it is visible: what the broker and librdkafka take.
     Floor,
-    /// A bare loop of the clients: consume, produce or write rows, store the offsets, commit. Nothing recovers it.
+    /// A bare loop of the clients: consume, produce or write rows, store the offsets, commit. Into DynamoDB up to 25 items in a request, and as
+    /// many requests at once as Tidelock makes. Nothing recovers it.
     Raw,
-    /// The example `copy` of connectors/kafka, or `to_table` of this package, exactly once; into HBase with rows that are written at once.
+    /// The same into DynamoDB with a request for each item, which writes nothing where something newer is there: what Tidelock's mode
+    /// `versioned` asks of the server.
+    RawConditional,
+    /// The example `copy` of connectors/kafka, or `to_table` of this package, exactly once; into HBase and DynamoDB with rows that are written at
+    /// once and have versions.
     Tidelock,
-    /// The same, at least once.
+    /// The same, at least once. Into DynamoDB: its mode `batched`, up to 25 items in a request, without versions.
     TidelockAlo,
     /// `to_table` with transactions that are prepared.
     TidelockPrepared,
-    /// `to_table` with rows of HBase that are written when their checkpoint is complete.
+    /// `to_table` with rows of HBase or DynamoDB that are written when their checkpoint is complete.
     TidelockLedger,
-    /// Apache Flink with its Kafka connector, or its JDBC sink (XA), exactly once; or with its sink for HBase, at least once.
+    /// Apache Flink with its Kafka connector, or its JDBC sink (XA), exactly once; or with its sink for HBase or DynamoDB, at least once.
     Flink,
     /// A bare loop in Java with HBase's own client, without a gateway.
     Native,
@@ -42,6 +44,7 @@ impl System {
         match self {
             Self::Floor => "one transaction alone",
             Self::Raw => "raw client loop",
+            Self::RawConditional => "raw client loop, conditional",
             Self::Tidelock => "Tidelock",
             Self::TidelockAlo => "Tidelock, at least once",
             Self::TidelockPrepared => "Tidelock, prepared",
@@ -83,6 +86,10 @@ impl Task {
     pub(crate) fn account(&self) -> PathBuf {
         self.folder.with_extension("account")
     }
+
+    fn target(&self) -> Target {
+        Target::of(self.database.as_deref())
+    }
 }
 
 /// The part of a task that copies have not.
@@ -99,27 +106,27 @@ const JAVA_OPENS: [&str; 3] = ["java.lang", "java.util", "java.nio"];
 
 /// The command that runs a system on a task. `target` is the folder of what was built.
 pub(crate) fn command(system: System, task: &Task, target: &Path) -> Command {
-    match system {
+    let mut command = match system {
         System::Tidelock | System::TidelockAlo | System::TidelockPrepared | System::TidelockLedger => {
             tidelock(system, task, target)
         }
-        System::Flink => match task.database.as_deref() {
-            None => java("FlinkCopy", task, &target.join(PEERS)),
-            Some(url) if hbase::is_place(url) => {
-                let main = if task.pipeline.is_some() { "hbase.FlinkPipeline" } else { "hbase.FlinkToHbase" };
-                java(main, task, &target.join(HBASE_PEERS))
-            }
-            Some(_) => java("FlinkToTable", task, &target.join(PEERS)),
-        },
-        System::Native => java("hbase.NativeToHbase", task, &target.join(HBASE_PEERS)),
-        System::Streams => java("StreamsCopy", task, &target.join(PEERS)),
-        System::Raw | System::Floor => {
-            let mut command = Command::new(target.join("release/compare"));
-            command.arg("raw-loop");
-            tell(&mut command, task);
-            command
-        }
+        System::Raw | System::RawConditional | System::Floor => raw(system, task, target),
+        System::Flink | System::Native | System::Streams => java(system, task, target),
+    };
+    if task.target() == Target::Dynamodb {
+        command.envs(dynamodb::CREDENTIALS);
     }
+    command
+}
+
+fn raw(system: System, task: &Task, target: &Path) -> Command {
+    let mut command = Command::new(target.join("release/compare"));
+    command.arg("raw-loop");
+    tell(&mut command, task);
+    if system == System::RawConditional {
+        command.arg("--conditional");
+    }
+    command
 }
 
 /// What our own programs are told.
@@ -156,7 +163,21 @@ fn tidelock(system: System, task: &Task, target: &Path) -> Command {
     command
 }
 
-fn java(main: &str, task: &Task, peers: &Path) -> Command {
+/// The class that is the system.
+fn main_class(system: System, task: &Task) -> &'static str {
+    match (system, task.target()) {
+        (System::Streams, _) => "StreamsCopy",
+        (System::Native, _) => "hbase.NativeToHbase",
+        (_, Target::Kafka) => "FlinkCopy",
+        (_, Target::Postgres | Target::Mysql) => "FlinkToTable",
+        (_, Target::Hbase) if task.pipeline.is_some() => "hbase.FlinkPipeline",
+        (_, Target::Hbase) => "hbase.FlinkToHbase",
+        (_, Target::Dynamodb) => "dynamodb.FlinkToDynamo",
+    }
+}
+
+fn java(system: System, task: &Task, target: &Path) -> Command {
+    let peers = target.join(task.target().peers().folder);
     let mut command = Command::new("java");
     command.args(["-Xms2g", "-Xmx2g"]);
     for package in JAVA_OPENS {
@@ -168,7 +189,7 @@ fn java(main: &str, task: &Task, peers: &Path) -> Command {
         command.arg(format!("-Dflink.{setting}"));
     }
     command.arg("-cp").arg(format!("{0}/classes:{0}/libs/*", peers.display()));
-    command.arg(format!("tidelock.peers.{main}"));
+    command.arg(format!("tidelock.peers.{}", main_class(system, task)));
     command.args([&task.brokers, &task.from, &task.to, &task.interval.as_millis().to_string(), &task.to]);
     command.arg(&task.folder).args(&task.database);
     if let Some(Pipeline { lookup, keys }) = &task.pipeline {

@@ -1,14 +1,17 @@
 //! The server of rows, and tables in it.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tidelock_containers::{
     Database, Gateway, GatewayOptions, HbaseOptions, HbaseServer, SqlOptions, SqlServer,
 };
+use tidelock_processes::DynamoServer;
 use tokio::runtime::Runtime;
 
 use crate::Failure;
+use crate::dynamodb::{self, Dynamo};
 use crate::hbase::{self, Hbase};
 use crate::reader::Stamp;
 use crate::sql::Sql;
@@ -39,9 +42,13 @@ pub(crate) trait Rows: Send {
     fn newest(&mut self, table: &str) -> Result<Option<u64>, Failure>;
 }
 
-/// Connects to a database or a gateway.
+/// Connects to a database, a gateway or a server.
 pub(crate) fn connect(url: &str) -> Result<Box<dyn Rows>, Failure> {
-    Ok(if hbase::is_place(url) { Box::new(Hbase::connect(url)?) } else { Box::new(Sql::connect(url)?) })
+    Ok(match Target::of(Some(url)) {
+        Target::Hbase => Box::new(Hbase::connect(url)?),
+        Target::Dynamodb => Box::new(Dynamo::connect(url)?),
+        Target::Kafka | Target::Postgres | Target::Mysql => Box::new(Sql::connect(url)?),
+    })
 }
 
 pub(crate) struct Tables {
@@ -72,28 +79,32 @@ impl Place {
 enum Server {
     Sql(SqlServer),
     Hbase(Gateway, HbaseServer),
+    Dynamo(DynamoServer),
 }
+
+/// A container that is being started, and its URL.
+type Starting = Pin<Box<dyn Future<Output = tidelock_containers::Result<(Place, Server)>>>>;
 
 impl Tables {
     /// The server at `url`, or one of our own, with as much memory as one in production has at least. Of Kafka none.
     pub(crate) fn start(target: Target, url: Option<String>) -> Result<Option<Self>, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::new("start the database", error);
-        if target == Target::Kafka {
-            return Ok(None);
-        }
         let runtime = Runtime::new().map_err(|error| failed(&error))?;
-        let (place, server) = match url {
-            Some(url) => (Place::of(url), None),
-            None => {
-                eprintln!("starting {target}");
-                let started = runtime.block_on(async {
-                    match target.database() {
-                        Some(kind) => start_sql(kind).await,
-                        None => start_hbase().await,
-                    }
-                });
-                let (place, server) = started.map_err(|error| failed(&error))?;
-                (place, Some(server))
+        let wait = |starting: Starting| -> Result<_, Failure> {
+            eprintln!("starting {target}");
+            let (place, server) = runtime.block_on(starting).map_err(|error| failed(&error))?;
+            Ok((place, Some(server)))
+        };
+        let (place, server) = match (target, url) {
+            (Target::Kafka, _) => return Ok(None),
+            (_, Some(url)) => (Place::of(url), None),
+            (Target::Postgres, None) => wait(Box::pin(start_sql(Database::Postgres)))?,
+            (Target::Mysql, None) => wait(Box::pin(start_sql(Database::Mysql)))?,
+            (Target::Hbase, None) => wait(Box::pin(start_hbase()))?,
+            (Target::Dynamodb, None) => {
+                DynamoServer::installed().map_err(|error| failed(&error))?;
+                let server = DynamoServer::start();
+                (Place::of(dynamodb::place(server.address())), Some(Server::Dynamo(server)))
             }
         };
         let admin = Mutex::new(connect(&place.reader_url)?);

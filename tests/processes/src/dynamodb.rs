@@ -43,6 +43,23 @@ impl DynamoServer {
         Self::begin(Some(folder.join("dynamodb.db")))
     }
 
+    /// The program that is started.
+    ///
+    /// # Errors
+    /// Where it was looked for in vain, and what to do.
+    pub fn installed() -> Result<PathBuf, String> {
+        let beside =
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/dynoxide/bin/dynoxide");
+        let program = std::env::var_os(PROGRAM).map_or_else(beside, PathBuf::from);
+        if program.is_file() {
+            return Ok(program);
+        }
+        let (shown, folder) = (program.display(), "target/tools/dynoxide");
+        Err(format!(
+            "no {shown}: run `tests/checks/dynamodb_server {folder}`, or name another one with {PROGRAM}"
+        ))
+    }
+
     fn begin(file: Option<PathBuf>) -> Self {
         let mut server = Self { port: Port::reserve(), file, running: None };
         server.start_again();
@@ -77,7 +94,7 @@ impl DynamoServer {
     /// Where it runs already, or does not serve in time.
     pub fn start_again(&mut self) {
         assert!(self.running.is_none(), "it runs");
-        let program = program();
+        let program = Self::installed().unwrap_or_else(|missing| panic!("{missing}"));
         let mut command = Command::new("sh");
         command.args(["-c", UNTIL_WE_END, "dynamodb"]).arg(&program).args(["--log", "quiet", "--port"]);
         command.arg(self.port.number().to_string()).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -102,18 +119,6 @@ impl Drop for DynamoServer {
             self.kill();
         }
     }
-}
-
-fn program() -> PathBuf {
-    let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/dynoxide/bin/dynoxide");
-    let program = std::env::var_os(PROGRAM).map_or_else(installed, PathBuf::from);
-    let folder = "target/tools/dynoxide";
-    let shown = program.display();
-    assert!(
-        program.is_file(),
-        "no {shown}: run `tests/checks/dynamodb_server {folder}`, or name another one with {PROGRAM}"
-    );
-    program
 }
 
 #[cfg(test)]
