@@ -134,6 +134,13 @@ where
     error
 }
 
+/// The error of an answer that says that all is well, and lacks what every answer to this operation has: that is none of the service's. An empty body
+/// is read as such a one. Taken for an answer it would be the end of a table, or a key that nobody has.
+pub fn says_nothing(operation: &'static str) -> Error {
+    Class::Away
+        .error(operation, "the answer says nothing: it lacks what every answer of the service has".to_owned())
+}
+
 /// Whether the service asked to slow down.
 pub fn is_throttled(error: &Error) -> bool {
     error.kind() == ErrorKind::RateLimited
@@ -153,6 +160,8 @@ fn class_of(code: Option<&str>, status: u16) -> Class {
         // What stands between us and the service has no codes.
         None if status == 429 => Class::Throttled,
         None if status >= 500 => Class::Away,
+        // What says that all is well, and cannot be read, is none of the service's.
+        None if (200..300).contains(&status) => Class::Away,
         None => Class::Other,
     }
 }
@@ -255,6 +264,7 @@ mod tests {
             (Some("SomethingNew"), 503, ErrorKind::Unavailable, Retry::Retry),
             (None, 502, ErrorKind::Unavailable, Retry::Retry),
             (None, 429, ErrorKind::RateLimited, Retry::Retry),
+            (None, 200, ErrorKind::Unavailable, Retry::Retry),
             (None, 404, ErrorKind::Other, Retry::Restart),
         ] {
             let error = failed("test", answer(code, "why", status));

@@ -6,6 +6,6 @@ mod load;
 mod window;
 
 pub use config::AwsConfig;
-pub use error::{Answer, failed, is_throttled};
+pub use error::{Answer, failed, is_throttled, says_nothing};
 pub use limit::{Limit, Place};
 pub use load::load;

@@ -176,6 +176,7 @@ mod tests {
         let partition = KeyAttribute { name: "pk".into(), kind: KeyKind::S };
         let table = Table {
             name: "orders".into(),
+            id: None,
             key: KeySchema { partition, sort: None },
             index_keys: Vec::new(),
             stream_arn: None,

@@ -9,6 +9,7 @@ mod item;
 mod key;
 mod ledger;
 mod lookup;
+mod mark;
 mod number;
 mod projection;
 mod requests;

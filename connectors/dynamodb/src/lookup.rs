@@ -11,8 +11,9 @@
 //! 1. By a function. No item has a key that is empty, too long or no number that DynamoDB knows, and nobody is asked for one.
 //! 2. For up to a hundred keys, several such requests at once. Keys that are one item's are asked for once, in whatever form their numbers are
 //!    written: DynamoDB refuses a request that names an item twice.
-//! 3. An answer leaves keys out where it would have more than 16 MB, or the table is busy: they are asked for again. Where nothing came for ten
-//!    seconds the lookup fails, and the host tries again, as it does for every error that may pass.
+//! 3. An answer leaves keys out where it would have more than 16 MB, or the table is busy: they are asked for again. Where none was processed for ten
+//!    seconds the lookup fails, and the host tries again, as it does for every error that may pass. An answer that says nothing is no answer: by it
+//!    every key would be missing.
 //! 4. An item has its key with it, and missing ones are left out.
 //!
 //! Caching, order, merging of equal keys and patience are the host's.
@@ -28,7 +29,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Lookup, Patience, Result, Retry};
-use tidelock_aws::{AwsConfig, failed};
+use tidelock_aws::{AwsConfig, failed, says_nothing};
 
 use crate::client::client;
 use crate::error::setting;
@@ -47,8 +48,8 @@ const KEYS_MAX: usize = 100;
 /// How many requests of one lookup are under way: the host has several lookups under way itself.
 const REQUESTS_MAX: usize = 4;
 
-/// For so long keys that are not processed are asked for again while nothing comes at all. What takes longer is for the host to judge.
-const WITHOUT_AN_ITEM_MAX: Duration = Duration::from_secs(10);
+/// For so long keys that are not processed are asked for again while none is processed at all. What takes longer is for the host to judge.
+const WITHOUT_A_KEY_MAX: Duration = Duration::from_secs(10);
 
 /// How a lookup asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,11 +178,13 @@ impl<K> DynamoLookup<K> {
     async fn ask(&self, keys: Vec<Key>) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(keys.len());
         let mut left: Vec<_> = keys.into_iter().map(|key| to_wire(key.to_item(&self.table.key))).collect();
-        let mut patience = Patience::new(CALLS_AGAIN, WITHOUT_AN_ITEM_MAX);
+        let mut patience = Patience::new(CALLS_AGAIN, WITHOUT_A_KEY_MAX);
         loop {
+            let asked = left.len();
             let (came, unprocessed) = self.ask_once(left).await?;
-            if !came.is_empty() {
-                patience = Patience::new(CALLS_AGAIN, WITHOUT_AN_ITEM_MAX);
+            // A key that no item has is processed, too.
+            if unprocessed.len() < asked {
+                patience = Patience::new(CALLS_AGAIN, WITHOUT_A_KEY_MAX);
             }
             items.extend(came);
             if unprocessed.is_empty() {
@@ -213,8 +216,9 @@ impl<K> DynamoLookup<K> {
         let request = self.client.batch_get_item().request_items(&self.table.name, wanted);
         let answer = request.send().await;
         let answer = answer.map_err(|error| failed(LOOK_UP, error).with("table", &self.table.name))?;
+        let says_nothing = || says_nothing(LOOK_UP).with("table", &self.table.name);
         // Of one table: whatever it is called in the answer.
-        let came = answer.responses.unwrap_or_default().into_values().flatten();
+        let came = answer.responses.ok_or_else(says_nothing)?.into_values().flatten();
         let unprocessed = answer.unprocessed_keys.unwrap_or_default().into_values();
         Ok((came.map(of_wire).collect::<Result<_>>()?, unprocessed.flat_map(|keys| keys.keys).collect()))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{BillingMode, KeyType, ScalarAttributeType, TableDescription, TableStatus};
 use tidelock::{Error, ErrorKind, Patience, Result, Retry};
-use tidelock_aws::failed;
+use tidelock_aws::{failed, says_nothing};
 
 use crate::error::setting;
 use crate::key::{IndexKey, KeyAttribute, KeyKind, KeySchema};
@@ -26,6 +26,8 @@ const AGAIN_FOR: Duration = Duration::from_secs(60);
 pub(crate) struct Table {
     /// Its name or its ARN, as it was configured.
     pub(crate) name: String,
+    /// What DynamoDB calls it, and none that was made before or is made after under its name. Some servers have none.
+    pub(crate) id: Option<String>,
     pub(crate) key: KeySchema,
     /// What its indexes want of the attributes that are their keys.
     pub(crate) index_keys: Vec<IndexKey>,
@@ -62,7 +64,7 @@ impl Table {
                 error.with("table", name)
             }
         })?;
-        let description = answer.table.ok_or_else(|| strange(name, "it is not described"))?;
+        let description = answer.table.ok_or_else(|| says_nothing(LOOK).with("table", name))?;
         match description.table_status() {
             // Some servers say nothing of it.
             None | Some(TableStatus::Active | TableStatus::Updating) => Self::of(name, description),
@@ -104,6 +106,7 @@ impl Table {
         let replicas = description.replicas().iter().filter_map(|replica| replica.region_name());
         Ok(Self {
             name: name.to_owned(),
+            id: description.table_id().map(str::to_owned),
             key: KeySchema { partition, sort },
             index_keys,
             is_on_demand: billing == Some(&BillingMode::PayPerRequest),

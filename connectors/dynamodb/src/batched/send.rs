@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use tidelock::{Error, ErrorKind, Patience, Result, Retry};
-use tidelock_aws::failed;
+use tidelock_aws::{failed, says_nothing};
 use tokio_util::task::TaskTracker;
 
 use super::batches::Write;
@@ -81,8 +81,9 @@ impl Sender {
         })?;
         let answer = answer.map_err(|error| failed(OPERATION, error))?;
         self.requests.consumed(answer.consumed_capacity());
-        let left: Vec<WriteRequest> =
-            answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+        // Taken for an answer it would say that all of it is written.
+        let left = answer.unprocessed_items.ok_or_else(|| says_nothing(OPERATION))?;
+        let left: Vec<WriteRequest> = left.into_values().flatten().collect();
         if left.is_empty() {
             return Ok(Went::Whole(left));
         }

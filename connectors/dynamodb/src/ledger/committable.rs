@@ -6,7 +6,7 @@ use tidelock::log::ChunkRef;
 use tidelock::write_ahead::WriteAheadCommittable;
 use tidelock::{Committable, Result, Stored, Versioned, unknown_version};
 
-use super::mark::Mark;
+use crate::mark::Mark;
 
 /// What is pending of a sink. In the modes that write at once nothing ever is; any mode commits what a run in the mode `ledger` left.
 ///

@@ -31,7 +31,6 @@ mod cancel;
 mod committable;
 mod decide;
 mod items;
-mod mark;
 mod merge;
 mod place;
 mod plan;

@@ -3,8 +3,8 @@
 use tidelock::write_ahead::Version;
 use tidelock::{DELIMITER, Error, ErrorKind, JobId, Result, Retry, Uid};
 
-use super::mark::Mark;
 use super::state::Claim;
+use crate::mark::Mark;
 
 const READ: &str = "read the ledger";
 pub(super) const APPLY: &str = "apply an epoch";

@@ -18,11 +18,11 @@ use super::apply::Ledger;
 use super::book::Book;
 use super::committable::DynamoCommittable;
 use super::items::{Items, check_region};
-use super::mark::Mark;
 use super::place::Place;
 use super::state::{Claim, Head};
 use super::writer::LedgerWriter;
 use crate::change::ItemChange;
+use crate::mark::Mark;
 use crate::target::Target;
 
 /// Applies epochs when they are committed: those of a run in this mode, in whatever mode the sink is now.

@@ -7,8 +7,8 @@ use tidelock::write_ahead::WriteAheadWriter;
 use tidelock::{Epoch, Prepared, Rejecting, Rejects, Result, SinkWriter};
 
 use super::committable::DynamoCommittable;
-use super::mark::Mark;
 use crate::change::ItemChange;
+use crate::mark::Mark;
 
 /// Writes nothing before the commit: see [`Mode::Ledger`](crate::Mode::Ledger).
 pub(crate) struct LedgerWriter {

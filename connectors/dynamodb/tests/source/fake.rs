@@ -62,6 +62,10 @@ impl Fake {
         Self { address, task }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Settings with which it is asked.
     pub(crate) fn config(&self) -> AwsConfig {
         let mut config = AwsConfig::new().with_credentials("key", "secret");

@@ -199,6 +199,25 @@ async fn keys_that_are_not_processed_are_asked_for_again_and_those_that_are_not_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_that_nobody_has_are_processed_too_and_the_others_are_asked_for_again() {
+    // One key of each request is processed, and no item has it. It is more requests than there is patience for where nothing comes.
+    let fake = Fake::start(|call, request| match call {
+        "DescribeTable" => described(None),
+        "BatchGetItem" => {
+            let mut left = request["RequestItems"]["table"].clone();
+            let keys = left["Keys"].as_array_mut().unwrap();
+            keys.remove(0);
+            let unprocessed = if keys.is_empty() { json!({}) } else { json!({ "table": left }) };
+            (200, json!({ "Responses": { "table": [] }, "UnprocessedKeys": unprocessed }))
+        }
+        other => panic!("{other} is asked"),
+    })
+    .await;
+    let keys: Vec<String> = (0..20).map(|key| format!("k{key}")).collect();
+    assert_eq!(of_fake(&fake).await.lookup(&keys).await.unwrap(), vec![None; 20]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_a_hundred_keys_at_most() {
     let (fake, asked) = leaving_out(|_| 100).await;
     let keys: Vec<String> = (0..250).map(|key| format!("k{key}")).collect();

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
-use tidelock::{Batch, Patience, Result, SplitReader};
-use tidelock_aws::failed;
+use tidelock::{Batch, Error, Patience, Result, SplitReader};
+use tidelock_aws::{failed, says_nothing};
 
 use super::reading::Reading;
-use super::segment::{DynamoSegment, Place};
+use super::segment::{DynamoSegment, Place, SCAN};
 use crate::item::Item;
 use crate::source::size::heap_bytes;
 use crate::table::CALLS_AGAIN;
@@ -61,9 +61,21 @@ impl DynamoScanReader {
             .set_projection_expression(projection.map(|one| one.expression.clone()))
             .set_expression_attribute_names(projection.map(|one| one.names.clone()))
             .set_exclusive_start_key(after.map(to_wire));
-        request.send().await.map_err(|error| {
-            failed("scan a table", error).with("table", &config.table).with("segment", self.split.segment)
-        })
+        let named = |error: Error| error.with("table", &config.table).with("segment", self.split.segment);
+        let page = request.send().await.map_err(|error| named(failed(SCAN, error)))?;
+        // Taken for a page it would be the end of the segment.
+        if page.items.is_none() {
+            return Err(named(says_nothing(SCAN)));
+        }
+        Ok(page)
+    }
+
+    /// At the end: whether all pages were of the table that the segment was cut of.
+    async fn check_whole(&self) -> Result<()> {
+        if self.split.table_id.is_none() {
+            return Ok(());
+        }
+        self.split.check(&self.reading.look().await?)
     }
 }
 
@@ -82,7 +94,10 @@ impl SplitReader for DynamoScanReader {
         // Of an empty key there is none, whatever a server writes for it.
         self.split.place = match page.last_evaluated_key.filter(|key| !key.is_empty()) {
             Some(key) => Place::After(of_wire(key)?),
-            None => Place::End,
+            None => {
+                self.check_whole().await?;
+                Place::End
+            }
         };
         let items = page.items.unwrap_or_default().into_iter().map(of_wire);
         let records = items.collect::<Result<Vec<Item>>>()?;

@@ -1,12 +1,22 @@
 //! What a scan and its readers share.
 
 use aws_sdk_dynamodb::Client;
+use tidelock::Result;
 
 use super::config::DynamoScanConfig;
+use crate::mark::Mark;
 use crate::projection::Projection;
+use crate::table::Table;
 
 pub(super) struct Reading {
     pub(super) config: DynamoScanConfig,
     pub(super) client: Client,
     pub(super) projection: Option<Projection>,
+}
+
+impl Reading {
+    /// The table that there is now.
+    pub(super) async fn look(&self) -> Result<Mark> {
+        Ok(Mark::of(&Table::look(&self.client, &self.config.table).await?))
+    }
 }

@@ -59,15 +59,18 @@ impl Source for DynamoScan {
     const OPEN_SPLITS_MAX: usize = 4;
 
     async fn discover(&self, known: &Known<DynamoSegment>) -> Result<Discovery<DynamoSegment>> {
-        let DynamoScanConfig { table, segments, .. } = &self.reading.config;
+        let segments = self.reading.config.segments;
+        let mut new = Vec::new();
         // The cut is decided once (I9): in another number of segments items are in other ones.
-        let count = if known.first_run { *segments } else { 0 };
-        let new = (0..count).map(|segment| DynamoSegment::whole(table, segment, *segments)).collect();
+        if known.first_run {
+            let table = self.reading.look().await?;
+            new.extend((0..segments).map(|segment| DynamoSegment::whole(&table, segment, segments)));
+        }
         Ok(Discovery { new, forget: Vec::new(), complete: true })
     }
 
     async fn open(&self, split: DynamoSegment) -> Result<DynamoScanReader> {
-        split.check(&self.reading.config.table)?;
+        split.check(&self.reading.look().await?)?;
         Ok(DynamoScanReader::new(split, Arc::clone(&self.reading)))
     }
 }

@@ -8,7 +8,7 @@ use aws_sdk_dynamodbstreams::types::{
     Shard as WireShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
 };
 use tidelock::{Error, ErrorKind, Patience, Result, Retry};
-use tidelock_aws::{Answer, failed};
+use tidelock_aws::{Answer, failed, says_nothing};
 
 use super::event::DynamoEvent;
 use crate::table::CALLS_AGAIN;
@@ -95,7 +95,7 @@ impl Api {
     }
 
     /// The shards that go on from this one, as far as they are known.
-    async fn children(&self, stream: &str, shard: &str) -> Result<Option<Listing>> {
+    pub(super) async fn children(&self, stream: &str, shard: &str) -> Result<Option<Listing>> {
         let mut listing = self.list(stream, Some(shard)).await?;
         if let Some(listing) = &mut listing {
             // Some servers do not know the filter.
@@ -130,7 +130,8 @@ impl Api {
             for shard in page.shards.unwrap_or_default() {
                 listing.shards.push(Shard::of_wire(shard)?);
             }
-            after = page.last_evaluated_shard_id;
+            // Of an empty text there is none, whatever a server writes for it.
+            after = page.last_evaluated_shard_id.filter(|last| !last.is_empty());
             if after.is_none() {
                 return Ok(Some(listing));
             }
@@ -153,10 +154,10 @@ impl Api {
             let request =
                 request.set_exclusive_start_shard_id(after.clone()).set_shard_filter(filter.clone());
             let error = match request.send().await {
-                Ok(answer) => {
-                    let none = || Error::new(ErrorKind::Data, LIST, "the stream is not described");
-                    return answer.stream_description.ok_or_else(none).map(Some);
-                }
+                Ok(answer) => match answer.stream_description {
+                    Some(description) => return Ok(Some(description)),
+                    None => says_nothing(LIST).with("stream", stream),
+                },
                 Err(answer) if refusal(&answer) == Some(Refusal::Gone) => return Ok(None),
                 Err(answer) => failed(LIST, answer).with("stream", stream),
             };
@@ -178,10 +179,10 @@ impl Api {
             let request =
                 request.shard_iterator_type(kind.clone()).set_sequence_number(number.map(str::to_owned));
             let error = match request.send().await {
-                Ok(answer) => {
-                    let none = || Error::new(ErrorKind::Data, PLACE, "there is no iterator in the answer");
-                    return answer.shard_iterator.ok_or_else(none).map(Ok);
-                }
+                Ok(answer) => match answer.shard_iterator {
+                    Some(iterator) => return Ok(Ok(iterator)),
+                    None => says_nothing(PLACE).with("shard", shard),
+                },
                 Err(answer) => match refusal(&answer) {
                     Some(refusal) => return Ok(Err(refusal)),
                     None => failed(PLACE, answer).with("shard", shard),
@@ -198,13 +199,17 @@ impl Api {
         loop {
             let request = self.client.get_records().shard_iterator(iterator).limit(records_max);
             let error = match request.send().await {
-                Ok(answer) => {
-                    let events = answer.records.unwrap_or_default().into_iter().map(DynamoEvent::of_wire);
-                    let events = events.collect::<Result<_>>()?;
-                    // Of an empty text there is none, whatever a server writes for it.
-                    let next = answer.next_shard_iterator.filter(|next| !next.is_empty());
-                    return Ok(Ok(Page { events, next }));
-                }
+                Ok(answer) => match answer.records {
+                    Some(records) => {
+                        let events = records.into_iter().map(DynamoEvent::of_wire);
+                        let events = events.collect::<Result<_>>()?;
+                        // Of an empty text there is none, whatever a server writes for it.
+                        let next = answer.next_shard_iterator.filter(|next| !next.is_empty());
+                        return Ok(Ok(Page { events, next }));
+                    }
+                    // Taken for an answer it would be the end of the shard.
+                    None => says_nothing(READ),
+                },
                 Err(answer) => match refusal(&answer) {
                     Some(refusal) => return Ok(Err(refusal)),
                     None => failed(READ, answer),

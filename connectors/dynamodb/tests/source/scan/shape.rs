@@ -162,6 +162,40 @@ async fn what_is_missing_is_told_when_the_scan_connects_and_a_position_is_of_one
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_made_anew_in_the_middle_of_a_scan_is_not_read_on() {
+    let client = client(shared()).await;
+    for is_reopened in [true, false] {
+        let (table, _) = filled(&client, 40, "x").await;
+        let mut settings = settings(&table);
+        (settings.segments, settings.batch_items) = (1, 5);
+        let scan = DynamoScan::connect(settings).await.unwrap();
+        let mut reader = scan.open(segments_of(&scan).await.remove(0)).await.unwrap();
+        let batch = reader.next().await.unwrap().unwrap();
+        client.delete_table().table_name(&table).send().await.unwrap();
+        let mut new = NewTable::fresh();
+        new.name = table.clone();
+        new.make(&client).await;
+        for number in 0..40 {
+            put(&client, &table, item(number, "another")).await;
+        }
+        let error = if is_reopened {
+            scan.open(batch.resume).await.err()
+        } else {
+            loop {
+                match reader.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            }
+        };
+        let error = error.expect("what comes after a key of the one is no part of the other");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Halt), "{error}");
+        assert!(error.to_string().contains("made anew") && error.to_string().contains(&table), "{error}");
+    }
+}
+
 /// Settings of a server that answers a scan so, one after the other, and then that there is nothing more.
 async fn answering(answers: Vec<(u16, serde_json::Value)>) -> (Fake, AwsConfig) {
     let answers = std::sync::Mutex::new(answers.into_iter());
