@@ -1,7 +1,7 @@
 //! A stream that is told what becomes of its shards: they are closed and go on, their records are thrown away, and they disappear; lists of them lag behind,
 //! and iterators expire. No server that could be had does any of this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
@@ -29,6 +29,12 @@ pub(crate) struct Script {
     pub(crate) page: usize,
     /// So many lists lack these shards from now on.
     pub(crate) unlisted: BTreeMap<String, usize>,
+    /// Shards that are listed, and nothing can be had of them any more.
+    pub(crate) expired: BTreeSet<String>,
+    /// Whether the last page of a list says that it goes on after a shard without a name.
+    pub(crate) ends_with_empty_text: bool,
+    /// So many times the next record of a shard is thrown away just when it is asked for.
+    pub(crate) trims_at_read: BTreeMap<String, usize>,
     /// Whether every other answer has no records, though there are some.
     pub(crate) has_holes: bool,
     /// Whether the number under which a shard is listed is none of a record of it.
@@ -47,6 +53,8 @@ pub(crate) struct Script {
 }
 
 pub(crate) struct Shard {
+    /// That of its stream.
+    label: String,
     parent: Option<String>,
     first: u128,
     records: Vec<(u128, Value)>,
@@ -63,6 +71,9 @@ impl Scripted {
             shards: BTreeMap::new(),
             page: 100,
             unlisted: BTreeMap::new(),
+            expired: BTreeSet::new(),
+            ends_with_empty_text: false,
+            trims_at_read: BTreeMap::new(),
             has_holes: false,
             first_is_none: false,
             children_held: None,
@@ -105,8 +116,11 @@ pub(crate) fn text_of(event: &DynamoEvent) -> &str {
 
 impl Script {
     pub(crate) fn arn(&self) -> String {
-        let Self { table, label, .. } = self;
-        format!("arn:aws:dynamodb:eu-central-1:123456789012:table/{table}/stream/{label}")
+        self.arn_of(&self.label)
+    }
+
+    fn arn_of(&self, label: &str) -> String {
+        format!("arn:aws:dynamodb:eu-central-1:123456789012:table/{}/stream/{label}", self.table)
     }
 
     fn number(&mut self) -> u128 {
@@ -122,7 +136,8 @@ impl Script {
     fn go_on(&mut self, shard: &str, parent: Option<&str>) {
         let parent = parent.map(str::to_owned);
         let first = self.number();
-        let new = Shard { parent, first, records: Vec::new(), trimmed: 0, closed: false };
+        let label = self.label.clone();
+        let new = Shard { label, parent, first, records: Vec::new(), trimmed: 0, closed: false };
         assert!(self.shards.insert(shard.to_owned(), new).is_none(), "{shard} is there");
     }
 
@@ -154,6 +169,17 @@ impl Script {
     pub(crate) fn close(&mut self, shard: &str, children: &[&str]) {
         self.shards.get_mut(shard).unwrap().closed = true;
         children.iter().for_each(|child| self.go_on(child, Some(shard)));
+    }
+
+    /// The stream is switched off: its open shards are closed, and nothing goes on from them.
+    pub(crate) fn switch_off(&mut self) {
+        self.is_on = false;
+        self.shards.values_mut().for_each(|shard| shard.closed = true);
+    }
+
+    /// It is switched on again: that is another stream, which has no shards yet.
+    pub(crate) fn switch_on(&mut self, label: &str) {
+        (self.is_on, self.label) = (true, label.to_owned());
     }
 
     /// The first records are thrown away: so many of all that were ever written.
@@ -195,7 +221,10 @@ impl Script {
     }
 
     fn describe(&mut self, asked: &Value) -> Answer {
-        if asked["StreamArn"] != self.arn() {
+        let stream = asked["StreamArn"].as_str().unwrap().to_owned();
+        let is_current = stream == self.arn();
+        // One that is switched off is there for as long as its shards.
+        if !is_current && !self.shards.values().any(|shard| stream == self.arn_of(&shard.label)) {
             return refuse("ResourceNotFoundException");
         }
         let parent = asked["ShardFilter"]["ShardId"].as_str();
@@ -207,6 +236,7 @@ impl Script {
         let is_asked_for = |(id, shard): &(&String, &Shard)| {
             let is_held = parent.is_some() && parent == self.children_held.as_deref();
             let is_child = parent.is_none() || shard.parent.as_deref() == parent;
+            let is_child = is_child && stream == self.arn_of(&shard.label);
             is_child && !is_held && !self.unlisted.contains_key(*id) && id.as_str() > after
         };
         let mut shards: Vec<Value> = self.shards.iter().filter(is_asked_for).map(listed).collect();
@@ -217,10 +247,12 @@ impl Script {
             self.unlisted.values_mut().for_each(|times| *times -= 1);
             self.unlisted.retain(|_, times| *times > 0);
         }
-        let status = if self.is_on { "ENABLED" } else { "DISABLED" };
-        let mut description = json!({ "StreamArn": self.arn(), "StreamStatus": status, "Shards": shards });
+        let status = if self.is_on && is_current { "ENABLED" } else { "DISABLED" };
+        let mut description = json!({ "StreamArn": stream, "StreamStatus": status, "Shards": shards });
         if let Some(last) = last {
             description["LastEvaluatedShardId"] = last;
+        } else if self.ends_with_empty_text {
+            description["LastEvaluatedShardId"] = "".into();
         }
         (200, json!({ "StreamDescription": description }))
     }
@@ -228,8 +260,9 @@ impl Script {
     fn iterator(&mut self, asked: &Value) -> Answer {
         let id = asked["ShardId"].as_str().unwrap();
         *self.asked.entry(format!("iterator of {id}")).or_default() += 1;
-        let is_there = asked["StreamArn"] == self.arn();
-        let Some(shard) = self.shards.get(id).filter(|_| is_there) else {
+        let is_there =
+            |shard: &&Shard| asked["StreamArn"] == self.arn_of(&shard.label) && !self.expired.contains(id);
+        let Some(shard) = self.shards.get(id).filter(is_there) else {
             return refuse("ResourceNotFoundException");
         };
         let number = || asked["SequenceNumber"].as_str().unwrap().parse::<u128>().unwrap();
@@ -268,8 +301,12 @@ impl Script {
         if given.parse::<usize>().unwrap() <= self.good_since {
             return refuse("ExpiredIteratorException");
         }
-        let Some(shard) = self.shards.get(id) else { return refuse("ResourceNotFoundException") };
+        let Some(shard) = self.shards.get_mut(id) else { return refuse("ResourceNotFoundException") };
         let place: usize = place.parse().unwrap();
+        if let Some(times) = self.trims_at_read.get_mut(id).filter(|times| **times > 0) {
+            *times -= 1;
+            shard.trimmed = place + 1;
+        }
         if place < shard.trimmed {
             return refuse("TrimmedDataAccessException");
         }

@@ -40,6 +40,15 @@ pub(super) struct Found {
     pub(super) forget: BTreeSet<String>,
 }
 
+/// What there is of a stream.
+struct Looked {
+    listed: Listed,
+    /// Shards that something depends on, and that cannot be read any more.
+    gone: BTreeSet<String>,
+    /// Whether there is a stream at all.
+    is_there: bool,
+}
+
 /// Shards that are not listed, and something depends on them.
 struct Missing {
     /// They can be read.
@@ -52,51 +61,94 @@ impl Family<'_> {
     /// # Errors
     /// The loss, where shards are gone that were not read and that is the policy.
     pub(super) async fn find(self) -> Result<Found> {
-        let (mut listed, mut gone) = (Listed::new(), BTreeSet::new());
-        for lists_left in (0..LISTS_MAX).rev() {
+        let looked = self.look().await?;
+        let Looked { listed, gone, .. } = &looked;
+        if self.first_run {
+            // What was gone before the job began is none of its losses.
+            let new = match self.reading.config.start {
+                StreamStart::Now => self.those_of_now(listed).await?,
+                StreamStart::Horizon => self.those_of_horizon(listed, gone).await?,
+            };
+            return Ok(Found { new, forget: BTreeSet::new() });
+        }
+        if !gone.is_empty() {
+            self.lost(gone)?;
+        }
+        let new = lineage::newcomers(listed, &self.known, gone);
+        let new = new.into_iter().map(|shard| self.split(shard, later(shard, gone))).collect();
+        Ok(Found { new, forget: self.forgotten(looked).await? })
+    }
+
+    /// Lists the shards until the list has all that can be read and that something depends on.
+    async fn look(&self) -> Result<Looked> {
+        let mut lists_left = LISTS_MAX;
+        loop {
+            lists_left -= 1;
             let listing = self.reading.api.shards(self.stream).await?;
+            let is_there = listing.is_some();
             let is_growing = listing.as_ref().is_some_and(|listing| listing.is_growing);
             let shards = listing.map(|listing| listing.shards).unwrap_or_default();
-            listed = shards.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
-            if self.first_run && self.reading.config.start == StreamStart::Now {
-                return Ok(Found { new: self.those_of_now(&listed).await?, forget: BTreeSet::new() });
-            }
+            let mut listed: Listed = shards.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
             if is_growing {
                 self.add_children(&mut listed).await?;
             }
-            let missing = self.missing(&listed).await?;
-            gone = missing.gone;
-            if missing.there.is_empty() {
-                break;
+            let Missing { there, gone } = self.missing(&listed).await?;
+            if there.is_empty() {
+                return Ok(Looked { listed, gone, is_there });
             }
-            if lists_left > 0 {
-                sleep(LIST_AGAIN_AFTER).await;
-                continue;
+            if lists_left == 0 {
+                self.take_unlisted(&mut listed, &gone, there);
+                return Ok(Looked { listed, gone, is_there });
             }
-            // Only a list says which shard it goes on from.
-            let unlisted =
-                missing.there.into_iter().map(|id| (id.clone(), Shard { id, parent: None, first: None }));
-            listed.extend(unlisted);
+            sleep(LIST_AGAIN_AFTER).await;
         }
-        // What was gone before the job began is none of its losses.
-        if !gone.is_empty() && !self.first_run {
-            self.lost(&gone)?;
+    }
+
+    fn take_unlisted(&self, listed: &mut Listed, gone: &BTreeSet<String>, there: BTreeSet<String>) {
+        let waiting = lineage::take_unlisted(listed, &self.known, gone, there);
+        if !waiting.is_empty() {
+            let stream = self.stream;
+            tracing::warn!(
+                stream,
+                ?waiting,
+                "shards can be read, and no list says what they go on from: they wait"
+            );
         }
-        let new = lineage::newcomers(&listed, &self.known, &gone);
-        let new = if self.first_run {
-            let wanted: Vec<_> = new.into_iter().map(|shard| self.shard_of_horizon(shard)).collect();
-            stream::iter(wanted).buffered(AT_ONCE).try_collect().await?
-        } else {
-            new.into_iter().map(|shard| self.split(shard, later(shard, &gone))).collect()
-        };
-        Ok(Found { new, forget: lineage::forgotten(&listed, &self.known, &gone) })
     }
 
     /// "Now" is decided here, once (I9), for each shard that nothing goes on from. One that has ended already gives its children.
     async fn those_of_now(&self, listed: &Listed) -> Result<Vec<DynamoShard>> {
-        let last = lineage::last(listed);
+        let (last, over) = lineage::last(listed);
         let wanted: Vec<_> = last.into_iter().map(|shard| self.shard_of_now(shard)).collect();
-        stream::iter(wanted).buffered(AT_ONCE).try_collect().await
+        let mut new: Vec<DynamoShard> = stream::iter(wanted).buffered(AT_ONCE).try_collect().await?;
+        new.extend(over.into_iter().map(|shard| self.over(shard, listed)));
+        Ok(new)
+    }
+
+    /// The horizon is decided here, once (I9): it is in the first shards that have something left, and those before them are over.
+    async fn those_of_horizon(&self, listed: &Listed, gone: &BTreeSet<String>) -> Result<Vec<DynamoShard>> {
+        let (mut known, mut found) = (Known::default(), Vec::new());
+        loop {
+            let next = lineage::newcomers(listed, &known, gone);
+            let next: Vec<_> = next.into_iter().map(|shard| self.shard_of_horizon(shard, listed)).collect();
+            if next.is_empty() {
+                return Ok(found);
+            }
+            let decided: Vec<DynamoShard> = stream::iter(next).buffered(AT_ONCE).try_collect().await?;
+            for shard in decided {
+                let is_over = shard.children.is_some();
+                let of_its_kind = if is_over { &mut known.finished } else { &mut known.active };
+                of_its_kind.insert(shard.shard.clone());
+                found.push(shard);
+            }
+        }
+    }
+
+    /// A shard of which nothing is read. It is known from now on, as one that has ended: a list may lack it, or what goes on from it, and nobody
+    /// takes it for a new one then.
+    fn over(&self, shard: &Shard, listed: &Listed) -> DynamoShard {
+        let children = Some(lineage::children(listed, &shard.id));
+        DynamoShard { children, ..self.split(shard, Position::Oldest { since_ms: now_ms() }) }
     }
 
     async fn shard_of_now(&self, shard: &Shard) -> Result<DynamoShard> {
@@ -111,25 +163,45 @@ impl Family<'_> {
         }
     }
 
-    /// The horizon is decided here, once (I9): at the first record of a shard that has all of them still. Where some are thrown away already, or the first
-    /// one will be before long, it moves while the job begins, and what is the oldest record then is as good a beginning as any.
-    async fn shard_of_horizon(&self, shard: &Shard) -> Result<DynamoShard> {
+    /// Where in a shard the horizon is: at its first record, where it has all of them still. Where some are thrown away already, or the first one will be
+    /// before long, it moves while the job begins, and what is the oldest record then is as good a beginning as any.
+    async fn shard_of_horizon(&self, shard: &Shard, listed: &Listed) -> Result<DynamoShard> {
         let since_ms = now_ms();
         let api = &self.reading.api;
-        let oldest = self.split(shard, Position::Oldest { since_ms });
-        let Some(number) = &shard.first else { return Ok(oldest) };
-        let Ok(iterator) = api.iterator(self.stream, &shard.id, Place::At(number)).await? else {
-            return Ok(oldest);
-        };
-        let Ok(page) = api.records(&iterator, 1).await? else { return Ok(oldest) };
-        let first = match page.events.first() {
-            None => number,
-            Some(event) if event.created_ms.is_none_or(|created| since_ms - created < SAFE_MS) => {
-                &event.sequence_number
+        if let Some(number) = &shard.first
+            && let Ok(iterator) = api.iterator(self.stream, &shard.id, Place::At(number)).await?
+            && let Ok(page) = api.records(&iterator, 1).await?
+        {
+            let first = match (page.events.first(), page.next) {
+                (None, Some(_)) => Some(number),
+                (Some(event), _) => {
+                    let is_safe = event.created_ms.is_none_or(|created| since_ms - created < SAFE_MS);
+                    is_safe.then_some(&event.sequence_number)
+                }
+                (None, None) => None,
+            };
+            if let Some(first) = first.cloned() {
+                return Ok(self.split(shard, Position::Whole { first: Some(first), since_ms }));
             }
-            Some(_) => return Ok(oldest),
+        }
+        // Where nothing is known of what goes on from it, its end is waited for as that of any other.
+        if !lineage::children(listed, &shard.id).is_empty() && self.is_over(shard).await? {
+            return Ok(self.over(shard, listed));
+        }
+        Ok(self.split(shard, Position::Oldest { since_ms }))
+    }
+
+    /// Whether a shard has ended, and none of its records is left.
+    async fn is_over(&self, shard: &Shard) -> Result<bool> {
+        let api = &self.reading.api;
+        let said = match api.iterator(self.stream, &shard.id, Place::Oldest).await? {
+            Ok(iterator) => api.records(&iterator, 1).await?,
+            Err(refusal) => return Ok(matches!(refusal, Refusal::Gone | Refusal::Trimmed)),
         };
-        Ok(self.split(shard, Position::Whole { first: Some(first.clone()), since_ms }))
+        Ok(match said {
+            Ok(page) => page.events.is_empty() && page.next.is_none(),
+            Err(refusal) => refusal == Refusal::Gone,
+        })
     }
 
     /// The children of shards whose end was told just now: they enter the snapshot with it.
@@ -160,6 +232,28 @@ impl Family<'_> {
             };
         }
         Ok(missing)
+    }
+
+    /// A shard that is not listed, where it can be read all the same.
+    async fn is_still_there(&self, id: &str) -> Result<Option<Shard>> {
+        let said = self.reading.api.iterator(self.stream, id, Place::Oldest).await?;
+        let is_gone = matches!(said, Err(Refusal::Gone | Refusal::Trimmed));
+        Ok((!is_gone).then(|| Shard { id: id.to_owned(), parent: None, first: None }))
+    }
+
+    /// The shards that are forgotten: those that are gone, and not only from this list.
+    async fn forgotten(&self, Looked { mut listed, gone, is_there }: Looked) -> Result<BTreeSet<String>> {
+        loop {
+            let forgotten = lineage::forgotten(&listed, &self.known, &gone);
+            let asked: Vec<_> =
+                forgotten.iter().filter(|_| is_there).map(|id| self.is_still_there(id)).collect();
+            let asked: Vec<Option<Shard>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+            let there: Vec<Shard> = asked.into_iter().flatten().collect();
+            if there.is_empty() {
+                return Ok(forgotten);
+            }
+            listed.extend(there.into_iter().map(|shard| (shard.id.clone(), shard)));
+        }
     }
 
     fn lost(&self, gone: &BTreeSet<String>) -> Result<()> {

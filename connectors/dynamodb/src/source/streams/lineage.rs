@@ -10,10 +10,12 @@ use super::shard::DynamoShard;
 pub(super) struct Known {
     /// Those that are being read, or wait to be.
     pub(super) active: BTreeSet<String>,
-    /// Those that were read to their end.
+    /// Those that were read to their end, or had nothing to read.
     pub(super) finished: BTreeSet<String>,
     /// Of those the ones whose end is in the snapshot.
     pub(super) ended: BTreeMap<String, DynamoShard>,
+    /// What they go on from, as the snapshot says it: lists may lack them, and forget them.
+    pub(super) parents: BTreeMap<String, String>,
 }
 
 /// The shards that are listed, by their names.
@@ -23,19 +25,24 @@ impl Known {
     pub(super) fn has(&self, shard: &str) -> bool {
         self.active.contains(shard) || self.finished.contains(shard)
     }
+
+    fn parent_of<'a>(&'a self, listed: &'a Listed, shard: &str) -> Option<&'a str> {
+        let told = || listed.get(shard).and_then(|shard| shard.parent.as_deref());
+        self.parents.get(shard).map(String::as_str).or_else(told)
+    }
 }
 
-/// Shards that were passed over: what goes on from them is known, and they are not. So it is with what was there before a job that began now.
-fn passed<'a>(listed: &'a Listed, known: &Known) -> BTreeSet<&'a str> {
+/// Shards that were passed over: what goes on from them is known, and they are not. So it is with what was lost.
+fn passed<'a>(listed: &'a Listed, known: &'a Known) -> BTreeSet<&'a str> {
     let mut passed = BTreeSet::new();
-    for shard in listed.values().filter(|shard| known.has(&shard.id)) {
-        let mut parent = shard.parent.as_deref();
-        while let Some(above) = parent.and_then(|parent| listed.get(parent)) {
+    for shard in known.active.iter().chain(&known.finished) {
+        let mut parent = known.parent_of(listed, shard);
+        while let Some(above) = parent {
             // A shard that was seen already has been followed upwards already: so it ends, whatever is listed.
-            if known.has(&above.id) || !passed.insert(above.id.as_str()) {
+            if known.has(above) || !passed.insert(above) {
                 break;
             }
-            parent = above.parent.as_deref();
+            parent = known.parent_of(listed, above);
         }
     }
     passed
@@ -44,11 +51,38 @@ fn passed<'a>(listed: &'a Listed, known: &Known) -> BTreeSet<&'a str> {
 /// Shards of which nobody knows whether they are there: they are not listed, and something depends on them.
 pub(super) fn missing(listed: &Listed, known: &Known) -> BTreeSet<String> {
     let passed = passed(listed, known);
-    let is_unknown = |shard: &str| !known.has(shard) && !listed.contains_key(shard);
+    let is_unknown =
+        |shard: &str| !known.has(shard) && !passed.contains(shard) && !listed.contains_key(shard);
     let new = listed.values().filter(|shard| !known.has(&shard.id) && !passed.contains(shard.id.as_str()));
     let parents = new.filter_map(|shard| shard.parent.as_deref());
     let children = known.ended.values().flat_map(|ended| ended.children.iter().flatten());
     parents.chain(children.map(String::as_str)).filter(|shard| is_unknown(shard)).map(str::to_owned).collect()
+}
+
+/// Takes shards that can be read, and that no list has. One that was named by the shard that it goes on from goes on from that. What another one goes
+/// on from nobody knows, and so it waits for as long as it may be any that is read. Returns those that wait.
+pub(super) fn take_unlisted(
+    listed: &mut Listed,
+    known: &Known,
+    gone: &BTreeSet<String>,
+    there: BTreeSet<String>,
+) -> BTreeSet<String> {
+    let unlisted = |id: String, parent| (id.clone(), Shard { id, parent, first: None });
+    let mut of_nobody = BTreeSet::new();
+    for id in there {
+        let names_it = |ended: &&DynamoShard| ended.children.iter().flatten().any(|child| *child == id);
+        match known.ended.values().find(names_it) {
+            Some(parent) => listed.extend([unlisted(id, Some(parent.shard.clone()))]),
+            None => {
+                of_nobody.insert(id);
+            }
+        }
+    }
+    if !known.active.is_empty() || !newcomers(listed, known, gone).is_empty() {
+        return of_nobody;
+    }
+    listed.extend(of_nobody.into_iter().map(|id| unlisted(id, None)));
+    BTreeSet::new()
 }
 
 /// Shards that may be read now: those that go on from nothing, or from what was read, or was passed over, or is `gone`.
@@ -65,10 +99,16 @@ pub(super) fn newcomers<'a>(listed: &'a Listed, known: &Known, gone: &BTreeSet<S
     listed.values().filter(may_be_read).collect()
 }
 
-/// Shards from which nothing goes on that is listed.
-pub(super) fn last(listed: &Listed) -> Vec<&Shard> {
+/// The shards that go on from one, as far as they are listed.
+pub(super) fn children(listed: &Listed, shard: &str) -> Vec<String> {
+    let children = listed.values().filter(|one| one.parent.as_deref() == Some(shard));
+    children.map(|child| child.id.clone()).collect()
+}
+
+/// Shards from which nothing goes on that is listed, and the others.
+pub(super) fn last(listed: &Listed) -> (Vec<&Shard>, Vec<&Shard>) {
     let parents: BTreeSet<&str> = listed.values().filter_map(|shard| shard.parent.as_deref()).collect();
-    listed.values().filter(|shard| !parents.contains(shard.id.as_str())).collect()
+    listed.values().partition(|shard| !parents.contains(shard.id.as_str()))
 }
 
 /// Finished shards from which something must go on that nobody has told yet. Those whose end is in the snapshot have named it there.
@@ -79,19 +119,24 @@ pub(super) fn childless<'a>(listed: &'a Listed, known: &Known) -> Vec<&'a str> {
     there.filter(|shard| !parents.contains(shard)).collect()
 }
 
-/// Finished shards that can never be found again: they are not listed, what goes on from them is known or `gone`, and so are those from which they go on.
-/// In this order a shard is known for as long as another one names it.
+/// Finished shards that can never be found again: they are not listed, what goes on from them is known, was passed over or is `gone`, and so are those from
+/// which they go on. In this order a shard is known for as long as another one names it. A list may lack what it has the next time: whether they are
+/// there is asked before they are forgotten.
 pub(super) fn forgotten(listed: &Listed, known: &Known, gone: &BTreeSet<String>) -> BTreeSet<String> {
+    let passed = passed(listed, known);
+    let is_over =
+        |child: &String| known.has(child) || gone.contains(child) || passed.contains(child.as_str());
     let is_settled = |ended: &&DynamoShard| {
-        let mut children = ended.children.iter().flatten();
-        !listed.contains_key(&ended.shard) && children.all(|child| known.has(child) || gone.contains(child))
+        !listed.contains_key(&ended.shard) && ended.children.iter().flatten().all(is_over)
     };
     let candidates: Vec<&DynamoShard> = known.ended.values().filter(is_settled).collect();
     let mut forgotten = BTreeSet::new();
     loop {
         let before = forgotten.len();
         for shard in &candidates {
-            let is_kept = |parent: &String| known.has(parent) && !forgotten.contains(parent);
+            let is_kept = |parent: &String| {
+                listed.contains_key(parent) || (known.has(parent) && !forgotten.contains(parent))
+            };
             if !shard.parent.as_ref().is_some_and(is_kept) {
                 forgotten.insert(shard.shard.clone());
             }
@@ -139,7 +184,8 @@ mod tests {
         let ended: BTreeMap<String, DynamoShard> = ended.split_whitespace().map(shard).collect();
         let mut finished = names(finished);
         finished.extend(ended.keys().cloned());
-        Known { active: names(active), finished, ended }
+        let parents = ended.values().filter_map(|shard| Some((shard.shard.clone(), shard.parent.clone()?)));
+        Known { active: names(active), finished, parents: parents.collect(), ended }
     }
 
     fn new(shards: &str, known: &Known, gone: &str) -> String {
@@ -167,8 +213,11 @@ mod tests {
     #[test]
     fn what_was_there_before_a_job_that_began_now_is_not_read_and_what_comes_beside_it_is() {
         let shards = "A B<A C<A D<B";
-        let last: Vec<String> = last(&listed(shards)).into_iter().map(|shard| shard.id.clone()).collect();
-        assert_eq!(last, ["C", "D"]);
+        let ids = |shards: Vec<&Shard>| shards.into_iter().map(|shard| shard.id.clone()).collect::<Vec<_>>();
+        let listed_ = listed(shards);
+        let (last, others) = last(&listed_);
+        assert_eq!((ids(last), ids(others)), (vec!["C".into(), "D".into()], vec!["A".into(), "B".into()]));
+        assert_eq!(children(&listed_, "A"), ["B", "C"]);
         let began = known("C D", "", "");
         assert_eq!(new(shards, &began, ""), "");
         assert_eq!(
@@ -191,6 +240,37 @@ mod tests {
         assert_eq!(missing(&listed("C<B D<C"), &known("B", "", "")), names(""));
         assert_eq!(new("C<B D<C", &known("B", "", ""), ""), "");
         assert_eq!(new("C<B D<C", &known("", "B", ""), ""), "C");
+    }
+
+    #[test]
+    fn what_a_shard_went_on_from_is_known_also_where_a_list_lacks_it() {
+        let mut began = known("D", "", "");
+        began.parents.insert("D".into(), "B".into());
+        // B was passed over, and so was what it goes on from, as far as a list says so.
+        assert_eq!(new("A B<A D<B", &began, ""), "");
+        assert_eq!(missing(&listed("A D<B"), &began), names(""));
+        assert_eq!(new("A D<B E<B", &began, ""), "A E", "what A is nobody can tell");
+        // It is told where the snapshot has it.
+        let began = known("D", "", "A>B B<A>D");
+        assert_eq!(new("A D<B", &began, ""), "");
+        assert_eq!(joined(&forgotten(&listed("A D<B"), &began, &names(""))), "", "A is listed");
+        assert_eq!(joined(&forgotten(&listed("D<B"), &began, &names(""))), "A B");
+    }
+
+    #[test]
+    fn a_shard_that_no_list_has_is_read_when_nothing_is_read_that_it_may_go_on_from() {
+        let taken = |shards: &str, known: &Known, there: &str| {
+            let mut listed = listed(shards);
+            let waits = take_unlisted(&mut listed, known, &names(""), names(there));
+            let new = newcomers(&listed, known, &names(""));
+            (new.iter().map(|shard| shard.id.clone()).collect::<Vec<_>>().join(" "), joined(&waits))
+        };
+        let both = |new: &str, waits: &str| (new.to_owned(), waits.to_owned());
+        assert_eq!(taken("A D<B", &known("A", "", ""), "B"), both("", "B"));
+        assert_eq!(taken("A D<B", &known("", "", ""), "B"), both("A", "B"));
+        assert_eq!(taken("D<B", &known("", "", ""), "B"), both("B", ""));
+        assert_eq!(taken("D<B", &known("", "A", ""), "B"), both("B", ""));
+        assert_eq!(taken("D<B", &known("C", "", "A>B+C"), "B"), both("B", ""), "A named it");
     }
 
     #[test]

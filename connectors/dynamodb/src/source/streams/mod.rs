@@ -21,8 +21,10 @@
 //! - **The end of a shard** is the answer that has no next iterator, and nothing else: not an error, and not that a shard is closed.
 //! - **A shard is finished when its children are known**, and their names are in its last position. DescribeStream may lag behind: it is asked
 //!   again. Of a stream that was switched off there are none.
-//! - **A shard is forgotten** when it is not listed any more, all its children are known, and its parent is forgotten: so a shard that disappears unread is
-//!   missed, and one that was read is never taken for a new one.
+//! - **What was over when the job began**, because it begins now, or because nothing is left of it, is known from the beginning as shards that have ended.
+//! - **A shard is forgotten** when it is there no more, all its children are known, and its parent is forgotten: so a shard that disappears unread is
+//!   missed, and one that was read is never taken for a new one. That a list lacks a shard does not say that it is not there: it is asked for by its name.
+//! - **What no list has and is there** goes on from nobody knows what: it waits until nothing is read that it could go on from.
 
 mod api;
 mod config;

@@ -17,9 +17,6 @@ use super::shard::{DynamoShard, Position};
 /// Clocks are apart by less: DynamoDB refuses what was signed by one that is further away.
 const CLOCKS_APART_MAX_MS: i64 = 15 * 60 * 1_000;
 
-/// How often in a row the oldest record may be thrown away before it is read. More often, and all of the shard is.
-const TRIMS_MAX: u32 = 3;
-
 /// How often in a row an iterator may be too old when it is used.
 const REFUSALS_MAX: u32 = 20;
 
@@ -34,6 +31,11 @@ enum Stand {
     Lost,
     /// The end was told.
     Ended,
+}
+
+/// Whether records may have been thrown away that came since then.
+fn is_long_ago(since_ms: i64) -> bool {
+    now_ms().saturating_sub(since_ms) > KEPT_MS
 }
 
 /// Reads the records of one shard in their order.
@@ -95,7 +97,7 @@ impl DynamoStreamReader {
 
     /// At the oldest record, which is no loss as long as what came since then must all be there still.
     async fn at_oldest(&self, since_ms: i64) -> Result<Stand> {
-        if now_ms().saturating_sub(since_ms) > KEPT_MS {
+        if is_long_ago(since_ms) {
             let why = "nothing was read of a shard for longer than a day: what came meanwhile may have been thrown away";
             self.accept(loss(ErrorKind::Expired, why), "it goes on with the oldest record that is there")?;
         }
@@ -124,8 +126,17 @@ impl DynamoStreamReader {
                 "it goes on with the oldest record that is there",
             ),
         };
-        self.accept(loss(kind, why), then)?;
-        if refusal == Refusal::Gone {
+        let is_gone = refusal == Refusal::Gone;
+        // Within a day nothing is thrown away that came since the shard was found, and what was there before moves with the horizon.
+        let since_ms = match self.split.position {
+            Position::Oldest { since_ms } | Position::Now { since_ms, .. } => Some(since_ms),
+            Position::Whole { .. } | Position::After(_) => None,
+        };
+        let had_only_older = since_ms.is_some_and(|since_ms| !is_long_ago(since_ms));
+        if !(is_gone && had_only_older) {
+            self.accept(loss(kind, why), then)?;
+        }
+        if is_gone {
             return Ok(Stand::Lost);
         }
         Ok(self.iterator(Place::Oldest).await?.map_or(Stand::Lost, Stand::Iterator))
@@ -140,28 +151,50 @@ impl DynamoStreamReader {
 
     /// The next records were refused.
     async fn refused(&mut self, refusal: Refusal) -> Result<()> {
-        let position = self.split.position.clone();
-        match (refusal, position) {
+        if refusal != Refusal::Trimmed {
+            // A server that refuses everything is not asked as fast as it can.
+            self.idle().await;
+        }
+        if let (Refusal::Stale | Refusal::Trimmed | Refusal::Unknown, Position::Now { since_ms, .. }) =
+            (refusal, &self.split.position)
+        {
             // The very place is not known any more: nothing came after it yet, so the time tells what comes after it.
-            (Refusal::Stale | Refusal::Trimmed | Refusal::Unknown, Position::Now { since_ms, .. }) => {
+            self.from_ms = Some(since_ms.saturating_sub(CLOCKS_APART_MAX_MS));
+        }
+        match (refusal, self.split.position.clone()) {
+            (Refusal::Trimmed, _) => self.trimmed().await?,
+            (Refusal::Stale | Refusal::Unknown, Position::Now { since_ms, .. }) => {
                 self.again()?;
-                self.from_ms = Some(since_ms.saturating_sub(CLOCKS_APART_MAX_MS));
                 self.stand = self.at_oldest(since_ms).await?;
             }
             (Refusal::Stale | Refusal::Unknown, _) => {
                 self.again()?;
                 self.begin().await?;
             }
-            // The oldest record is another one now.
-            (Refusal::Trimmed, Position::Oldest { since_ms } | Position::Whole { first: None, since_ms }) => {
-                self.refusals += 1;
-                self.stand =
-                    if self.refusals > TRIMS_MAX { Stand::Closed } else { self.at_oldest(since_ms).await? };
-            }
-            (refusal, _) => self.stand = self.lost(refusal).await?,
+            (Refusal::Gone, _) => self.stand = self.lost(refusal).await?,
         }
-        // A server that refuses everything is not asked as fast as it can.
-        self.idle().await;
+        Ok(())
+    }
+
+    /// The next record was thrown away before it was read, and the oldest one is another one now. It is asked for at once: after a pause it may be
+    /// thrown away as well. That none can be read in time is no end of the shard.
+    async fn trimmed(&mut self) -> Result<()> {
+        self.refusals += 1;
+        if self.refusals > REFUSALS_MAX {
+            let why =
+                "the oldest records of a shard are thrown away before they can be read, again and again";
+            self.accept(loss(ErrorKind::Expired, why), "it goes on with the shards after it")?;
+            self.stand = Stand::Closed;
+            return Ok(());
+        }
+        self.stand = match self.split.position {
+            Position::Oldest { since_ms }
+            | Position::Whole { first: None, since_ms }
+            | Position::Now { since_ms, .. } => self.at_oldest(since_ms).await?,
+            Position::Whole { first: Some(_), .. } | Position::After(_) => {
+                self.lost(Refusal::Trimmed).await?
+            }
+        };
         Ok(())
     }
 
@@ -218,6 +251,14 @@ impl DynamoStreamReader {
         Ok(children.into_iter().map(|child| child.id).collect())
     }
 
+    /// The names of those that are listed now: of a shard that is not there any more no others are told.
+    async fn listed_children(&self) -> Result<Vec<String>> {
+        let DynamoShard { stream, shard, .. } = &self.split;
+        let listing = self.reading.api.children(stream, shard).await?;
+        let children = listing.map(|listing| listing.shards).unwrap_or_default();
+        Ok(children.into_iter().map(|child| child.id).collect())
+    }
+
     /// The last position: it names what goes on from the shard.
     fn end(&mut self, children: Vec<String>) -> Batch<DynamoEvent, DynamoShard> {
         self.split.children = Some(children);
@@ -236,7 +277,10 @@ impl SplitReader for DynamoStreamReader {
         loop {
             let iterator = match &self.stand {
                 Stand::Ended => return Ok(None),
-                Stand::Lost => return Ok(Some(self.end(Vec::new()))),
+                Stand::Lost => {
+                    let children = self.listed_children().await?;
+                    return Ok(Some(self.end(children)));
+                }
                 Stand::Closed => {
                     let children = self.children().await?;
                     return Ok(Some(self.end(children)));

@@ -17,7 +17,7 @@ pub struct DynamoShard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) parent: Option<String>,
     pub(super) position: Position,
-    /// The shards that go on from it. `None`: it was not read to its end.
+    /// The shards that go on from it. `None`: it was not read to its end. Where nothing of it is to be read they are known from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) children: Option<Vec<String>>,
 }

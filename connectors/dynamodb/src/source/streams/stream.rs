@@ -59,27 +59,25 @@ impl DynamoStream {
         Ok(Self { client, reading: Arc::new(Reading { config, api, losses }) })
     }
 
-    /// What is in the snapshot is of the stream that the table has now. What comes between two streams of a table is in neither.
+    /// What is in the snapshot is of the stream that the table has now. What comes between two streams of a table is in neither, whether the older one
+    /// was read to its end or not.
     fn check(&self, known: &Known<DynamoShard>, current: Option<&str>) -> Result<()> {
-        let Some(other) = known.active.iter().find(|shard| Some(shard.stream.as_str()) != current) else {
-            return Ok(());
+        const THEN: &str = "the old stream is read to its end, and after it the new one from its beginning";
+        let losses = &self.reading.losses;
+        let Some(current) = current else {
+            return losses.accept(is_off(&self.reading.config.table), THEN);
         };
-        let error = match current {
-            None => is_off(&self.reading.config.table),
-            Some(current) if table_of(current) != table_of(&other.stream) => {
-                let why = "the position in the snapshot is of another table: give the source a new uid, or the old table";
-                let error =
-                    Error::new(ErrorKind::Config, "read a stream", why).with("table", table_of(current));
-                return Err(error.with("was", table_of(&other.stream)));
-            }
-            Some(current) => {
-                let why =
-                    "the table has another stream now: what was written while it had none is in neither";
-                loss(ErrorKind::Expired, why).with("stream", current)
-            }
-        };
-        let then = "the old stream is read to its end, and the new one from its beginning";
-        self.reading.losses.accept(error.with("was", &other.stream), then)
+        let streams = known_streams(known);
+        // Once something is known of the new one, it was accepted that there is a gap before it.
+        let Some(other) = streams.last().filter(|_| !streams.contains(current)) else { return Ok(()) };
+        if table_of(current) != table_of(other) {
+            let why = "the position in the snapshot is of another table: give the source a new uid, or the old table";
+            let error = Error::new(ErrorKind::Config, "read a stream", why);
+            return Err(error.with("table", table_of(current)).with("was", table_of(other)));
+        }
+        let why = "the table has another stream now: what was written while it had none is in neither";
+        let loss = loss(ErrorKind::Expired, why).with("stream", current);
+        losses.accept(loss.with("was", other), THEN)
     }
 }
 
@@ -89,21 +87,23 @@ fn is_off(table: &str) -> Error {
     Error::new(ErrorKind::NotFound, "read a stream", why).with("table", table)
 }
 
-/// The streams that something is known of, and the one that there is now.
-fn streams_of(known: &Known<DynamoShard>, current: Option<&str>) -> BTreeSet<String> {
+/// The streams that something is known of. Their names have the moment in them when they were switched on, and so the newest is the last.
+fn known_streams(known: &Known<DynamoShard>) -> BTreeSet<&str> {
     let active = known.active.iter().map(|shard| shard.stream.as_str());
     let finished = known.finished.iter().filter_map(DynamoShard::place_of).map(|(stream, _)| stream);
-    active.chain(finished).chain(current).map(str::to_owned).collect()
+    active.chain(finished).collect()
 }
 
 /// What is known of the shards of one stream.
 fn known_of(known: &Known<DynamoShard>, stream: &str) -> lineage::Known {
     let is_of = |shard: &&DynamoShard| shard.stream == stream;
     let finished = known.finished.iter().filter_map(DynamoShard::place_of);
-    let ended = known.ended.iter().filter(is_of);
+    let (active, ended) = (known.active.iter().filter(is_of), known.ended.iter().filter(is_of));
+    let parent = |shard: &DynamoShard| Some((shard.shard.clone(), shard.parent.clone()?));
     lineage::Known {
-        active: known.active.iter().filter(is_of).map(|shard| shard.shard.clone()).collect(),
+        active: active.clone().map(|shard| shard.shard.clone()).collect(),
         finished: finished.filter(|(of, _)| *of == stream).map(|(_, shard)| shard.to_owned()).collect(),
+        parents: active.chain(ended.clone()).filter_map(parent).collect(),
         ended: ended.map(|shard| (shard.shard.clone(), shard.clone())).collect(),
     }
 }
@@ -121,17 +121,24 @@ impl Source for DynamoStream {
             return Err(is_off(&config.table));
         }
         self.check(known, current.as_deref())?;
-        let mut discovery = Discovery::default();
-        for stream in streams_of(known, current.as_deref()) {
+        let (mut discovery, mut is_older_read) = (Discovery::default(), false);
+        let mut streams = known_streams(known);
+        streams.extend(current.as_deref());
+        for stream in streams {
             let family = Family {
                 reading: &self.reading,
-                stream: &stream,
-                known: known_of(known, &stream),
+                stream,
+                known: known_of(known, stream),
                 first_run: known.first_run,
             };
+            let is_read = !family.known.active.is_empty();
             let Found { new, forget } = family.find().await?;
-            discovery.new.extend(new);
-            discovery.forget.extend(forget.iter().map(|shard| DynamoShard::id_of(&stream, shard)));
+            // The changes of an item go on from one stream to the next: nothing of a newer one is read beside an older one.
+            if !is_older_read {
+                is_older_read = is_read || !new.is_empty();
+                discovery.new.extend(new);
+            }
+            discovery.forget.extend(forget.iter().map(|shard| DynamoShard::id_of(stream, shard)));
         }
         Ok(discovery)
     }
@@ -166,7 +173,8 @@ mod tests {
             ended: vec![shard(&arn(1), "A")],
             first_run: false,
         };
-        assert_eq!(streams_of(&known, Some(&arn(3))), [0, 1, 2, 3].map(arn).into());
+        let all = [0, 1, 2].map(arn);
+        assert_eq!(known_streams(&known), all.iter().map(String::as_str).collect());
         let of = known_of(&known, &arn(2));
         assert!(of.active.contains("C") && of.finished.contains("B") && of.ended.is_empty());
         assert_eq!((of.active.len(), of.finished.len()), (1, 1));

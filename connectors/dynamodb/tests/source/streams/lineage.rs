@@ -6,7 +6,7 @@ use tidelock_dynamodb::{OnDataLoss, StreamStart};
 use super::drive::{Job, Read, first_of};
 use crate::scripted::{Script, Scripted};
 
-fn written(shards: &[(&str, u64)]) -> Vec<String> {
+pub(super) fn written(shards: &[(&str, u64)]) -> Vec<String> {
     shards
         .iter()
         .flat_map(|(shard, count)| (0..*count).map(move |place| format!("{shard}:{place}")))
@@ -14,7 +14,7 @@ fn written(shards: &[(&str, u64)]) -> Vec<String> {
 }
 
 /// A, then B and C, then D of B: the first generation has ended before anything is read.
-fn three_generations(script: &mut Script) {
+pub(super) fn three_generations(script: &mut Script) {
     script.open("A");
     script.fill("A", 0..5);
     script.close("A", &["B", "C"]);
@@ -24,12 +24,12 @@ fn three_generations(script: &mut Script) {
     script.fill("D", 0..4);
 }
 
-fn sorted(mut texts: Vec<String>) -> Vec<String> {
+pub(super) fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts.sort_unstable();
     texts
 }
 
-fn place_of(seen: &[String], text: &str) -> usize {
+pub(super) fn place_of(seen: &[String], text: &str) -> usize {
     seen.iter().position(|one| one == text).unwrap_or_else(|| panic!("{text} is not in {seen:?}"))
 }
 
@@ -170,7 +170,7 @@ async fn from_now_on_is_after_what_was_written_and_what_comes_in_every_shard_aft
     let source = stream.source(|config| config.start = StreamStart::Now).await;
     let mut job = Job::default();
     job.discover(&source, &[]).await.unwrap();
-    assert_eq!(job.names(), "C D", "nothing goes on from them");
+    assert_eq!(job.names(), "A B C D", "something goes on from A and B: they have ended");
     stream.script().fill("C", 2..4);
     stream.script().close("C", &["E", "F"]);
     stream.script().fill("E", 0..2);

@@ -88,6 +88,7 @@ async fn a_shard_that_disappears_under_a_job_is_a_loss_and_not_its_end() {
 async fn a_child_that_disappears_unread_is_missed_by_its_name() {
     let stream = Scripted::start().await;
     stream.script().open("A");
+    stream.script().fill("A", 0..1);
     stream.script().close("A", &["B"]);
     stream.script().fill("B", 0..2);
     stream.script().close("B", &["C"]);

@@ -1,9 +1,12 @@
 //! Streams: shards that go on in others, disappear and are trimmed, by a script; and the records of a real server.
 
 mod conformance;
-mod drive;
+pub(crate) mod drive;
+mod horizon;
 mod killed;
 mod lineage;
+mod lists;
 mod lost;
+mod off;
 mod random;
 mod real;

@@ -1,12 +1,12 @@
-//! Shards that go on in others at random, lists that lag behind, iterators that expire, shards that disappear when they were read, and a job that dies again and
-//! again: every change once, and those of each key in their order.
+//! Shards that go on in others at random, lists that lag behind and lack what they had, iterators that expire, shards that disappear when they were read, and
+//! a job that dies again and again, and began at the horizon or when much had been written already: every change once, and those of each key in their order.
 
 use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use tidelock::{Source as _, SplitId};
-use tidelock_dynamodb::{DynamoStream, DynamoStreamReader};
+use tidelock_dynamodb::{DynamoStream, DynamoStreamConfig, DynamoStreamReader, StreamStart};
 use tidelock_processes::{count, seed};
 
 use super::drive::{Job, Read};
@@ -62,6 +62,14 @@ impl Table {
         self.owned.extend(named);
     }
 
+    /// The next lists lack any one of the shards.
+    fn lack(&self, stream: &Scripted, random: &mut StdRng) {
+        let mut script = stream.script();
+        let number = random.random_range(0..script.shards.len());
+        let shard = script.shards.keys().nth(number).unwrap().clone();
+        script.unlisted.insert(shard, random.random_range(1..4));
+    }
+
     /// The oldest shards disappear, where the log says that they were read.
     fn vanish(&mut self, stream: &Scripted, stored: &Job) {
         let mut script = stream.script();
@@ -82,6 +90,9 @@ impl Table {
 struct World {
     stream: Scripted,
     table: Table,
+    start: StreamStart,
+    /// How many changes each key had before those that are read.
+    before: [u64; KEYS],
     source: DynamoStream,
     job: Job,
     stored: Job,
@@ -89,16 +100,37 @@ struct World {
 }
 
 impl World {
-    async fn start() -> Self {
+    async fn start(random: &mut StdRng) -> Self {
         let stream = Scripted::start().await;
-        let table = Table::new(&stream);
-        let source = Self::source(&stream).await;
-        let (job, stored, readers) = (Job::default(), Job::default(), BTreeMap::new());
-        Self { stream, table, source, job, stored, readers }
+        let mut table = Table::new(&stream);
+        for _ in 0..random.random_range(0..40) {
+            if random.random_range(0..4) == 0 {
+                table.split(&stream, random);
+            } else {
+                table.write(&stream, random);
+            }
+        }
+        let (mut start, mut before) = (StreamStart::Horizon, [0; KEYS]);
+        if random.random() {
+            (start, before) = (StreamStart::Now, table.changes);
+            // So long before that no clock can take it for now. And every shard that goes on in another one is known to.
+            let mut script = stream.script();
+            let shards: Vec<String> = script.shards.keys().cloned().collect();
+            shards.iter().for_each(|shard| script.age(shard, 3_600));
+            script.unlisted.clear();
+        }
+        let source = Self::source(&stream, start).await;
+        let (mut job, readers) = (Job::default(), BTreeMap::new());
+        job.discover(&source, &[]).await.unwrap();
+        let stored = job.stored();
+        Self { stream, table, start, before, source, job, stored, readers }
     }
 
-    async fn source(stream: &Scripted) -> DynamoStream {
-        stream.source(|config| (config.batch_records, config.idle_wait_ms) = (3, 1)).await
+    async fn source(stream: &Scripted, start: StreamStart) -> DynamoStream {
+        let settings = |config: &mut DynamoStreamConfig| {
+            (config.batch_records, config.idle_wait_ms, config.start) = (3, 1, start);
+        };
+        stream.source(settings).await
     }
 
     /// Reads one of the shards a step further.
@@ -130,7 +162,8 @@ impl World {
             80..90 => self.stored = self.job.stored(),
             90..93 => self.table.vanish(&self.stream, &self.stored),
             93..95 => self.stream.script().expire(),
-            95..97 => {
+            95 => self.table.lack(&self.stream, random),
+            96 => {
                 let mut script = self.stream.script();
                 script.has_holes = random.random();
                 script.page = random.random_range(1..5);
@@ -138,7 +171,7 @@ impl World {
             _ => {
                 self.job = self.stored.stored();
                 self.readers.clear();
-                self.source = Self::source(&self.stream).await;
+                self.source = Self::source(&self.stream, self.start).await;
             }
         }
     }
@@ -148,7 +181,8 @@ impl World {
             let prefix = format!("{key}:");
             let seen: Vec<&str> =
                 self.job.seen.iter().filter_map(|text| text.strip_prefix(&prefix)).collect();
-            let expected: Vec<String> = (0..*changes).map(|number| number.to_string()).collect();
+            let expected: Vec<String> =
+                (self.before[key]..*changes).map(|number| number.to_string()).collect();
             assert_eq!(seen, expected, "key {key}");
         }
     }
@@ -158,7 +192,7 @@ impl World {
 async fn every_change_is_read_once_and_those_of_each_key_in_their_order_whatever_becomes_of_shards() {
     let mut random = StdRng::seed_from_u64(seed("random shards"));
     for _ in 0..count(12, 200) {
-        let mut world = World::start().await;
+        let mut world = World::start(&mut random).await;
         for _ in 0..200 {
             world.step(&mut random).await;
         }
