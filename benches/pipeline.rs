@@ -59,6 +59,9 @@ struct Arguments {
     interval: Duration,
     #[arg(long)]
     job_id: String,
+    /// The sink's setting.
+    #[arg(long, default_value_t = 0)]
+    linger_ms: u64,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -149,7 +152,7 @@ async fn main() -> Result<()> {
     let log = Targets::new().with_default(LevelFilter::WARN);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(log).init();
-    let Arguments { brokers, from, to, database, lookup, keys, checkpoints, interval, job_id } =
+    let Arguments { brokers, from, to, database, lookup, keys, checkpoints, interval, job_id, linger_ms } =
         Arguments::parse();
     let gateway = database.trim_start_matches("hbase://").split('?').next().unwrap_or_default().to_owned();
     let mut config = JobConfig::new(JobId::new(&job_id)?, &checkpoints);
@@ -159,7 +162,9 @@ async fn main() -> Result<()> {
     let source = Arc::new(source.decode(Event::read, RecordPolicy::Fail));
     let routes = SqlLookupConfig::new(SqlConfig::from_url(&lookup)?, "routes", ["id"]);
     let routes = Arc::new(SqlLookup::<u64, Route>::open(routes).await?);
-    let sink = Arc::new(HbaseSink::new(HbaseSinkConfig::new(HbaseConfig::new([gateway]), to))?);
+    let mut writing = HbaseSinkConfig::new(HbaseConfig::new([gateway]), to);
+    writing.linger_ms = linger_ms;
+    let sink = Arc::new(HbaseSink::new(writing)?);
     let columns = Arc::new(Columns::new()?);
     let job = Job::open(config).await?;
     let ended = job.run(Workers::threads(1), move |graph| {

@@ -46,6 +46,9 @@ struct Arguments {
     /// Write to HBase or DynamoDB through the job's log, and not at once.
     #[arg(long)]
     ledger: bool,
+    /// HBase's setting `linger_ms`.
+    #[arg(long, default_value_t = 0)]
+    linger_ms: u64,
     /// Write to DynamoDB many items in a request, at least once.
     #[arg(long)]
     at_least_once: bool,
@@ -139,6 +142,7 @@ async fn main() -> Result<()> {
 
 fn hbase(arguments: &Arguments, gateway: &str) -> Result<HbaseSink> {
     let mut writing = HbaseSinkConfig::new(HbaseConfig::new([gateway]), &arguments.to);
+    writing.linger_ms = arguments.linger_ms;
     if arguments.ledger {
         writing.mode = tidelock_hbase::Mode::Ledger;
     }

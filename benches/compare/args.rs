@@ -109,6 +109,9 @@ pub(crate) struct Arguments {
     /// A further setting of librdkafka for tidelock, as name=value. May be repeated.
     #[arg(long = "tidelock-property")]
     pub(crate) tidelock_properties: Vec<String>,
+    /// Milliseconds for which Tidelock gathers rows for HBase: its setting `linger_ms`.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) hbase_linger_ms: u64,
     /// A further setting of Flink, as name=value, for instance execution.buffer-timeout=100ms, or state.backend.type=hashmap for
     /// the pipeline; sink.flush-ms is that of its sink for HBase. May be repeated.
     #[arg(long = "flink-setting", value_name = "NAME=VALUE")]

@@ -26,6 +26,7 @@ pub(crate) struct Bench {
     pub(crate) seed: u64,
     pub(crate) tidelock_properties: Vec<String>,
     pub(crate) flink_settings: Vec<String>,
+    pub(crate) hbase_linger_ms: u64,
 }
 
 /// A system with what it works on.
@@ -65,6 +66,7 @@ impl Bench {
             folder: folder.path().join("state"),
             tidelock_properties: self.tidelock_properties.clone(),
             flink_settings: self.flink_settings.clone(),
+            hbase_linger_ms: self.hbase_linger_ms,
             pipeline: match (&self.routes, setting.keys) {
                 (Some(routes), Some(keys)) => Some(Pipeline { lookup: routes.url.clone(), keys }),
                 _ => None,

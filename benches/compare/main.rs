@@ -92,7 +92,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let routes = (!arguments.pipeline.is_empty()).then(Routes::start).transpose()?;
         let tidelock_properties = arguments.tidelock_properties.clone();
         let flink_settings = arguments.flink_settings.clone();
-        let bench = Bench { broker, tables, routes, target, seed, tidelock_properties, flink_settings };
+        let hbase_linger_ms = arguments.hbase_linger_ms;
+        let bench = Bench {
+            broker,
+            tables,
+            routes,
+            target,
+            seed,
+            tidelock_properties,
+            flink_settings,
+            hbase_linger_ms,
+        };
         let settings = settings(arguments);
         if arguments.brokers.is_none() {
             latency::warm(&bench, arguments, &settings[0])?;

@@ -77,6 +77,7 @@ pub(crate) struct Task {
     pub(crate) folder: PathBuf,
     pub(crate) tidelock_properties: Vec<String>,
     pub(crate) flink_settings: Vec<String>,
+    pub(crate) hbase_linger_ms: u64,
     /// What is asked of the pipeline, where it is one.
     pub(crate) pipeline: Option<Pipeline>,
 }
@@ -156,6 +157,9 @@ fn tidelock(system: System, task: &Task, target: &Path) -> Command {
         System::TidelockPrepared => drop(command.arg("--prepared")),
         System::TidelockLedger => drop(command.arg("--ledger")),
         _ => {}
+    }
+    if task.target() == Target::Hbase {
+        command.args(["--linger-ms", &task.hbase_linger_ms.to_string()]);
     }
     for property in &task.tidelock_properties {
         command.args(["--property", property]);

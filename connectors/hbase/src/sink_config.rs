@@ -95,11 +95,19 @@ pub struct HbaseSinkConfig {
     /// How many rows go to a gateway in one call at most. Default 1,000.
     #[serde(default = "default_call_rows_max")]
     pub call_rows_max: usize,
+    /// How long a writer gathers rows after it began a call before it begins the next one, in milliseconds, where the mode is `upsert`. Calls are
+    /// fewer and larger, which saves the gateway and the job CPU where rows come one by one; a row is visible later by up to that time, and
+    /// so is a checkpoint complete. Default 0: a call begins when the one before has its answer.
+    #[serde(default)]
+    pub linger_ms: u64,
     /// The most bytes, as JSON, that one writer takes in one epoch, where the mode is `ledger`: more are an error. Default: as many as
     /// come.
     #[serde(default)]
     pub epoch_bytes_max: Option<u64>,
 }
+
+/// A checkpoint waits for it, and an attempt that ends as well.
+const LINGER_MS_MAX: u64 = 60_000;
 
 fn default_versions_table() -> String {
     "tidelock_versions".into()
@@ -125,6 +133,7 @@ impl HbaseSinkConfig {
             versions_table: default_versions_table(),
             cell_bytes_max: default_cell_bytes_max(),
             call_rows_max: default_call_rows_max(),
+            linger_ms: 0,
             epoch_bytes_max: None,
         }
     }
@@ -148,6 +157,9 @@ impl HbaseSinkConfig {
             if value == 0 {
                 return Err(setting(name, "must be greater than zero"));
             }
+        }
+        if self.linger_ms > LINGER_MS_MAX {
+            return Err(setting("linger_ms", "must be at most 60000, a minute"));
         }
         if self.epoch_bytes_max == Some(0) {
             return Err(setting("epoch_bytes_max", "an epoch must have room for a record"));
@@ -193,6 +205,7 @@ mod tests {
             (HbaseSinkConfig { versions_table: "orders".into(), ..config() }, "versions_table"),
             (HbaseSinkConfig { cell_bytes_max: 0, ..config() }, "cell_bytes_max"),
             (HbaseSinkConfig { call_rows_max: 0, ..config() }, "call_rows_max"),
+            (HbaseSinkConfig { linger_ms: LINGER_MS_MAX + 1, ..config() }, "linger_ms"),
             (HbaseSinkConfig { epoch_bytes_max: Some(0), ..config() }, "epoch_bytes_max"),
             (HbaseSinkConfig { mode: Mode::Ledger, versions: Versions::Record, ..config() }, "versions"),
             (HbaseSinkConfig { hbase: HbaseConfig::new([""; 0]), ..config() }, "gateways"),

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tidelock::write_ahead::WriteAheadCommittable;
 use tidelock::{Epoch, Error, ErrorKind, Prepared, Rejecting, Rejects, Result, SinkWriter};
+use tokio::time::{Instant, sleep_until};
 
 use crate::merge::Step;
 use crate::mutation::RowMutation;
@@ -102,9 +104,12 @@ impl SinkWriter for UpsertWriter {
 
     async fn write(&mut self, records: &mut Vec<RowMutation>) -> Result<()> {
         self.check_whole()?;
+        let began = Instant::now();
         self.failed = true;
         self.take(records).await?;
         self.failed = false;
+        // What comes meanwhile is gathered by the host, and the next call has it all.
+        sleep_until(began + Duration::from_millis(self.target.config.linger_ms)).await;
         Ok(())
     }
 

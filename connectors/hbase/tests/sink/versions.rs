@@ -1,5 +1,7 @@
 //! Who wins: attempts, rollbacks, forks, late requests.
 
+use std::time::{Duration, Instant};
+
 use tidelock::{ErrorKind, Retry, Sink as _, SinkWriter as _, WriterId};
 use tidelock_hbase::{Deletes, Mode, RowMutation};
 
@@ -7,6 +9,20 @@ use super::place::{Clock, Place, attempt, attempt_of, column, gone, opened, put,
 
 /// Longer than anybody reserves, and no longer than clocks may be apart.
 const MINUTES: i64 = 150_000;
+
+/// What comes within the time is for the next call.
+#[tokio::test]
+#[ignore = "needs a container"]
+async fn a_writer_that_lingers_takes_no_more_rows_before_its_time() {
+    let linger = Duration::from_millis(300);
+    let mut place = Place::upsert().await;
+    place.config.linger_ms = 300;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let began = Instant::now();
+    write(&mut writer, vec![put("a", 1)]).await.unwrap();
+    assert!(began.elapsed() >= linger);
+    assert_eq!(place.value("a").await, Some(1));
+}
 
 #[tokio::test]
 #[ignore = "needs a container"]
