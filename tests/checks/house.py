@@ -13,6 +13,7 @@ UNSAFE = re.compile(r"\b(?:allow|expect|warn)\([^)]*\bunsafe_code\b")
 MAY_BE_UNSAFE = "connectors/kafka/src/native"
 # `tests/run` runs the ignored tests where containers are to be had, so no other reason is allowed.
 IGNORE_REASON = "needs a container"
+EXAMPLE = re.compile(r"(?:.*/)?examples/([^/]+)(?:\.rs|/main\.rs)")
 
 
 def long_files(files):
@@ -42,6 +43,18 @@ def unsafe_files(files):
             yield f"{name}: unsafe code is allowed in {MAY_BE_UNSAFE} alone"
 
 
+def examples(names):
+    """Examples of one name: cargo puts those of all crates into one folder, where the last one that was built stays."""
+    found = {}
+    for name in sorted(names):
+        match = EXAMPLE.fullmatch(name)
+        if match:
+            found.setdefault(match.group(1), []).append(name)
+    for example, places in found.items():
+        if len(places) > 1:
+            yield f"{' and '.join(places)}: two examples of one name: let each begin with its system, as sql_{example}"
+
+
 def top_level(names):
     """What does not belong into the root folder."""
     for first in sorted({name.split("/", 1)[0] for name in names}):
@@ -57,7 +70,7 @@ def main():
     files = [(name, (root / name).read_text(encoding="utf-8")) for name in names if name.endswith(".rs")]
     for warning in long_files(files):
         print(f"warning: {warning}")
-    wrong = [*ignored_tests(files), *unsafe_files(files), *top_level(names)]
+    wrong = [*ignored_tests(files), *unsafe_files(files), *examples(names), *top_level(names)]
     print("\n".join(wrong) if wrong else f"{len(files)} files of Rust keep the house rules")
     return 1 if wrong else 0
 

@@ -92,6 +92,12 @@ class House(unittest.TestCase):
         may = [f"{house.MAY_BE_UNSAFE}.rs", f"{house.MAY_BE_UNSAFE}/queue.rs"]
         self.assertEqual(list(house.unsafe_files([(name, allows) for name in may])), [])
 
+    def test_two_examples_of_one_name_are_found(self):
+        names = ["a/examples/scan.rs", "a/examples/read.rs", "b/examples/scan/main.rs", "b/examples/scan/read.rs", "b/src/scan.rs"]
+        wrong = list(house.examples(names))
+        self.assertEqual(len(wrong), 1)
+        self.assertIn("a/examples/scan.rs and b/examples/scan/main.rs", wrong[0])
+
     def test_a_stray_top_level_file_is_found(self):
         self.assertEqual(len(list(house.top_level(["notes.txt", "core/a.rs", ".ci/run"]))), 1)
 

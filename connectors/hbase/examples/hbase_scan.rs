@@ -1,7 +1,7 @@
 //! The rows of a table go into files of JSON lines, each once:
 //!
 //! ```text
-//! cargo run -p tidelock-hbase --example scan -- GATEWAY:9090 TABLE [FOLDER]
+//! cargo run -p tidelock-hbase --example hbase_scan -- GATEWAY:9090 TABLE [FOLDER]
 //! ```
 //!
 //! The folder, `target/scan` if none is named, gets the files and the checkpoints. Kill it and start it again as often as you like:
@@ -19,7 +19,7 @@ use tidelock_runtime::{Job, Workers};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [gateway, table, rest @ ..] = &arguments[..] else {
-        return Err("usage: scan GATEWAY:9090 TABLE [FOLDER]".into());
+        return Err("usage: hbase_scan GATEWAY:9090 TABLE [FOLDER]".into());
     };
     let folder = PathBuf::from(rest.first().map_or("target/scan", String::as_str));
     let out = folder.join("out").display().to_string();

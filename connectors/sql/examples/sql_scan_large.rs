@@ -1,7 +1,7 @@
 //! Reads a table of many rows and says what memory that took:
 //!
 //! ```text
-//! cargo run --release -p tidelock-sql --example scan_large -- FOLDER [ROWS] [SPLITS]
+//! cargo run --release -p tidelock-sql --example sql_scan_large -- FOLDER [ROWS] [SPLITS]
 //! ```
 //!
 //! The folder gets a SQLite file with 10,000,000 rows of about 100 bytes, if no number is named. Each row is read as a record, its
@@ -44,7 +44,7 @@ fn fill(file: &PathBuf, rows: u64) -> rusqlite::Result<()> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "target/scan_large".into()));
+    let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "target/sql_scan_large".into()));
     let rows: u64 = arguments.next().map_or(Ok(10_000_000), |rows| rows.parse())?;
     let splits: u32 = arguments.next().map_or(Ok(16), |splits| splits.parse())?;
     std::fs::create_dir_all(&folder)?;

@@ -1,7 +1,7 @@
 //! Orders go from a table of a SQLite file into files of JSON lines, each once:
 //!
 //! ```text
-//! cargo run -p tidelock-sql --example scan -- FOLDER
+//! cargo run -p tidelock-sql --example sql_scan -- FOLDER
 //! ```
 //!
 //! The folder, `target/scan` if none is named, gets the database, the files and the checkpoints. Kill it and start it again as

@@ -1,7 +1,7 @@
 //! Enriches the flights of CSV files with the seats of their planes, which are in a table of SQLite:
 //!
 //! ```text
-//! cargo run -p tidelock-sql --example enrich -- docs/examples/flights/data OUT CHECKPOINTS planes.db
+//! cargo run -p tidelock-sql --example sql_enrich -- docs/examples/flights/data OUT CHECKPOINTS planes.db
 //! ```
 //!
 //! The folder has `planes.csv` as well, from which the table is made where it is not there. With another URL the same
