@@ -28,10 +28,13 @@ pub(crate) struct KeyAttribute {
 }
 
 /// Of what kind the values of a key's attribute are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyKind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// A text.
     S,
+    /// A number.
     N,
+    /// Bytes.
     B,
 }
 
@@ -40,6 +43,18 @@ pub(crate) enum KeyKind {
 pub(crate) struct Key {
     partition: Value,
     sort: Option<Value>,
+}
+
+/// As a person is told to make it.
+impl fmt::Display for KeySchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KeyAttribute { name, kind } = &self.partition;
+        write!(f, "the partition key `{name}` of the kind {kind:?}")?;
+        match &self.sort {
+            Some(KeyAttribute { name, kind }) => write!(f, " and the sort key `{name}` of the kind {kind:?}"),
+            None => write!(f, " and no sort key"),
+        }
+    }
 }
 
 impl KeySchema {

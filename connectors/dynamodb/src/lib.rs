@@ -9,9 +9,11 @@ mod item;
 mod key;
 mod ledger;
 mod lookup;
+mod make;
 mod mark;
 mod number;
 mod projection;
+mod read_units;
 mod requests;
 mod sink;
 mod sink_config;
@@ -26,8 +28,10 @@ mod writer;
 
 pub use change::{Change, ItemChange, ItemUpdate};
 pub use item::{Item, item_bytes, item_of, record_of};
+pub use key::KeyKind;
 pub use ledger::DynamoCommittable;
 pub use lookup::{DynamoLookup, DynamoLookupConfig};
+pub use make::make_table;
 pub use sink::DynamoSink;
 pub use sink_config::{DynamoSinkConfig, Mode, Versions};
 pub use source::{

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Lookup, Patience, Result, Retry};
@@ -36,6 +36,7 @@ use crate::error::setting;
 use crate::item::Item;
 use crate::key::{Key, KeyKind, KeySchema};
 use crate::projection::{self, Projection};
+use crate::read_units::ReadUnits;
 use crate::table::{CALLS_AGAIN, Table, check_name};
 use crate::value::Value;
 use crate::wire::{of_wire, to_wire};
@@ -115,6 +116,7 @@ pub struct DynamoLookup<K> {
     table: Table,
     projection: Option<Projection>,
     item_key: ItemKey<K>,
+    read_units: ReadUnits,
 }
 
 impl<K> fmt::Debug for DynamoLookup<K> {
@@ -163,7 +165,7 @@ impl<K> DynamoLookup<K> {
         let table = Table::look(&client, &config.table).await?;
         let projection = Projection::of(&config.attributes, &table.key);
         let item_key = item_key(&table)?;
-        Ok(Self { config, client, table, projection, item_key })
+        Ok(Self { config, client, table, projection, item_key, read_units: ReadUnits::default() })
     }
 
     /// The items that are there of these, in any order.
@@ -214,8 +216,9 @@ impl<K> DynamoLookup<K> {
             .build()
             .map_err(|error| Error::new(ErrorKind::Bug, LOOK_UP, "a request has no keys").because(error))?;
         let request = self.client.batch_get_item().request_items(&self.table.name, wanted);
-        let answer = request.send().await;
+        let answer = request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         let answer = answer.map_err(|error| failed(LOOK_UP, error).with("table", &self.table.name))?;
+        self.read_units.consumed(&self.table.name, answer.consumed_capacity());
         let says_nothing = || says_nothing(LOOK_UP).with("table", &self.table.name);
         // Of one table: whatever it is called in the answer.
         let came = answer.responses.ok_or_else(says_nothing)?.into_values().flatten();

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::ConsumedCapacity;
 use tidelock::{Patience, Result};
 use tidelock_aws::{Limit, is_throttled};
 
+use crate::read_units::ReadUnits;
 use crate::table::CALLS_AGAIN;
 
 /// DynamoDB gives the partitions of a server that is gone to others within seconds. What takes longer is for the attempt's restart.
@@ -33,17 +34,52 @@ pub(crate) enum Went<T> {
     InPart(T),
 }
 
-/// What was counted and is not told yet: metrics are by table, and too dear for each item.
-#[derive(Debug, Default)]
+/// What was counted and is not told yet: metrics are by table, and too dear for each item. At the latest it is told when nobody counts any more.
+#[derive(Debug)]
 struct Tally {
+    table: Arc<str>,
     written: AtomicU64,
     newer: AtomicU64,
     units: AtomicU64,
+    read: ReadUnits,
+}
+
+impl Tally {
+    fn new(table: Arc<str>) -> Self {
+        let nothing = AtomicU64::default;
+        Self { table, written: nothing(), newer: nothing(), units: nothing(), read: ReadUnits::default() }
+    }
+
+    fn tell(&self) {
+        for (name, counted) in [
+            ("tidelock_dynamodb_items_total", &self.written),
+            ("tidelock_dynamodb_newer_total", &self.newer),
+            ("tidelock_dynamodb_write_units_total", &self.units),
+        ] {
+            match counted.swap(0, Ordering::Relaxed) {
+                0 => {}
+                more => metrics::counter!(name, "table" => self.table.to_string()).increment(more),
+            }
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// A table is called by its name or by its ARN, in a request and in an answer alike.
+fn is_one_table(one: &str, other: &str) -> bool {
+    one.rsplit('/').next() == other.rsplit('/').next()
 }
 
 impl Requests {
     pub(crate) fn new(client: Client, table: &str, limit: Limit) -> Self {
-        Self { client, table: table.into(), limit, tally: Arc::default() }
+        let table: Arc<str> = table.into();
+        let tally = Arc::new(Tally::new(Arc::clone(&table)));
+        Self { client, table, limit, tally }
     }
 
     /// Makes a request, again and again while that may help. A table that is throttled takes what it takes, and whoever is left out for long waits on
@@ -98,25 +134,23 @@ impl Requests {
         self.tally.newer.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So much was consumed of what is paid for. Of writes these are whole numbers.
+    /// Writing consumed so much of what is paid for, as far as it is of this table. Of writes these are whole numbers.
     pub(crate) fn consumed<'c>(&self, capacity: impl IntoIterator<Item = &'c ConsumedCapacity>) {
-        let units: f64 = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        let is_ours =
+            |one: &&ConsumedCapacity| one.table_name().is_none_or(|name| is_one_table(name, &self.table));
+        let capacity = capacity.into_iter().filter(is_ours);
+        let units: f64 = capacity.filter_map(ConsumedCapacity::capacity_units).sum();
         self.tally.units.fetch_add(units.ceil() as u64, Ordering::Relaxed);
+    }
+
+    /// Reading consumed so much.
+    pub(crate) fn consumed_reading(&self, capacity: Option<&ConsumedCapacity>) {
+        self.tally.read.consumed(&self.table, capacity);
     }
 
     /// Tells what was counted.
     pub(crate) fn tell(&self) {
-        let Tally { written, newer, units } = &*self.tally;
-        for (name, counted) in [
-            ("tidelock_dynamodb_items_total", written),
-            ("tidelock_dynamodb_newer_total", newer),
-            ("tidelock_dynamodb_write_units_total", units),
-        ] {
-            match counted.swap(0, Ordering::Relaxed) {
-                0 => {}
-                more => self.count(name, more),
-            }
-        }
+        self.tally.tell();
     }
 
     /// Counts something of the table.

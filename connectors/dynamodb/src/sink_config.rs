@@ -22,7 +22,7 @@ pub enum Mode {
     /// arrives late, or an attempt which wakes up late, may put an old item over a newer one. Updates are refused.
     Batched,
     /// The changes of an epoch travel in the job's log, and are applied when the checkpoint is complete, each chunk of them in one
-    /// transaction with the row of a ledger that says so: exactly once, counters too. Nothing is visible before. Not in this version: it is refused.
+    /// transaction with the row of a ledger that says so: exactly once, counters too. Nothing is visible before.
     Ledger,
 }
 
@@ -50,8 +50,9 @@ pub enum Versions {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DynamoSinkConfig {
-    /// Where DynamoDB is, and how it is asked.
-    pub aws: AwsConfig,
+    /// The service.
+    #[serde(default)]
+    pub dynamodb: AwsConfig,
     /// The table, by its name or ARN. Required.
     pub table: String,
     /// When items become visible: `versioned`, `batched` or `ledger`. It may be changed from one run to the next: what is pending is
@@ -133,9 +134,9 @@ const REQUESTS_IN_FLIGHT_MAX: u32 = 4_096;
 
 impl DynamoSinkConfig {
     /// Items of `table`, with every other setting at its default.
-    pub fn new(aws: AwsConfig, table: impl Into<String>) -> Self {
+    pub fn new(dynamodb: AwsConfig, table: impl Into<String>) -> Self {
         Self {
-            aws,
+            dynamodb,
             table: table.into(),
             mode: Mode::default(),
             versions: Versions::default(),
@@ -155,7 +156,7 @@ impl DynamoSinkConfig {
     /// # Errors
     /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
     pub fn validate(&self) -> Result<()> {
-        self.aws.validate()?;
+        self.dynamodb.validate()?;
         check_name("table", &self.table)?;
         check_name("ledger_table", &self.ledger_table)?;
         if name_in(&self.table) == name_in(&self.ledger_table) {
@@ -204,6 +205,8 @@ impl DynamoSinkConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::DynamoLookupConfig;
+    use crate::source::{DynamoScanConfig, DynamoStreamConfig};
 
     /// The same table by another name.
     const ARN: &str = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders";
@@ -248,14 +251,14 @@ mod tests {
     #[test]
     fn only_the_table_is_required_and_what_is_unknown_is_refused() {
         let read = |settings: serde_json::Value| serde_json::from_value::<DynamoSinkConfig>(settings);
-        let least = serde_json::json!({ "aws": {}, "table": "orders" });
+        let least = serde_json::json!({ "table": "orders" });
         assert_eq!(read(least).expect("settings"), config());
-        let more = serde_json::json!({ "aws": {}, "table": "orders", "tabel": "orders" });
+        let more = serde_json::json!({ "table": "orders", "tabel": "orders" });
         assert!(read(more).is_err());
         for (mode, read_as) in
             [("versioned", Some(Mode::Versioned)), ("ledger", Some(Mode::Ledger)), ("upsert", None)]
         {
-            let settings = serde_json::json!({ "aws": {}, "table": "orders", "mode": mode });
+            let settings = serde_json::json!({ "table": "orders", "mode": mode });
             assert_eq!(read(settings).ok().map(|config| config.mode), read_as, "{mode}");
         }
     }
@@ -263,9 +266,12 @@ mod tests {
     #[derive(Debug, Deserialize)]
     struct Page {
         items: DynamoSinkConfig,
+        changes: DynamoStreamConfig,
+        customers: DynamoScanConfig,
+        stock: DynamoLookupConfig,
     }
 
-    /// The example of the page on configuring, and how it is read there.
+    /// The examples of the page on configuring, and how they are read there.
     fn page(change: impl FnOnce(&str) -> String) -> std::result::Result<Page, ::config::ConfigError> {
         let page = include_str!("../../../docs/configuring.md");
         let begin =
@@ -276,13 +282,21 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_page_on_configuring_is_read_and_wrong_words_are_told_the_choices() {
-        let Page { items } = page(str::to_owned).expect("read");
+    fn the_examples_of_the_page_on_configuring_are_read_and_wrong_words_are_told_the_choices() {
+        let Page { items, changes, customers, stock } = page(str::to_owned).expect("read");
         items.validate().expect("settings that fit together");
         assert_eq!((items.mode, items.versions), (Mode::Versioned, Versions::Attempt));
+        changes.validate().expect("settings that fit together");
+        assert_eq!(changes, DynamoStreamConfig::new(AwsConfig::new(), "orders"), "the defaults are told");
+        customers.validate().expect("settings that fit together");
+        assert_eq!((customers.segments, customers.dynamodb.profile.as_deref()), (32, Some("reader")));
+        stock.validate().expect("settings that fit together");
+        assert!(stock.consistent && stock.dynamodb.endpoint.is_some(), "{stock:?}");
         for (right, wrong, choices) in [
             ("\"versioned\"", "\"upsert\"", vec!["upsert", "versioned", "batched", "ledger"]),
             ("\"attempt\"", "\"clock\"", vec!["clock", "attempt", "record"]),
+            ("\"horizon\"", "\"latest\"", vec!["latest", "horizon", "now"]),
+            ("\"fail\"", "\"ignore\"", vec!["ignore", "fail", "warn"]),
         ] {
             let error = page(|text| text.replacen(right, wrong, 1)).expect_err("no choice").to_string();
             assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");

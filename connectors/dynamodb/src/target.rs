@@ -53,7 +53,7 @@ impl Target {
     }
 
     pub(crate) async fn client(&self) -> Result<&Client> {
-        self.client.get_or_try_init(|| client(&self.config.aws)).await
+        self.client.get_or_try_init(|| client(&self.config.dynamodb)).await
     }
 
     /// How requests go to the table.

@@ -204,7 +204,9 @@ impl Applying<'_> {
             let call = self.requests.client.transact_write_items().set_transact_items(Some(actions));
             let error = match call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
                 Ok(answer) => {
-                    self.requests.consumed(answer.consumed_capacity());
+                    for of_one in [&self.requests, &self.items.requests] {
+                        of_one.consumed(answer.consumed_capacity());
+                    }
                     return Ok(Went::Whole(true));
                 }
                 Err(error) => error,

@@ -1,11 +1,7 @@
 //! The ledger's table: its items are read, and changed by compare-and-set of their text.
 
-use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnConsumedCapacity,
-    ScalarAttributeType, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, TransactWriteItem, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidelock::{Error, ErrorKind, Result};
@@ -15,7 +11,8 @@ use super::action::built;
 use super::place::Place;
 use super::state::{of_text, to_text};
 use crate::error::setting;
-use crate::key::KeyKind;
+use crate::key::{KeyAttribute, KeyKind, KeySchema};
+use crate::make::there_or_made;
 use crate::requests::{Requests, Went};
 use crate::table::Table;
 
@@ -25,7 +22,6 @@ const STATE: &str = "state";
 
 const READ: &str = "read the ledger";
 const CHANGE: &str = "change the ledger";
-const MAKE: &str = "make the ledger";
 
 /// One other process at most changes an item at a time, and a few times in an attempt.
 const TRIES_MAX: u32 = 50;
@@ -62,48 +58,20 @@ impl Items {
 
     /// Makes the table where there is none.
     pub(super) async fn ensure(&self) -> Result<()> {
-        if self.is_there().await? {
-            return Ok(());
-        }
-        // Another process may be faster, or an answer lost: what counts is that it is there then.
-        let made = self.make().await;
-        match self.is_there().await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(made.err().unwrap_or_else(|| {
-                Error::new(ErrorKind::Conflict, MAKE, "a table that was made is not there")
-            })),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn make(&self) -> Result<()> {
-        let key = KeySchemaElement::builder().attribute_name(ID).key_type(KeyType::Hash);
-        let id = AttributeDefinition::builder().attribute_name(ID).attribute_type(ScalarAttributeType::S);
-        let (key, id) = (built(MAKE, key.build())?, built(MAKE, id.build())?);
-        let make = self.requests.client.create_table().table_name(&*self.requests.table);
-        let make = make.key_schema(key).attribute_definitions(id).billing_mode(BillingMode::PayPerRequest);
-        match make.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => {
-                let remedy = "make it by hand, with the partition key `id` of the kind S and no sort key, or give the right dynamodb:CreateTable";
-                let error =
-                    failed(MAKE, error).with("table", &self.requests.table).with("setting", "ledger_table");
-                Err(error.with("remedy", remedy))
-            }
-        }
+        let key = KeySchema { partition: KeyAttribute { name: ID.into(), kind: KeyKind::S }, sort: None };
+        let table = there_or_made(&self.requests.client, &self.requests.table, &key).await;
+        check(&table.map_err(|error| error.with("setting", "ledger_table"))?)
     }
 
     /// Reads an item. `None`: there is none.
     pub(super) async fn read<T: DeserializeOwned>(&self, place: &Place, id: &str) -> Result<Option<Seen<T>>> {
         let found = self.requests.again(async || {
             let get = self.requests.client.get_item().table_name(&*self.requests.table).consistent_read(true);
+            let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = get.key(ID, AttributeValue::S(id.to_owned())).send().await;
-            answer.map(|answer| Went::Whole(answer.item)).map_err(|error| place.named(failed(READ, error)))
+            let answer = answer.map_err(|error| place.named(failed(READ, error)))?;
+            self.requests.consumed_reading(answer.consumed_capacity());
+            Ok(Went::Whole(answer.item))
         });
         let Some(item) = found.await? else { return Ok(None) };
         let text = item.get(STATE).and_then(|value| value.as_s().ok());

@@ -37,7 +37,7 @@ impl World {
         let mut sink = DynamoSinkConfig::new(common::config(faults.address()), table);
         sink.mode = Mode::Ledger;
         // Of what is lost soon, and not only after ten seconds.
-        sink.aws.call_timeout_ms = 2_000;
+        sink.dynamodb.call_timeout_ms = 2_000;
         let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let task = Task {
             input: text("in"),

@@ -7,7 +7,6 @@ mod attempts;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
-mod costs;
 mod epochs;
 mod lost;
 mod place;

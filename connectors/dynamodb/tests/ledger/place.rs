@@ -47,7 +47,7 @@ impl Place {
     /// Sinks of the place go by a proxy from now on, whose faults are for these calls.
     pub(crate) async fn behind_faults(&mut self, calls: &'static [&'static str]) -> HttpFaults {
         let faults = HttpFaults::start(common::shared()).await.unwrap();
-        self.config.aws = common::config(faults.address());
+        self.config.dynamodb = common::config(faults.address());
         faults.only(move |request| {
             let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
             target.is_some_and(|target| calls.iter().any(|call| target.ends_with(call)))

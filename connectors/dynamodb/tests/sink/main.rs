@@ -8,7 +8,6 @@ mod batches;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
-mod costs;
 mod order;
 mod place;
 mod refused;

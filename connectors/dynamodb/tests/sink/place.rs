@@ -58,7 +58,7 @@ impl Place {
     /// Sinks of the place go by a proxy from now on, whose faults are for their writes alone.
     pub(crate) async fn behind_faults(&mut self) -> HttpFaults {
         let faults = HttpFaults::start(common::shared()).await.unwrap();
-        self.config.aws = common::config(faults.address());
+        self.config.dynamodb = common::config(faults.address());
         faults.only(|request| {
             let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
             target.is_some_and(|target| {

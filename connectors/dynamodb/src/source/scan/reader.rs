@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tidelock::{Batch, Error, Patience, Result, SplitReader};
 use tidelock_aws::{failed, says_nothing};
 
@@ -48,7 +49,7 @@ impl DynamoScanReader {
     }
 
     async fn page_once(&self, after: Option<Item>) -> Result<ScanOutput> {
-        let Reading { config, client, projection } = &*self.reading;
+        let Reading { config, client, projection, read_units } = &*self.reading;
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let projection = projection.as_ref();
         let request = client
@@ -60,9 +61,11 @@ impl DynamoScanReader {
             .consistent_read(config.consistent)
             .set_projection_expression(projection.map(|one| one.expression.clone()))
             .set_expression_attribute_names(projection.map(|one| one.names.clone()))
-            .set_exclusive_start_key(after.map(to_wire));
+            .set_exclusive_start_key(after.map(to_wire))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let named = |error: Error| error.with("table", &config.table).with("segment", self.split.segment);
         let page = request.send().await.map_err(|error| named(failed(SCAN, error)))?;
+        read_units.consumed(&config.table, page.consumed_capacity());
         // Taken for a page it would be the end of the segment.
         if page.items.is_none() {
             return Err(named(says_nothing(SCAN)));

@@ -6,12 +6,14 @@ use tidelock::Result;
 use super::config::DynamoScanConfig;
 use crate::mark::Mark;
 use crate::projection::Projection;
+use crate::read_units::ReadUnits;
 use crate::table::Table;
 
 pub(super) struct Reading {
     pub(super) config: DynamoScanConfig,
     pub(super) client: Client,
     pub(super) projection: Option<Projection>,
+    pub(super) read_units: ReadUnits,
 }
 
 impl Reading {

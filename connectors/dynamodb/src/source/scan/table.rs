@@ -13,6 +13,7 @@ use super::segment::DynamoSegment;
 use crate::client::client;
 use crate::item::Item;
 use crate::projection::Projection;
+use crate::read_units::ReadUnits;
 use crate::table::Table;
 
 /// Reads the items of a table, each once: see the [crate's page](crate) for what it guarantees.
@@ -45,7 +46,8 @@ impl DynamoScan {
         let client = client(&config.dynamodb).await?;
         let table = Table::look(&client, &config.table).await?;
         let projection = Projection::of(&config.attributes, &table.key);
-        Ok(Self { reading: Arc::new(Reading { config, client, projection }) })
+        let read_units = ReadUnits::default();
+        Ok(Self { reading: Arc::new(Reading { config, client, projection, read_units }) })
     }
 }
 
