@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Flights are in files or in Kafka, planes and airlines in files or in a database, and rows go to files, to Kafka, to a
-//! database or to HBase.
+//! database, to HBase or to DynamoDB.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::places::Places;
 use crate::tables::Table;
-use crate::{files, hbase, kafka, sql, tables};
+use crate::{dynamodb, files, hbase, kafka, sql, tables};
 
 /// How long a window is.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -38,18 +38,25 @@ pub(crate) async fn of(options: &Options, places: &Places, pace: Arc<Pace>) -> R
         Some(topic) => kafka::flights(options, topic, pace).await?,
         None => files::flights(options, pace)?,
     };
-    let rows = match (&options.to_kafka, &options.to_sql, &options.to_hbase) {
-        (Some(topic), ..) => kafka::rows(topic).await?,
-        (None, Some(database), _) => sql::rows(database).await?,
-        (None, None, Some(table)) => hbase::rows(table).await?,
-        (None, None, None) => files::rows(&places.out)?,
-    };
+    let rows = rows(options, places).await?;
     // Tables of a few thousand rows: in memory as a whole, a flight costs one hash of its key. Files do not change.
     let (planes, airlines, refreshed) = match &options.planes_from {
         Some(database) => (sql::planes(database).await?, sql::airlines(database).await?, MINUTE),
         None => (tables::planes(&options.data)?, tables::airlines(&options.data)?, DAY),
     };
     Ok(count(flights, planes, airlines, LookupTables::refreshed_every(refreshed), rows))
+}
+
+/// Where the options say that rows go: to one of these alone.
+async fn rows(options: &Options, places: &Places) -> Result<Rows> {
+    let Options { to_kafka, to_sql, to_hbase, to_dynamodb, .. } = options;
+    match (to_kafka, to_sql, to_hbase, to_dynamodb) {
+        (Some(topic), ..) => kafka::rows(topic).await,
+        (_, Some(database), ..) => sql::rows(database).await,
+        (_, _, Some(table), _) => hbase::rows(table).await,
+        (.., Some(table)) => dynamodb::rows(table).await,
+        (None, None, None, None) => files::rows(&places.out),
+    }
 }
 
 /// Counts flights by airport and hour.

@@ -3,6 +3,8 @@
 pub mod answer;
 mod command;
 mod crash;
+#[cfg_attr(not(feature = "dynamodb"), path = "no_dynamodb.rs")]
+mod dynamodb;
 mod ends;
 mod files;
 mod flight;

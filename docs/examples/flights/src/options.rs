@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tidelock::JobId;
 
+use crate::dynamodb::DynamoTable;
 use crate::hbase::HbaseTable;
 use crate::kafka::Topic;
 use crate::sql::Database;
@@ -38,6 +39,11 @@ Examples with databases, in a build with --features sql:
 Examples with HBase, in a build with --features hbase, and with all of these servers, with --features servers:
   flights --to-hbase localhost:9090/flights_by_hour      rows in a table, by a Thrift gateway
   flights --profile servers        Kafka, MariaDB and HBase in containers, the job between them, and its rows checked
+
+Examples with DynamoDB, in a build with --features dynamodb:
+  flights --to-dynamodb https://dynamodb.eu-central-1.amazonaws.com/flights_by_hour     rows in a table of AWS
+  AWS_REGION=any AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any \
+      flights --to-dynamodb http://127.0.0.1:8000/flights_by_hour       of a server on this machine, which wants some
 
 Signals:
   SIGINT, SIGTERM   stop with everything committed, so that the next start goes on from there
@@ -103,21 +109,29 @@ pub(crate) struct Options {
     #[arg(long, value_name = "GATEWAYS/TABLE", conflicts_with_all = ["out", "to_kafka", "to_sql", "load", "crash"])]
     pub(crate) to_hbase: Option<HbaseTable>,
 
+    /// Write the rows to this table of DynamoDB instead of files, each once: those of a checkpoint are put by transactions, which a table beside it,
+    /// `tidelock_ledger`, has on record. Both are made where they are missing. The URL is that of AWS in a region, or of another server.
+    /// Credentials come from where AWS's own tools look for them (AWS_ACCESS_KEY_ID, a profile, a role), and so does the region
+    /// where the URL names none. Needs a build with --features dynamodb.
+    #[arg(long, value_name = "URL/TABLE", conflicts_with_all = ["out", "to_kafka", "to_sql", "to_hbase", "load", "crash"])]
+    pub(crate) to_dynamodb: Option<DynamoTable>,
+
     /// Run the whole pipeline on servers that are started for it, in containers: flights in a topic of Kafka, planes and airlines in
     /// MariaDB, rows in HBase. In the end they are read back and compared with an independent answer. Needs a build with --features servers.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["out", "from_kafka", "to_kafka", "load", "planes_from", "to_sql", "to_hbase",
-        "load_tables", "crash", "dead_letters", "from_savepoint", "savepoint"])]
+        "to_dynamodb", "load_tables", "crash", "dead_letters", "from_savepoint", "savepoint"])]
     pub(crate) profile: Option<Profile>,
 
     /// Do nothing but copy planes and airlines from their files to two tables of this database, which are made where they are
     /// missing. Needs a build with --features sql.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["from_kafka", "to_kafka", "load", "planes_from", "to_sql", "to_hbase", "crash",
-        "dead_letters", "out", "workers", "rate", "from_savepoint", "savepoint"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["from_kafka", "to_kafka", "load", "planes_from", "to_sql", "to_hbase",
+        "to_dynamodb", "crash", "dead_letters", "out", "workers", "rate", "from_savepoint", "savepoint"])]
     pub(crate) load_tables: Option<Database>,
 
     /// The folder of the checkpoints, one for each job. [default: target/flights/checkpoints, with
     /// Kafka target/flights/kafka/checkpoints, with --load target/flights/load/TOPIC/checkpoints, with a
-    /// database that is written target/flights/sql/DATABASE/checkpoints]
+    /// database that is written target/flights/sql/DATABASE/checkpoints, with HBase target/flights/hbase/TABLE/checkpoints, with
+    /// DynamoDB target/flights/dynamodb/SERVER-TABLE/checkpoints]
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoints: Option<String>,
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use tidelock::{Error, ErrorKind, Result};
 
 use crate::answer;
+use crate::dynamodb::DynamoTable;
 use crate::hbase::HbaseTable;
 use crate::kafka::Topic;
 use crate::options::Options;
@@ -27,6 +28,8 @@ pub(crate) struct Places {
     pub(crate) table: Option<Database>,
     /// The table of HBase that is written, where one is.
     pub(crate) hbase: Option<HbaseTable>,
+    /// The table of DynamoDB that is written, where one is.
+    pub(crate) dynamodb: Option<DynamoTable>,
     pub(crate) checkpoints: String,
     /// What is written, in one word.
     pub(crate) writes: &'static str,
@@ -42,6 +45,8 @@ const KAFKA_BASE: &str = "target/flights/kafka";
 const SQL_BASE: &str = "target/flights/sql";
 /// The same for runs that write to HBase, with a folder for each table.
 const HBASE_BASE: &str = "target/flights/hbase";
+/// The same for runs that write to DynamoDB, with a folder for each table.
+const DYNAMODB_BASE: &str = "target/flights/dynamodb";
 /// The same for runs that load planes and airlines into one.
 const TABLES_BASE: &str = "target/flights/tables";
 /// The same for runs that load a topic, with a folder for each.
@@ -49,12 +54,14 @@ const LOAD_BASE: &str = "target/flights/load";
 
 impl Places {
     pub(crate) fn of(options: &Options) -> Self {
-        let Options { data, load, from_kafka, to_kafka, to_sql, to_hbase, load_tables, .. } = options;
-        let base = match (load, load_tables, to_sql, to_hbase) {
+        let Options { data, load, from_kafka, to_kafka, to_sql, to_hbase, to_dynamodb, load_tables, .. } =
+            options;
+        let base = match (load, load_tables, to_sql, to_hbase, to_dynamodb) {
             (Some(topic), ..) => format!("{LOAD_BASE}/{}", topic.name()),
             (_, Some(database), ..) => format!("{TABLES_BASE}/{}", database.folder()),
-            (_, _, Some(database), _) => format!("{SQL_BASE}/{}", database.folder()),
-            (_, _, _, Some(table)) => format!("{HBASE_BASE}/{}", table.folder()),
+            (_, _, Some(database), ..) => format!("{SQL_BASE}/{}", database.folder()),
+            (_, _, _, Some(table), _) => format!("{HBASE_BASE}/{}", table.folder()),
+            (.., Some(table)) => format!("{DYNAMODB_BASE}/{}", table.folder()),
             _ if from_kafka.is_some() || to_kafka.is_some() => KAFKA_BASE.to_owned(),
             _ if options.crash.is_some() => CRASH_BASE.to_owned(),
             _ => BASE.to_owned(),
@@ -67,6 +74,7 @@ impl Places {
             to: load.as_ref().or(to_kafka.as_ref()).cloned(),
             table: to_sql.clone(),
             hbase: to_hbase.clone(),
+            dynamodb: to_dynamodb.clone(),
             out: or(&options.out, "rows"),
             checkpoints: or(&options.checkpoints, "checkpoints"),
             writes: if load.is_some() { "flights" } else { "rows" },
@@ -80,17 +88,21 @@ impl Places {
 
     /// What is written goes here.
     pub(crate) fn output(&self) -> String {
-        match (&self.to, &self.table, &self.hbase) {
-            (Some(topic), ..) => topic.to_string(),
-            (None, Some(database), _) => format!("a table of {database}"),
-            (None, None, Some(table)) => table.to_string(),
-            (None, None, None) => self.out.clone(),
-        }
+        self.elsewhere().unwrap_or_else(|| self.out.clone())
+    }
+
+    /// The same, where it is no folder.
+    fn elsewhere(&self) -> Option<String> {
+        let topic = self.to.as_ref().map(Topic::to_string);
+        let database = || self.table.as_ref().map(|database| format!("a table of {database}"));
+        let hbase = || self.hbase.as_ref().map(HbaseTable::to_string);
+        let dynamodb = || self.dynamodb.as_ref().map(DynamoTable::to_string);
+        topic.or_else(database).or_else(hbase).or_else(dynamodb)
     }
 
     /// Whether rows go to files.
     pub(crate) fn to_files(&self) -> bool {
-        self.to.is_none() && self.table.is_none() && self.hbase.is_none()
+        self.elsewhere().is_none()
     }
 
     /// The rows that a reader of the folder sees. Those of a topic or a table are not counted: that would be
