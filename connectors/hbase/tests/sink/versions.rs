@@ -1,9 +1,10 @@
 //! Who wins: attempts, rollbacks, forks, late requests.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidelock::{ErrorKind, Retry, Sink as _, SinkWriter as _, WriterId};
 use tidelock_hbase::{Deletes, Mode, RowMutation};
+use tokio::time::Instant;
 
 use super::place::{Clock, Place, attempt, attempt_of, column, gone, opened, put, write};
 
