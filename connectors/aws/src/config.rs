@@ -19,10 +19,11 @@ pub struct AwsConfig {
     /// The region, such as `eu-central-1`. Where it is not given it comes from the environment (`AWS_REGION`), the profile or the instance.
     pub region: Option<String>,
     /// Another address than AWS's own, as a URL: of a server for tests, or of an endpoint within a network. It is used for every service that the
-    /// settings are for.
+    /// settings are for. Where it is not given it comes from the environment (`AWS_ENDPOINT_URL`, or that of the service) or the profile, and else it is
+    /// AWS's own.
     pub endpoint: Option<String>,
-    /// The profile of AWS's configuration files whose settings and credentials are used. Where it is not given it comes from the environment
-    /// (`AWS_PROFILE`), and else it is `default`.
+    /// The profile of AWS's configuration files whose settings and credentials are used, where the environment has none: credentials and a region
+    /// that are in its variables win. Where it is not given it comes from the environment (`AWS_PROFILE`), and else it is `default`.
     pub profile: Option<String>,
     /// How long a connection may take. Default 3,000.
     pub connect_timeout_ms: u64,
