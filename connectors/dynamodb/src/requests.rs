@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use tidelock::{Patience, Result};
-use tidelock_aws::{Limit, is_throttled};
+use tidelock_aws::{Limit, is_throttled, says_nothing};
 
 use crate::read_units::ReadUnits;
 use crate::table::CALLS_AGAIN;
@@ -24,6 +25,15 @@ pub(crate) struct Requests {
     /// Shared by all writers of the sink in this process.
     pub(crate) limit: Limit,
     tally: Arc<Tally>,
+}
+
+/// Whether the service gave an answer that says that all is well: it has a number of the request, or what was consumed, which was asked for. An
+/// answer with neither is somebody else's, and nothing is known to be done.
+pub(crate) fn check_heard(operation: &'static str, answer: &impl RequestId, is_counted: bool) -> Result<()> {
+    if answer.request_id().is_none() && !is_counted {
+        return Err(says_nothing(operation));
+    }
+    Ok(())
 }
 
 /// What became of a request that went well.

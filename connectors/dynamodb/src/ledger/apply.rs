@@ -22,7 +22,7 @@ use super::plan::{Chunk, Plan};
 use super::state::{Head, Lane, Lanes, to_text};
 use crate::change::{Change, ItemChange};
 use crate::key::KeySchema;
-use crate::requests::{Requests, Went};
+use crate::requests::{Requests, Went, check_heard};
 
 /// Somebody else is faster once or twice; each time is a step of the epoch, or a newer attempt.
 const TRIES_MAX: u32 = 50;
@@ -204,6 +204,8 @@ impl Applying<'_> {
             let call = self.requests.client.transact_write_items().set_transact_items(Some(actions));
             let error = match call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
                 Ok(answer) => {
+                    let heard = check_heard(APPLY, &answer, !answer.consumed_capacity().is_empty());
+                    heard.map_err(|error| self.place().named(error))?;
                     for of_one in [&self.requests, &self.items.requests] {
                         of_one.consumed(answer.consumed_capacity());
                     }

@@ -13,7 +13,7 @@ use super::state::{of_text, to_text};
 use crate::error::setting;
 use crate::key::{KeyAttribute, KeyKind, KeySchema};
 use crate::make::there_or_made;
-use crate::requests::{Requests, Went};
+use crate::requests::{Requests, Went, check_heard};
 use crate::table::Table;
 
 /// The key of the table, and the attribute with the text.
@@ -70,6 +70,8 @@ impl Items {
             let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = get.key(ID, AttributeValue::S(id.to_owned())).send().await;
             let answer = answer.map_err(|error| place.named(failed(READ, error)))?;
+            let heard = check_heard(READ, &answer, answer.consumed_capacity().is_some());
+            heard.map_err(|error| place.named(error))?;
             self.requests.consumed_reading(answer.consumed_capacity());
             Ok(Went::Whole(answer.item))
         });
@@ -121,6 +123,8 @@ impl Items {
             };
             match update.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await {
                 Ok(answer) => {
+                    let heard = check_heard(CHANGE, &answer, answer.consumed_capacity().is_some());
+                    heard.map_err(|error| place.named(error))?;
                     self.requests.consumed(answer.consumed_capacity());
                     Ok(Went::Whole(true))
                 }

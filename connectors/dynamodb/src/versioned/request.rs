@@ -17,7 +17,7 @@ use super::version::{ItemVersion, Stamp};
 use crate::change::{Change, ItemUpdate};
 use crate::item::Item;
 use crate::key::{Key, KeySchema};
-use crate::requests::{Requests, Went};
+use crate::requests::{Requests, Went, check_heard};
 use crate::sink_config::DynamoSinkConfig;
 use crate::wire::to_wire;
 
@@ -149,6 +149,7 @@ impl Sender {
             .send();
         match sent.await {
             Ok(answer) => {
+                check_heard(OPERATION, &answer, answer.consumed_capacity().is_some())?;
                 self.requests.consumed(answer.consumed_capacity());
                 Ok(Answered::Done)
             }
@@ -177,6 +178,7 @@ impl Sender {
             .send();
         match sent.await {
             Ok(answer) => {
+                check_heard(OPERATION, &answer, answer.consumed_capacity().is_some())?;
                 self.requests.consumed(answer.consumed_capacity());
                 Ok(Answered::Done)
             }

@@ -28,7 +28,7 @@ fn random_records(rng: &mut StdRng) -> Vec<ItemChange> {
     (0..rng.random_range(1..most)).map(|_| record(rng)).collect()
 }
 
-fn faults_of_every_kind() -> [(Fault, f64); 11] {
+fn faults_of_every_kind() -> [(Fault, f64); 13] {
     [
         (Fault::Cut, 0.03),
         (Fault::Lost, 0.06),
@@ -39,6 +39,9 @@ fn faults_of_every_kind() -> [(Fault, f64); 11] {
         (Fault::Slow, 0.02),
         (refused(500, "InternalServerError"), 0.02),
         (Fault::Refused { status: 502, body: Bytes::from_static(b"<html>") }, 0.01),
+        // What says that all is well, and is no answer of the service.
+        (Fault::Refused { status: 200, body: Bytes::new() }, 0.01),
+        (Fault::Refused { status: 200, body: Bytes::from_static(b"{}") }, 0.01),
         (refused(400, "ThrottlingException"), 0.03),
         (refused(400, "TransactionConflictException"), 0.03),
     ]

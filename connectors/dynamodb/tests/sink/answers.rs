@@ -22,6 +22,8 @@ fn faults_of_one() -> Vec<Fault> {
     faults.push(refused(500, "InternalServerError"));
     // Of what stands between us and the service.
     faults.push(Fault::Refused { status: 503, body: "<html>busy</html>".into() });
+    // What says that all is well, and is no answer of the service.
+    faults.extend(["", "{}"].map(|body| Fault::Refused { status: 200, body: body.into() }));
     faults
 }
 
