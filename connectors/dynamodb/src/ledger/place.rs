@@ -12,7 +12,8 @@ const RECOVER: &str = "recover in DynamoDB";
 
 /// What to do about changes that can be applied no more.
 pub(super) const GIVE_UP: &str = "give it up with `tidelock snapshots abandon`, then roll back to a snapshot from before it, which reads and writes it \
-     again: items that are put and deleted end as they must, and what was added may count twice";
+     again: items that are put and deleted end as they must, and what was added may count twice. Where no snapshot from before it is left, begin \
+     with another job id and other checkpoints, and an empty table for what is added; or start the job as it is, without what was given up";
 
 /// The items of a job and its sink.
 #[derive(Debug, Clone)]
