@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::try_join_all;
-use tidelock::{Rejects, Result, SinkAttempt, WriterId};
+use tidelock::{Error, ErrorKind, Rejects, Result, SinkAttempt, WriterId};
+use tokio::task::JoinSet;
 
 use super::merge::{Chain, Write, follow};
 use super::request::Sender;
@@ -19,7 +19,7 @@ use crate::whole::Whole;
 /// Writes items by their versions: see [`Mode::Versioned`](crate::Mode::Versioned).
 pub(crate) struct VersionedWriter {
     ready: Arc<Ready>,
-    sender: Sender,
+    sender: Arc<Sender>,
     /// `None`: versions are those of the records.
     stamps: Option<Stamps>,
     /// How many requests of this writer are made at once at most.
@@ -50,6 +50,7 @@ impl VersionedWriter {
             Versions::Record => None,
         };
         let sender = Sender::new(target.requests().await?, ready.table.key.clone(), &target.config);
+        let sender = Arc::new(sender);
         let at_once = usize::try_from(target.config.requests_in_flight_max).unwrap_or(usize::MAX);
         Ok(Self { ready, sender, stamps, at_once, rejects: Rejects::default(), whole: Whole::default() })
     }
@@ -75,7 +76,9 @@ impl VersionedWriter {
     }
 
     async fn take(&mut self, records: &mut Vec<ItemChange>) -> Result<()> {
-        let mut chains: HashMap<Key, Chain> = HashMap::with_capacity(records.len());
+        let mut places: HashMap<Key, usize> = HashMap::with_capacity(records.len());
+        // In the order in which their keys came: nobody waits for who came later.
+        let mut chains: Vec<(Key, Chain)> = Vec::with_capacity(records.len());
         for record in records.drain(..) {
             let key = match self.ready.checks.check(&record) {
                 Ok(key) => key,
@@ -90,24 +93,46 @@ impl VersionedWriter {
                 None => ItemVersion::Record(record.version.unwrap_or_default()),
             };
             let write = Write { version, change: record.change };
-            if !follow(chains.entry(key).or_default(), write) {
+            let place = *places.entry(key).or_insert_with_key(|key| {
+                chains.push((key.clone(), Chain::new()));
+                chains.len() - 1
+            });
+            if !follow(&mut chains[place].1, write) {
                 self.sender.requests().passed();
             }
         }
-        let lanes = self.at_once.min(chains.len());
-        let chains = Mutex::new(chains.into_iter());
-        try_join_all((0..lanes).map(|_| self.send_some(&chains))).await?;
-        Ok(())
+        self.send_all(chains).await
     }
 
-    /// Sends the changes of one key after the other, until there are no more keys.
-    async fn send_some(&self, chains: &Mutex<impl Iterator<Item = (Key, Chain)>>) -> Result<()> {
-        let next = || chains.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some((key, chain)) = next() {
-            for write in &chain {
-                self.sender.send(&key, write).await?;
-            }
+    /// Sends the changes of many keys at once. Each lane is a task of its own: on one task all requests would be made on one core, and each answer
+    /// would come to it from another one. A call that is dropped ends them.
+    async fn send_all(&self, chains: Vec<(Key, Chain)>) -> Result<()> {
+        let lanes = self.at_once.min(chains.len());
+        let chains = Arc::new(Mutex::new(chains.into_iter()));
+        let mut under_way = JoinSet::new();
+        for _ in 0..lanes {
+            under_way.spawn(send_some(Arc::clone(&self.sender), Arc::clone(&chains)));
+        }
+        while let Some(ended) = under_way.join_next().await {
+            ended.map_err(|error| {
+                let why = "what sends items ended in the middle: which of them are there is unknown";
+                Error::new(ErrorKind::Other, "write items", why).because(error)
+            })??;
         }
         Ok(())
     }
+}
+
+/// Sends the changes of one key after the other, until there are no more keys.
+async fn send_some(
+    sender: Arc<Sender>,
+    chains: Arc<Mutex<impl Iterator<Item = (Key, Chain)>>>,
+) -> Result<()> {
+    let next = || chains.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some((key, chain)) = next() {
+        for write in &chain {
+            sender.send(&key, write).await?;
+        }
+    }
+    Ok(())
 }
