@@ -113,7 +113,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0)]
     pub(crate) hbase_linger_ms: u64,
     /// A further setting of Flink, as name=value, for instance execution.buffer-timeout=100ms, or state.backend.type=hashmap for
-    /// the pipeline; sink.flush-ms is that of its sink for HBase. May be repeated.
+    /// the pipeline; sink.flush-ms is that of its sinks for HBase and DynamoDB. May be repeated.
     #[arg(long = "flink-setting", value_name = "NAME=VALUE")]
     pub(crate) flink_settings: Vec<String>,
 }

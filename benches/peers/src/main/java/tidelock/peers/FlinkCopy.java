@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.Properties;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.serialization.SerializationSchema;
+import org.apache.flink.api.connector.sink2.Sink;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.ExecutionOptions;
@@ -32,8 +33,13 @@ public final class FlinkCopy {
 
     public static void main(String[] words) throws Exception {
         Arguments arguments = Arguments.of(words);
+        run(arguments, sink(arguments));
+    }
+
+    /** Copies the topic into a sink, until it is killed. */
+    public static void run(Arguments arguments, Sink<byte[]> sink) throws Exception {
         StreamExecutionEnvironment job = environment(arguments);
-        job.fromSource(source(arguments), WatermarkStrategy.noWatermarks(), "source").sinkTo(sink(arguments));
+        job.fromSource(source(arguments), WatermarkStrategy.noWatermarks(), "source").sinkTo(sink);
         job.execute(arguments.name());
     }
 

@@ -6,11 +6,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import javax.sql.XADataSource;
-import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.connector.jdbc.JdbcExactlyOnceOptions;
 import org.apache.flink.connector.jdbc.JdbcExecutionOptions;
 import org.apache.flink.connector.jdbc.core.datastream.sink.JdbcSink;
-import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.postgresql.xa.PGXADataSource;
 
 /** Copies a topic into a table with Flink's JDBC sink, exactly once (XA). */
@@ -19,10 +17,7 @@ public final class FlinkToTable {
 
     public static void main(String[] words) throws Exception {
         Arguments arguments = Arguments.of(words);
-        StreamExecutionEnvironment job = FlinkCopy.environment(arguments);
-        job.fromSource(FlinkCopy.source(arguments), WatermarkStrategy.noWatermarks(), "source")
-                .sinkTo(sink(arguments));
-        job.execute(arguments.name());
+        FlinkCopy.run(arguments, sink(arguments));
     }
 
     private static JdbcSink<byte[]> sink(Arguments arguments) {

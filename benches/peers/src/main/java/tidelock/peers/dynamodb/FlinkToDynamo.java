@@ -6,14 +6,12 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Properties;
-import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.connector.sink2.SinkWriter;
 import org.apache.flink.connector.aws.config.AWSConfigConstants;
 import org.apache.flink.connector.base.sink.writer.ElementConverter;
 import org.apache.flink.connector.dynamodb.sink.DynamoDbSink;
 import org.apache.flink.connector.dynamodb.sink.DynamoDbWriteRequest;
 import org.apache.flink.connector.dynamodb.sink.DynamoDbWriteRequestType;
-import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import software.amazon.awssdk.services.dynamodb.model.AttributeValue;
 import tidelock.peers.Arguments;
 import tidelock.peers.FlinkCopy;
@@ -27,16 +25,13 @@ public final class FlinkToDynamo {
     private static final int REQUESTS = 64;
 
     /** An item waits no longer for others: who wants items soon chooses the least. The connector's own default is five seconds. */
-    private static final long FLUSH_MS = Long.getLong("tidelock.flush.ms", 1);
+    private static final long FLUSH_MS = Long.getLong(FlinkCopy.SETTING + "sink.flush-ms", 1);
 
     private FlinkToDynamo() {}
 
     public static void main(String[] words) throws Exception {
         Arguments arguments = Arguments.of(words);
-        StreamExecutionEnvironment job = FlinkCopy.environment(arguments);
-        job.fromSource(FlinkCopy.source(arguments), WatermarkStrategy.noWatermarks(), "source")
-                .sinkTo(sink(arguments));
-        job.execute(arguments.name());
+        FlinkCopy.run(arguments, sink(arguments));
     }
 
     /** Credentials are in the environment. */
