@@ -181,7 +181,8 @@ impl Host<'_> {
             // A writer of files always has a free place, so it takes them all.
             writer.write(&mut records).await?;
         } else if let Some(Reading { state, .. }) = self.splits.pop_front() {
-            let finished = News::SplitFinished { uid: self.source_name.uid.clone(), id: state.id.clone() };
+            let (uid, id, split) = (self.source_name.uid.clone(), state.id.clone(), state.split.clone());
+            let finished = News::SplitFinished { uid, id, split };
             self.finished.push(SplitState { finished: true, ..state });
             self.tell(finished).await;
         }

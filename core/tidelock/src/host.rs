@@ -169,6 +169,8 @@ pub enum News {
         uid: Uid,
         /// The split.
         id: SplitId,
+        /// The split as it ended: what goes on from it may begin with what it knew.
+        split: Stored,
     },
     /// A writer has no free place: it waits for the next settled epoch.
     NoFreePlace,
@@ -186,7 +188,7 @@ impl fmt::Debug for News {
         match self {
             Self::Opened => f.write_str("Opened"),
             Self::Report(report) => write!(f, "Report(epoch {}, task {})", report.epoch, report.task),
-            Self::SplitFinished { uid, id } => write!(f, "SplitFinished({uid}, {id})"),
+            Self::SplitFinished { uid, id, .. } => write!(f, "SplitFinished({uid}, {id})"),
             Self::NoFreePlace => f.write_str("NoFreePlace"),
             Self::Failed { uid, error } => write!(f, "Failed({uid:?}, {error:?})"),
         }

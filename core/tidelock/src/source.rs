@@ -58,8 +58,8 @@ pub struct Known<S> {
     pub active: Vec<S>,
     /// Splits that were read to their end and are not forgotten yet.
     pub finished: Vec<SplitId>,
-    /// Those of them whose end is in the snapshot, as they ended: the evidence of what was read, for a source
-    /// whose splits can be replaced under their names.
+    /// The same as they ended: the evidence of what was read, for a source whose splits can be replaced under their names, and what
+    /// the splits that go on from them begin with. The end of one that has only just finished is in no entry yet.
     pub ended: Vec<S>,
     /// Whether this is the very first discovery of the job: the configured start position applies
     /// now. Later a new split starts at its beginning, or records would be lost.

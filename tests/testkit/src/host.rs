@@ -279,10 +279,11 @@ impl<I: Send + 'static, O: Clone + Send + 'static> Task<I, O> {
         // A reader under way may be ahead of what was written, so the position is kept beside it. An
         // engine that asks its readers only between batches asks for it at the barrier alone.
         let split = reader.resume().map_err(at)?;
-        let state = SplitState { id: id.clone(), split, watermark: None, finished: records.is_none() };
+        let finished = records.is_none();
+        let state = SplitState { id: id.clone(), split: split.clone(), watermark: None, finished };
         self.moved.insert((uid.clone(), id.clone()), state);
         let Some(records) = records else {
-            let _ = self.news.send(News::SplitFinished { uid, id }).await;
+            let _ = self.news.send(News::SplitFinished { uid, id, split }).await;
             return Ok(());
         };
         self.readings.push(ask(uid, id, reader));

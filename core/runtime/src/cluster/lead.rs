@@ -230,7 +230,7 @@ impl Hearing {
         Ok(Some(match content {
             Content::Opened => News::Opened,
             Content::Report(report) => News::Report(report),
-            Content::SplitFinished { uid, id } => News::SplitFinished { uid, id },
+            Content::SplitFinished { uid, id, split } => News::SplitFinished { uid, id, split },
             Content::NoFreePlace => News::NoFreePlace,
             Content::Failed(told) => {
                 let Failure { uid, error } = told.into_failure(from);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::coordinator::{Ended, Progress};
 use tidelock::host::{News, Order, Report};
 use tidelock::log::SnapshotId;
-use tidelock::{Error, ErrorKind, JobId, Result, Retry, SplitId, Uid};
+use tidelock::{Error, ErrorKind, JobId, Result, Retry, SplitId, Stored, Uid};
 
 use crate::ask::{Ask, Said};
 use crate::handle::SAVEPOINT;
@@ -33,6 +33,7 @@ pub(super) enum Content {
     SplitFinished {
         uid: Uid,
         id: SplitId,
+        split: Stored,
     },
     NoFreePlace,
     Failed(Told),
@@ -104,7 +105,7 @@ impl Content {
         Some(match news {
             News::Opened => Self::Opened,
             News::Report(report) => Self::Report(report),
-            News::SplitFinished { uid, id } => Self::SplitFinished { uid, id },
+            News::SplitFinished { uid, id, split } => Self::SplitFinished { uid, id, split },
             News::NoFreePlace => Self::NoFreePlace,
             _ => return None,
         })

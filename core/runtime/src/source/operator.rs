@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tidelock::host::News;
-use tidelock::{Batch as ReadBatch, Epoch, Rejected, Result, Source, Uid};
+use tidelock::{Batch as ReadBatch, Epoch, Rejected, Result, Source, StoredSplit, Uid};
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
 use timely::scheduling::Activator;
@@ -156,8 +156,8 @@ impl<S: Source> SourceOperator<S> {
             }
             let Ok(Read { slot, batch, heap_bytes }) = self.reads.try_recv() else { return Ok(()) };
             let Some(ReadBatch { records, resume }) = batch else {
-                if let Some(id) = self.splits.finish(slot)? {
-                    self.shared.outbox.push(News::SplitFinished { uid: self.uid.clone(), id });
+                if let Some(StoredSplit { id, split }) = self.splits.finish(slot)? {
+                    self.shared.outbox.push(News::SplitFinished { uid: self.uid.clone(), id, split });
                 }
                 continue;
             };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tidelock::host::SplitState;
-use tidelock::{Epoch, Result, Split, SplitId, Stored};
+use tidelock::{Epoch, Result, Split, SplitId, Stored, StoredSplit};
 use tokio::time::Instant;
 
 use crate::batch::{Mark, Millis};
@@ -122,13 +122,13 @@ impl<S: Split> Splits<S> {
         }
     }
 
-    /// A split is read to its end. Returns its name.
-    pub(crate) fn finish(&mut self, slot: u32) -> Result<Option<SplitId>> {
+    /// A split is read to its end. Returns it as it ended.
+    pub(crate) fn finish(&mut self, slot: u32) -> Result<Option<StoredSplit>> {
         let Some(Open { id, resume, watermark, .. }) = self.open.remove(&slot) else { return Ok(None) };
         let split = Stored::encode(&resume)?;
-        self.ended.push(SplitState { id: id.clone(), split, watermark, finished: true });
+        self.ended.push(SplitState { id: id.clone(), split: split.clone(), watermark, finished: true });
         self.finished.push(Finished { epoch: None, watermark, is_durable: false });
-        Ok(Some(id))
+        Ok(Some(StoredSplit { id, split }))
     }
 
     /// The name of a split that is open.
@@ -255,7 +255,8 @@ mod tests {
         assert_eq!(splits.mark(now), Mark::At(40), "what `c` had when it was restored");
         // A watermark never goes back.
         splits.advance(0, Place("a".into(), 2), Some(50), Some(now));
-        assert_eq!(splits.finish(1).unwrap(), Some(SplitId::new("b")));
+        let ended = splits.finish(1).unwrap().unwrap();
+        assert_eq!((ended.id.as_str(), ended.split.decode::<Place>().unwrap().1), ("b", 1));
         assert_eq!(open(&mut splits, now), Some((2, "c".into())));
         splits.advance(2, Place("c".into(), 1), Some(305), Some(now));
         assert_eq!(splits.mark(now), Mark::At(100));

@@ -9,7 +9,7 @@ use super::splits::Splits;
 use super::work;
 use crate::host::{Order, Report};
 use crate::protocol::Event;
-use crate::{Discovery, Error, ErrorKind, Result, SplitId, StoredSplit, Uid};
+use crate::{Discovery, Error, ErrorKind, Result, SplitId, Stored, StoredSplit, Uid};
 
 impl Running {
     pub(super) fn on_report(&mut self, report: Report) -> Result<()> {
@@ -21,7 +21,7 @@ impl Running {
         let mut needs = BTreeMap::new();
         for (uid, moved) in &report.sources {
             for split in moved.iter().filter(|split| split.finished) {
-                self.split_finished(uid, split.id.clone())?;
+                self.split_finished(uid, split.id.clone(), split.split.clone())?;
             }
             if moved.iter().any(|split| split.finished)
                 && let Some(splits) = self.building.sources.get(uid)
@@ -61,12 +61,12 @@ impl Running {
         }
     }
 
-    pub(super) fn split_finished(&mut self, uid: &Uid, id: SplitId) -> Result<()> {
+    pub(super) fn split_finished(&mut self, uid: &Uid, id: SplitId, split: Stored) -> Result<()> {
         let splits = self.building.sources.get_mut(uid).ok_or_else(|| {
             Error::new(ErrorKind::Bug, "report", "the host finished a split of a source that the graph lacks")
                 .with("source", uid)
         })?;
-        if splits.finish(id) {
+        if splits.finish(id, split) {
             self.pump_discovery();
         }
         Ok(())

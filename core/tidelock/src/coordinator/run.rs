@@ -246,7 +246,7 @@ impl Running {
         match news {
             News::Opened => self.on_opened(),
             News::Report(report) => self.on_report(report)?,
-            News::SplitFinished { uid, id } => self.split_finished(&uid, id)?,
+            News::SplitFinished { uid, id, split } => self.split_finished(&uid, id, split)?,
             News::NoFreePlace => self.events.push_back(Event::SettleWanted),
             News::Failed { uid, error } => {
                 return Err(match uid {

@@ -21,7 +21,7 @@
 //! 5. `forget` is obeyed when the end of the split is in the snapshot too: earlier, a restore would read it again.
 //! 6. `is_exhausted`: the source said that no more will come, every request is answered, and all is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::split_table::SplitTable;
 use crate::restore::SourceState;
@@ -48,6 +48,8 @@ pub(super) struct Splits {
     newcomers: Vec<Newcomer>,
     /// Known to be finished, perhaps in an epoch that is not stored yet.
     finished: BTreeSet<SplitId>,
+    /// Those of them whose end no entry has yet, as they ended.
+    ending: BTreeMap<SplitId, Stored>,
     forget: BTreeSet<SplitId>,
     /// No more splits will be found.
     complete: bool,
@@ -96,8 +98,11 @@ impl Splits {
     }
 
     /// A split was read to its end: its children must be looked for. `false` if that is known.
-    pub(super) fn finish(&mut self, id: SplitId) -> bool {
-        let new = self.finished.insert(id);
+    pub(super) fn finish(&mut self, id: SplitId, split: Stored) -> bool {
+        let new = self.finished.insert(id.clone());
+        if new && !self.current.is_finished(&id) {
+            self.ending.insert(id, split);
+        }
         if new && !self.complete {
             self.want_discovery();
         }
@@ -132,7 +137,8 @@ impl Splits {
         let known = self.current.values().chain(self.newcomers.iter().map(|newcomer| &newcomer.state));
         let active =
             known.filter(|split| !self.finished.contains(&split.id)).map(|split| split.split.clone());
-        let ended = self.current.values().filter(|split| split.finished).map(|split| split.split.clone());
+        let stored = self.current.values().filter(|split| split.finished).map(|split| &split.split);
+        let ended = stored.chain(self.ending.values()).cloned();
         Some(Known {
             active: active.collect(),
             finished: self.finished.iter().cloned().collect(),
@@ -178,6 +184,9 @@ impl Splits {
     pub(super) fn apply(&mut self, epoch: Epoch, reported: Vec<SplitState>) -> Result<()> {
         for split in reported {
             self.take_newcomer(&split.id);
+            if split.finished {
+                self.ending.remove(&split.id);
+            }
             self.current.advance(split)?;
         }
         self.admit(epoch);
@@ -223,5 +232,41 @@ impl Splits {
     /// The same, to replace large ones by chunks.
     pub(super) fn segments_mut(&mut self) -> &mut [Segment] {
         self.current.segments_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(id: &str, place: u64, finished: bool) -> SplitState {
+        let json = serde_json::value::to_raw_value(&place).expect("JSON");
+        SplitState { id: SplitId::new(id), split: Stored { version: 1, json }, watermark: None, finished }
+    }
+
+    fn ended(splits: &mut Splits) -> Vec<String> {
+        splits.want_discovery();
+        let known = splits.begin_discovery(false).expect("nobody is asked");
+        splits.found(Discovery::default(), Epoch(2)).expect("nothing new");
+        known.ended.iter().map(|split| split.json.get().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_split_ended_with_is_told_before_an_entry_has_it_and_once_afterwards() {
+        let mut splits = Splits::default();
+        let SplitState { id, split, .. } = state("parent", 0, false);
+        splits.want_discovery();
+        splits.begin_discovery(true).expect("nobody is asked");
+        let new = vec![StoredSplit { id, split }];
+        splits.found(Discovery { new, ..Discovery::default() }, Epoch(1)).expect("new");
+        let SplitState { id, split, .. } = state("parent", 7, false);
+        assert!(splits.finish(id.clone(), split.clone()));
+        assert_eq!(ended(&mut splits), ["7"]);
+        assert!(!splits.finish(id.clone(), split), "it is known");
+        splits.apply(Epoch(1), vec![state("parent", 7, true)]).expect("known");
+        assert_eq!(ended(&mut splits), ["7"]);
+        splits.found(Discovery { forget: vec![id], ..Discovery::default() }, Epoch(2)).expect("nothing new");
+        splits.apply(Epoch(2), Vec::new()).expect("known");
+        assert_eq!(ended(&mut splits), [""; 0]);
     }
 }
