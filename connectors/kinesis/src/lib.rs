@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+mod client;
+mod error;
+mod hash_key;
+mod record;
+mod source;
+
+pub use record::KinesisRecord;
+pub use source::{
+    Given, GivenAt, KinesisReader, KinesisShard, KinesisStream, KinesisStreamConfig, OnDataLoss, StreamStart,
+    StreamStop,
+};
+pub use tidelock_aws::AwsConfig;

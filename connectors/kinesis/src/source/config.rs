@@ -1,0 +1,277 @@
+//! What of streams is read, and what becomes of what cannot be read any more.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tidelock::{Result, choice};
+use tidelock_aws::AwsConfig;
+
+use super::given::Given;
+use crate::error::setting;
+
+/// The service gives so many records at once at most.
+const BATCH_RECORDS_MAX: u32 = 10_000;
+
+/// The service allows five for each shard; only a server of another kind takes more.
+const CALLS_PER_SECOND_MAX: u32 = 1_000;
+
+/// A minute: an iterator lives for five, and who waits longer hears of every record that late.
+const IDLE_WAIT_MAX_MS: u64 = 60_000;
+
+/// Where streams are read from in the first run of a job. Later it is the snapshot that says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StreamStart {
+    /// At the oldest record that is there.
+    #[default]
+    Horizon,
+    /// At what is put from now on: the moment when the job first started, in every shard.
+    Latest,
+    /// At the first record that arrived at this time or later, in milliseconds since 1970.
+    Timestamp(i64),
+    /// Where somebody else was. A shard that is not given follows those before it, and where none of them is given the job does not start.
+    Given(Vec<Given>),
+}
+
+/// Where a bounded source ends. Decided once, on the first run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StreamStop {
+    /// Never.
+    #[default]
+    Never,
+    /// Before the first record that arrived when the job first started, or later.
+    Latest,
+    /// Before the first record that arrived at this time or later, in milliseconds since 1970. What arrives before it is waited for.
+    Timestamp(i64),
+}
+
+/// What becomes of records that were thrown away before they were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnDataLoss {
+    /// The job halts, and says what is missing.
+    #[default]
+    Fail,
+    /// It is told and counted, and reading goes on with the oldest record that is there.
+    Warn,
+    /// It is counted, and reading goes on with the oldest record that is there.
+    Ignore,
+}
+
+/// How streams are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KinesisStreamConfig {
+    /// The service.
+    #[serde(default)]
+    pub kinesis: AwsConfig,
+    /// The streams, each by its name or ARN. Required.
+    pub streams: Vec<String>,
+    /// Where the first run of the job begins: `horizon`, `latest`, a `timestamp`, or positions that are `given`. Default `horizon`. A stream that is added later is
+    /// read from its oldest record.
+    #[serde(default, deserialize_with = "choice")]
+    pub start: StreamStart,
+    /// Where it ends: `never`, `latest` or at a `timestamp`. Default `never`.
+    #[serde(default, deserialize_with = "choice")]
+    pub stop: StreamStop,
+    /// What becomes of records that were thrown away before they were read: `fail`, `warn` or `ignore`. Default `fail`.
+    #[serde(default, deserialize_with = "choice")]
+    pub on_data_loss: OnDataLoss,
+    /// How many records one request asks for at most, and a batch has. Default 10,000.
+    #[serde(default = "default_batch_records")]
+    pub batch_records: u32,
+    /// How often a shard is asked in a second. The service allows five for all that read it: others may need some of them. Default 5.
+    #[serde(default = "default_calls_per_second")]
+    pub calls_per_second: u32,
+    /// How long to wait before a shard that had nothing new is asked again, in milliseconds: longer from time to time, up to `idle_wait_max_ms`. Default 200.
+    #[serde(default = "default_idle_wait_ms")]
+    pub idle_wait_ms: u64,
+    /// The longest of these waits, in milliseconds. Default 1,000.
+    #[serde(default = "default_idle_wait_max_ms")]
+    pub idle_wait_max_ms: u64,
+    /// For how long Kinesis is asked again where it is away or throttles, or does not tell the children of a shard that has ended, in milliseconds, before the
+    /// job starts anew from its last checkpoint. Default 180,000.
+    #[serde(default = "default_retry_for_ms")]
+    pub retry_for_ms: u64,
+}
+
+fn default_batch_records() -> u32 {
+    BATCH_RECORDS_MAX
+}
+
+fn default_calls_per_second() -> u32 {
+    5
+}
+
+fn default_idle_wait_ms() -> u64 {
+    200
+}
+
+fn default_idle_wait_max_ms() -> u64 {
+    1_000
+}
+
+fn default_retry_for_ms() -> u64 {
+    180_000
+}
+
+impl KinesisStreamConfig {
+    /// The records of these streams, with every other setting at its default.
+    pub fn new(kinesis: AwsConfig, streams: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            kinesis,
+            streams: streams.into_iter().map(Into::into).collect(),
+            start: StreamStart::default(),
+            stop: StreamStop::default(),
+            on_data_loss: OnDataLoss::default(),
+            batch_records: default_batch_records(),
+            calls_per_second: default_calls_per_second(),
+            idle_wait_ms: default_idle_wait_ms(),
+            idle_wait_max_ms: default_idle_wait_max_ms(),
+            retry_for_ms: default_retry_for_ms(),
+        }
+    }
+
+    /// Checks the settings before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        self.kinesis.validate()?;
+        self.check_streams()?;
+        if let StreamStart::Given(given) = &self.start {
+            given.iter().try_for_each(Given::validate)?;
+        }
+        let times = [("start", self.start.time()), ("stop", self.stop.time())];
+        for (name, time) in times {
+            if time.is_some_and(|time| time < 0) {
+                return Err(setting(name, "a time before 1970 is no time of a record"));
+            }
+        }
+        for (name, value, max) in [
+            ("batch_records", self.batch_records.into(), BATCH_RECORDS_MAX.into()),
+            ("calls_per_second", self.calls_per_second.into(), CALLS_PER_SECOND_MAX.into()),
+            ("idle_wait_ms", self.idle_wait_ms, IDLE_WAIT_MAX_MS),
+            ("idle_wait_max_ms", self.idle_wait_max_ms, IDLE_WAIT_MAX_MS),
+        ] {
+            if !(1..=max).contains(&value) {
+                return Err(setting(name, format!("a number from 1 to {max} is required")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_streams(&self) -> Result<()> {
+        let refuse = |why: &str| Err(setting("streams", why));
+        if self.streams.is_empty() {
+            return refuse("name at least one stream");
+        }
+        let mut names = BTreeSet::new();
+        for stream in &self.streams {
+            let name = name_of(stream);
+            let is_name = |name: &str| {
+                let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+                (1..=128).contains(&name.len()) && name.bytes().all(is_legal)
+            };
+            if !is_name(name) {
+                return refuse(&format!("{stream:?} is neither a stream's name nor its ARN"));
+            }
+            if !names.insert(name) {
+                return refuse(&format!("{name} is named twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StreamStart {
+    fn time(&self) -> Option<i64> {
+        if let Self::Timestamp(at_ms) = self { Some(*at_ms) } else { None }
+    }
+}
+
+impl StreamStop {
+    fn time(self) -> Option<i64> {
+        if let Self::Timestamp(at_ms) = self { Some(at_ms) } else { None }
+    }
+}
+
+/// The name of a stream that is named by its name or ARN.
+pub(crate) fn name_of(stream: &str) -> &str {
+    stream.strip_prefix("arn:").and_then(|arn| arn.split_once(":stream/")).map_or(stream, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock::ErrorKind;
+
+    use super::super::given::GivenAt;
+    use super::*;
+
+    const ARN: &str = "arn:aws:kinesis:eu-central-1:123456789012:stream/flights";
+
+    fn config() -> KinesisStreamConfig {
+        KinesisStreamConfig::new(AwsConfig::new(), ["flights"])
+    }
+
+    fn streams(streams: &[&str]) -> KinesisStreamConfig {
+        KinesisStreamConfig::new(AwsConfig::new(), streams.iter().copied())
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        config().validate().expect("the defaults");
+        streams(&[ARN, "a.b-c_D"]).validate().expect("an ARN and a name");
+        for (wrong, named) in [
+            (streams(&[]), "streams"),
+            (streams(&[""]), "streams"),
+            (streams(&["a/b"]), "streams"),
+            (streams(&["arn:aws:kinesis:eu-central-1:123456789012:stream/"]), "streams"),
+            (streams(&["flights", ARN]), "streams"),
+            (KinesisStreamConfig { batch_records: 0, ..config() }, "batch_records"),
+            (KinesisStreamConfig { batch_records: 10_001, ..config() }, "batch_records"),
+            (KinesisStreamConfig { calls_per_second: 0, ..config() }, "calls_per_second"),
+            (KinesisStreamConfig { idle_wait_ms: 0, ..config() }, "idle_wait_ms"),
+            (KinesisStreamConfig { idle_wait_max_ms: u64::MAX, ..config() }, "idle_wait_max_ms"),
+            (KinesisStreamConfig { start: StreamStart::Timestamp(-1), ..config() }, "start"),
+            (KinesisStreamConfig { stop: StreamStop::Timestamp(-1), ..config() }, "stop"),
+        ] {
+            let error = wrong.validate().expect_err(named);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(&format!("setting={named}")), "{error}");
+        }
+        let given = Given { stream: "flights".into(), shard: String::new(), at: GivenAt::Oldest };
+        let wrong = KinesisStreamConfig { start: StreamStart::Given(vec![given]), ..config() };
+        assert_eq!(wrong.validate().expect_err("no shard").kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default_and_what_is_unknown_is_refused() {
+        let read = |json: serde_json::Value| serde_json::from_value::<KinesisStreamConfig>(json);
+        assert_eq!(read(serde_json::json!({ "streams": ["flights"] })).expect("legal"), config());
+        let said = serde_json::json!({
+            "streams": ["flights"], "start": { "timestamp": 7 }, "stop": "latest", "on_data_loss": "ignore"
+        });
+        let said = read(said).expect("legal");
+        assert_eq!((said.start, said.stop), (StreamStart::Timestamp(7), StreamStop::Latest));
+        assert_eq!(said.on_data_loss, OnDataLoss::Ignore);
+        for wrong in [
+            serde_json::json!({}),
+            serde_json::json!({ "streams": ["flights"], "start": "earliest" }),
+            serde_json::json!({ "streams": ["flights"], "on_data_loss": "skip" }),
+            serde_json::json!({ "streams": ["flights"], "application": "a" }),
+        ] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_stream_has_one_name_however_it_is_named() {
+        assert_eq!((name_of("flights"), name_of(ARN)), ("flights", "flights"));
+    }
+}

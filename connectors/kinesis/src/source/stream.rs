@@ -1,0 +1,152 @@
+//! The source: finds shards, decides once where each begins, opens readers.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source, SplitId};
+
+use super::api::{Api, Summary};
+use super::config::{KinesisStreamConfig, StreamStop, name_of};
+use super::family::{Family, Found};
+use super::lineage;
+use super::loss::loss;
+use super::reader::KinesisReader;
+use super::reading::Reading;
+use super::shard::{KinesisShard, Made};
+use crate::client::client;
+use crate::record::KinesisRecord;
+
+/// Reads the records of streams: see the [crate's page](crate) for what it guarantees.
+///
+/// ```no_run
+/// # use tidelock_kinesis::{AwsConfig, KinesisStream, KinesisStreamConfig, StreamStart};
+/// # async fn connect() -> tidelock::Result<()> {
+/// let mut config = KinesisStreamConfig::new(AwsConfig::new(), ["flights"]);
+/// config.start = StreamStart::Latest;
+/// let records = KinesisStream::connect(config).await?;
+/// # Ok(()) }
+/// ```
+pub struct KinesisStream {
+    reading: Arc<Reading>,
+}
+
+impl fmt::Debug for KinesisStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KinesisStream").field("config", &self.reading.config).finish_non_exhaustive()
+    }
+}
+
+impl KinesisStream {
+    /// Looks at the streams: what is missing is told now, and not when the job has begun.
+    ///
+    /// # Errors
+    /// Where a setting cannot work, Kinesis cannot be reached or refuses, or a stream is not there and the job halts for what is lost.
+    pub async fn connect(config: KinesisStreamConfig) -> Result<Self> {
+        config.validate()?;
+        let client = client(&config.kinesis).await?;
+        let api = Api::new(client, Duration::from_millis(config.retry_for_ms));
+        let source = Self { reading: Arc::new(Reading::new(config, api)) };
+        for stream in &source.reading.config.streams {
+            if source.reading.new_summary(stream).await?.is_err() {
+                source.is_missing(stream)?;
+            }
+        }
+        Ok(source)
+    }
+
+    fn is_missing(&self, stream: &str) -> Result<()> {
+        let why = "the stream is not there: it was deleted, or it is in another region or account";
+        self.reading.losses.accept(stream, loss(ErrorKind::NotFound, why), "it goes on with what is there")
+    }
+
+    /// What is in the snapshot is of the streams that are there now, and of no others.
+    fn check(&self, summary: &Summary, made: &BTreeSet<Made<'_>>) -> Result<()> {
+        let now = Made { stream: &summary.arn, at_ms: summary.made_ms };
+        // Once something is known of the new one, it was accepted that there is a gap before it.
+        let other = made.iter().find(|made| made.stream == now.stream).filter(|_| !made.contains(&now));
+        let Some(other) = other else { return Ok(()) };
+        let why = "the stream was deleted and made again: what was not read of the old one is lost";
+        let loss = loss(ErrorKind::Expired, why).with("made_ms", now.at_ms).with("was_made_ms", other.at_ms);
+        self.reading.losses.accept(now.stream, loss, "the new one is read from its beginning")
+    }
+
+    /// Shards are left to be read of a stream that nobody names any more.
+    fn check_names(&self, known: &Known<KinesisShard>) -> Result<()> {
+        let names: BTreeSet<&str> =
+            self.reading.config.streams.iter().map(|stream| name_of(stream)).collect();
+        let other = known.active.iter().find(|shard| !names.contains(name_of(&shard.stream)));
+        let Some(other) = other else { return Ok(()) };
+        let why = "the snapshot has positions in a stream that the settings do not name: name it again, or give the source a new uid";
+        Err(Error::new(ErrorKind::Config, "read a stream", why).with("stream", &other.stream))
+    }
+}
+
+/// The streams that something is known of.
+fn known_streams(known: &Known<KinesisShard>) -> BTreeSet<Made<'_>> {
+    let active = known.active.iter().map(KinesisShard::of);
+    let finished = known.finished.iter().filter_map(KinesisShard::place_of).map(|(made, _)| made);
+    active.chain(finished).collect()
+}
+
+/// Shards of a stream that had the name of this one before: they are not found again, and once something is known of the new one they tell nothing any more.
+fn of_older<'a>(known: &'a Known<KinesisShard>, now: Made<'a>) -> impl Iterator<Item = SplitId> + 'a {
+    let is_known = known_streams(known).contains(&now);
+    let is_older = move |made: Made<'_>| is_known && made.stream == now.stream && made != now;
+    let finished = known.finished.iter();
+    finished.filter(move |id| KinesisShard::place_of(id).is_some_and(|(made, _)| is_older(made))).cloned()
+}
+
+/// What is known of the shards of one stream.
+fn known_of(known: &Known<KinesisShard>, made: Made<'_>) -> lineage::Known {
+    let is_of = |shard: &&KinesisShard| shard.of() == made;
+    let finished = known.finished.iter().filter_map(KinesisShard::place_of);
+    let (active, ended) = (known.active.iter().filter(is_of), known.ended.iter().filter(is_of));
+    let parents = |shard: &KinesisShard| (shard.shard.clone(), shard.parents.clone());
+    lineage::Known {
+        active: active.clone().map(|shard| shard.shard.clone()).collect(),
+        finished: finished.filter(|(of, _)| *of == made).map(|(_, shard)| shard.to_owned()).collect(),
+        parents: active.chain(ended.clone()).map(parents).collect(),
+        ended: ended.map(|shard| (shard.shard.clone(), shard.clone())).collect(),
+    }
+}
+
+#[async_trait]
+impl Source for KinesisStream {
+    type Record = KinesisRecord;
+    type Split = KinesisShard;
+    type Reader = KinesisReader;
+
+    async fn discover(&self, known: &Known<KinesisShard>) -> Result<Discovery<KinesisShard>> {
+        self.check_names(known)?;
+        let made = known_streams(known);
+        let mut discovery = Discovery::default();
+        for stream in &self.reading.config.streams {
+            let Ok(summary) = self.reading.new_summary(stream).await? else {
+                self.is_missing(stream)?;
+                continue;
+            };
+            self.check(&summary, &made)?;
+            let now = Made { stream: &summary.arn, at_ms: summary.made_ms };
+            let family = Family {
+                reading: &self.reading,
+                summary: &summary,
+                known: known_of(known, now),
+                first_run: known.first_run,
+            };
+            let Found { new, forget } = family.find().await?;
+            discovery.new.extend(new);
+            discovery.forget.extend(forget.iter().map(|shard| KinesisShard::id_of(now, shard)));
+            discovery.forget.extend(of_older(known, now));
+        }
+        let is_bounded = self.reading.config.stop != StreamStop::Never;
+        discovery.complete = is_bounded && known.active.is_empty() && discovery.new.is_empty();
+        Ok(discovery)
+    }
+
+    async fn open(&self, split: KinesisShard) -> Result<KinesisReader> {
+        KinesisReader::open(Arc::clone(&self.reading), split).await
+    }
+}
