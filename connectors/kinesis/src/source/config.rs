@@ -274,4 +274,34 @@ mod tests {
     fn a_stream_has_one_name_however_it_is_named() {
         assert_eq!((name_of("flights"), name_of(ARN)), ("flights", "flights"));
     }
+
+    #[derive(Debug, Deserialize)]
+    struct Page {
+        flights: KinesisStreamConfig,
+    }
+
+    /// The example of the page on configuring, and how it is read there.
+    fn page(change: impl FnOnce(&str) -> String) -> std::result::Result<Page, ::config::ConfigError> {
+        let page = include_str!("../../../../docs/configuring.md");
+        let begin = page.find("[flights]                  # KinesisStreamConfig").expect("the example");
+        let example = change(&page[begin..begin + page[begin..].find("```").expect("its end")]);
+        let text = ::config::File::from_str(&example, ::config::FileFormat::Toml);
+        ::config::Config::builder().add_source(text).build()?.try_deserialize()
+    }
+
+    #[test]
+    fn the_example_of_the_page_on_configuring_is_read_and_wrong_words_are_told_the_choices() {
+        let Page { flights } = page(str::to_owned).expect("read");
+        flights.validate().expect("settings that fit together");
+        assert_eq!((flights.streams.len(), flights.calls_per_second), (2, 4));
+        assert_eq!((flights.start, flights.stop), (StreamStart::Horizon, StreamStop::Never));
+        for (right, wrong, choices) in [
+            ("\"horizon\"", "\"earliest\"", vec!["earliest", "horizon", "latest", "timestamp", "given"]),
+            ("\"never\"", "\"now\"", vec!["now", "never", "latest", "timestamp"]),
+            ("\"fail\"", "\"skip\"", vec!["skip", "fail", "warn", "ignore"]),
+        ] {
+            let error = page(|text| text.replacen(right, wrong, 1)).expect_err("no choice").to_string();
+            assert!(choices.iter().all(|choice| error.contains(choice)), "{error}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tidelock::{JobId, Result};
 use tidelock_aws::AwsConfig;
 use tidelock_files::{FilesSink, FilesSinkConfig, SinkFormat};
 use tidelock_kinesis::{KinesisRecord, KinesisStream, KinesisStreamConfig};
-use tidelock_processes::{Evidence, Pace, Process, given, itself};
+use tidelock_processes::{Evidence, Pace, Port, Process, given, itself};
 use tidelock_runtime::{Job, Restarts, Workers};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
@@ -32,6 +32,9 @@ struct Task {
     service: AwsConfig,
     stream: String,
     workers: usize,
+    /// Where there are several: which one this is, and where all of them are.
+    process: usize,
+    addresses: Vec<String>,
     start_from: Option<String>,
     /// How many snapshots are kept.
     retained: u32,
@@ -81,8 +84,13 @@ async fn copy(task: Task, source: KinesisStream) -> Result<()> {
         config.start_from = StartFrom::Snapshot { url, request: None };
     }
     let job = Job::open(config).await?.restarts(RESTARTS).stop_on_signals();
+    let workers = if task.addresses.is_empty() {
+        Workers::threads(task.workers)
+    } else {
+        Workers::processes(task.process, task.addresses, task.workers)?
+    };
     let pace = task.pace;
-    let ended = job.run(Workers::threads(task.workers), move |graph| {
+    let ended = job.run(workers, move |graph| {
         let pace = pace.clone();
         let mut last = HashMap::new();
         let line = move |record: KinesisRecord| {
@@ -115,6 +123,8 @@ impl World {
             service,
             stream: stream.to_owned(),
             workers: 1,
+            process: 0,
+            addresses: Vec::new(),
             start_from: None,
             retained: 3,
             output: text("out"),
@@ -166,6 +176,18 @@ impl World {
 
     pub(crate) fn checkpoints(&self) -> &str {
         &self.task.checkpoints
+    }
+
+    /// Starts two processes that are one job. They find each other as long as the ports are reserved.
+    pub(crate) fn start_pair(&mut self) -> ([Process; 2], [Port; 2]) {
+        let ports = [Port::reserve(), Port::reserve()];
+        self.task.addresses = ports.iter().map(|port| format!("127.0.0.1:{}", port.number())).collect();
+        let pair = [0, 1].map(|process| {
+            self.task.process = process;
+            self.start()
+        });
+        (self.task.process, self.task.addresses) = (0, Vec::new());
+        (pair, ports)
     }
 
     /// From now on it goes at this pace.

@@ -176,3 +176,32 @@ async fn kill_9_at_random_in_a_storm_of_splits_and_merges_under_load_loses_nothi
     finish(&mut world, &storm.records).await;
     println!("{kills} kills, {} splits and merges, {:?}", storm.changes, log.recoveries().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_of_one_job_hand_shards_to_each_other_and_lose_nothing_when_either_is_killed() {
+    let mut random = StdRng::seed_from_u64(seed("pairs in a storm"));
+    let stream = NewStream::make(shared(), 3).await;
+    let mut storm = Storm { stream, records: BTreeMap::new(), changes: 0 };
+    let mut world = World::new(config(shared()), &storm.stream.name);
+    world.pace(Pace::full());
+    let log = world.log().await;
+    let kills = count(4, 40);
+    for kill in 0..kills {
+        let before = log.position().await;
+        let ([mut first, second], _ports) = world.start_pair();
+        log.wait_for_attempt(&mut first, before).await;
+        for _ in 0..4 {
+            storm.write(&mut random, 30).await;
+            storm.change(&mut random).await;
+        }
+        if kill % 2 == 0 {
+            // What goes on from shards that ended in the other process is found at once, and read.
+            world.sees(&mut first, written(&storm.records)).await;
+        }
+        let (killed, other) = if random.random() { (first, second) } else { (second, first) };
+        killed.kill();
+        other.ended().await.assert_error(1, &[]);
+    }
+    finish(&mut world, &storm.records).await;
+    println!("{kills} kills, {} splits and merges, {:?}", storm.changes, log.recoveries().await);
+}

@@ -230,3 +230,34 @@ async fn a_stream_that_is_not_there_or_made_again_is_told() {
     let (records, _) = read_all(&source, known).await;
     assert_all(&records, &texts(3, 10, 15));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_streams_are_read_side_by_side_and_one_that_is_added_later_from_its_oldest_record() {
+    let (one, other) = (NewStream::make(shared(), 2).await, NewStream::make(shared(), 1).await);
+    one.put(texts(7, 0, 50)).await;
+    other.put(texts(7, 50, 80)).await;
+    let of = |records: &[KinesisRecord], stream: &NewStream| -> Vec<KinesisRecord> {
+        records.iter().filter(|record| *record.stream == *stream.name).cloned().collect()
+    };
+    let mut both = settings(&one);
+    both.streams.push(other.name.clone());
+    let source = KinesisStream::connect(both.clone()).await.unwrap();
+    let (records, _) = read_all(&source, nothing()).await;
+    assert_all(&of(&records, &one), &texts(7, 0, 50));
+    assert_all(&of(&records, &other), &texts(7, 50, 80));
+
+    let mut alone = settings(&one);
+    alone.start = StreamStart::Latest;
+    let source = KinesisStream::connect(alone).await.unwrap();
+    let (_, known) = read_all(&source, nothing()).await;
+    both.start = StreamStart::Latest;
+    let source = KinesisStream::connect(both).await.unwrap();
+    one.put(texts(7, 80, 90)).await;
+    let (records, known) = read_all(&source, known).await;
+    assert_all(&of(&records, &one), &texts(7, 80, 90));
+    assert_all(&of(&records, &other), &texts(7, 50, 80));
+    // Who takes one of them away is told, for as long as something of it is left to read.
+    let source = KinesisStream::connect(settings(&one)).await.unwrap();
+    let error = source.discover(&known).await.expect_err("nobody names the other one");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
