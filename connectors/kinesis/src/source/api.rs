@@ -39,6 +39,8 @@ pub(crate) struct Shard {
     /// The shards that it goes on from, one or two: perhaps some that are not there any more.
     pub(crate) parents: Vec<String>,
     pub(crate) range: HashRange,
+    /// The number of its first record, where the service says it.
+    pub(crate) first: Option<String>,
 }
 
 /// What one call brought.
@@ -217,18 +219,21 @@ impl Summary {
 
 impl Shard {
     fn of_wire(shard: WireShard) -> Result<Self> {
-        let WireShard { shard_id: id, parent_shard_id, adjacent_parent_shard_id, hash_key_range, .. } = shard;
+        let WireShard { shard_id: id, parent_shard_id, adjacent_parent_shard_id, .. } = shard;
+        let (hash_key_range, numbers) = (shard.hash_key_range, shard.sequence_number_range);
         let range = range_of(&id, hash_key_range.as_ref())?;
         // Of an empty text there is none, whatever a server writes for it.
         let parents = parent_shard_id.into_iter().chain(adjacent_parent_shard_id);
-        Ok(Self { id, parents: parents.filter(|parent| !parent.is_empty()).collect(), range })
+        let parents = parents.filter(|parent| !parent.is_empty()).collect();
+        let first = numbers.map(|numbers| numbers.starting_sequence_number).filter(|first| !first.is_empty());
+        Ok(Self { id, parents, range, first })
     }
 }
 
 /// Of a list those that go on from this shard.
 pub(crate) fn children(shards: Vec<Shard>, shard: &str) -> Vec<Child> {
     let children = shards.into_iter().filter(|one| one.parents.iter().any(|parent| parent == shard));
-    children.map(|Shard { id, parents, range }| Child { id, parents, range }).collect()
+    children.map(|Shard { id, parents, range, .. }| Child { id, parents, range }).collect()
 }
 
 /// The SDK puts empty texts where there is nothing.

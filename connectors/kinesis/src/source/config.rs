@@ -8,6 +8,7 @@ use tidelock_aws::AwsConfig;
 
 use super::given::Given;
 use crate::error::setting;
+use crate::leases::{LeaseExport, LeasesConfig};
 
 /// The service gives so many records at once at most.
 const BATCH_RECORDS_MAX: u32 = 10_000;
@@ -32,6 +33,8 @@ pub enum StreamStart {
     Timestamp(i64),
     /// Where somebody else was. A shard that is not given follows those before it, and where none of them is given the job does not start.
     Given(Vec<Given>),
+    /// Where the leases of an application of KCL say that it was.
+    Leases(LeasesConfig),
 }
 
 /// Where a bounded source ends. Decided once, on the first run.
@@ -72,7 +75,8 @@ pub struct KinesisStreamConfig {
     pub kinesis: AwsConfig,
     /// The streams, each by its name or ARN. Required.
     pub streams: Vec<String>,
-    /// Where the first run of the job begins: `horizon`, `latest`, a `timestamp`, or positions that are `given`. Default `horizon`. A stream that is added later is
+    /// Where the first run of the job begins: `horizon`, `latest`, a `timestamp`, positions that are `given`, or
+    /// where `leases` of KCL say. Default `horizon`. A stream that is added later is
     /// read from its oldest record.
     #[serde(default, deserialize_with = "choice")]
     pub start: StreamStart,
@@ -98,6 +102,9 @@ pub struct KinesisStreamConfig {
     /// job starts anew from its last checkpoint. Default 180,000.
     #[serde(default = "default_retry_for_ms")]
     pub retry_for_ms: u64,
+    /// A table to which positions are written after checkpoints, as leases of KCL: for monitors, and as a way back. They are never read. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<LeaseExport>,
 }
 
 fn default_batch_records() -> u32 {
@@ -134,6 +141,7 @@ impl KinesisStreamConfig {
             idle_wait_ms: default_idle_wait_ms(),
             idle_wait_max_ms: default_idle_wait_max_ms(),
             retry_for_ms: default_retry_for_ms(),
+            export: None,
         }
     }
 
@@ -144,9 +152,12 @@ impl KinesisStreamConfig {
     pub fn validate(&self) -> Result<()> {
         self.kinesis.validate()?;
         self.check_streams()?;
-        if let StreamStart::Given(given) = &self.start {
-            given.iter().try_for_each(Given::validate)?;
+        match &self.start {
+            StreamStart::Given(given) => given.iter().try_for_each(Given::validate)?,
+            StreamStart::Leases(leases) => leases.validate()?,
+            StreamStart::Horizon | StreamStart::Latest | StreamStart::Timestamp(_) => {}
         }
+        self.check_export()?;
         let times = [("start", self.start.time()), ("stop", self.stop.time())];
         for (name, time) in times {
             if time.is_some_and(|time| time < 0) {
@@ -162,6 +173,18 @@ impl KinesisStreamConfig {
             if !(1..=max).contains(&value) {
                 return Err(setting(name, format!("a number from 1 to {max} is required")));
             }
+        }
+        Ok(())
+    }
+
+    fn check_export(&self) -> Result<()> {
+        let Some(export) = &self.export else { return Ok(()) };
+        export.validate()?;
+        if let StreamStart::Leases(leases) = &self.start
+            && leases.is_table(&export.table)
+        {
+            let why = "positions are written to a table of their own, and not to the one that they came from";
+            return Err(setting("export", why));
         }
         Ok(())
     }

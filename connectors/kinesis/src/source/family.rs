@@ -37,6 +37,8 @@ pub(super) struct Family<'a> {
     pub(super) summary: &'a Summary,
     pub(super) known: Known,
     pub(super) first_run: bool,
+    /// Where an application of KCL was, in a first run that begins there.
+    pub(super) leased: &'a [Given],
 }
 
 /// What came of it.
@@ -80,6 +82,7 @@ impl Family<'_> {
                 new.into_iter().map(|shard| self.split(shard, self.time(*at_ms))).collect()
             }
             StreamStart::Given(given) => self.those_given(given, listed)?,
+            StreamStart::Leases(_) => self.those_given(self.leased, listed)?,
         };
         let stop_ms = match self.reading.config.stop {
             StreamStop::Never => None,
@@ -234,7 +237,7 @@ impl Family<'_> {
     /// A shard of which nothing is read. It is known from now on, as one that has ended: nobody takes it for a new one then.
     fn over(&self, shard: &Shard, position: Position, listed: &Listed) -> KinesisShard {
         let children = listed.values().filter(|one| one.parents.contains(&shard.id));
-        let child = |Shard { id, parents, range }: &Shard| Child {
+        let child = |Shard { id, parents, range, .. }: &Shard| Child {
             id: id.clone(),
             parents: parents.clone(),
             range: *range,
@@ -279,7 +282,7 @@ impl Family<'_> {
             }
             let still = there.into_iter().filter_map(|id| {
                 let KinesisShard { parents, range, .. } = self.known.ended.get(&id)?;
-                Some((id.clone(), Shard { id, parents: parents.clone(), range: *range }))
+                Some((id.clone(), Shard { id, parents: parents.clone(), range: *range, first: None }))
             });
             listed.extend(still);
         }

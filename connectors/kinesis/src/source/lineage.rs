@@ -84,7 +84,10 @@ pub(super) fn take_unlisted(
     for id in there {
         match known.children().find(|(_, child)| child.id == id) {
             Some((_, child)) => {
-                listed.insert(id.clone(), Shard { id, parents: child.parents.clone(), range: child.range });
+                listed.insert(
+                    id.clone(),
+                    Shard { id, parents: child.parents.clone(), range: child.range, first: None },
+                );
             }
             None => {
                 of_nobody.insert(id);
@@ -94,7 +97,8 @@ pub(super) fn take_unlisted(
     if !known.active.is_empty() || !newcomers(listed, known, gone).is_empty() {
         return of_nobody;
     }
-    let unlisted = |id: String| (id.clone(), Shard { id, parents: Vec::new(), range: HashRange::ALL });
+    let unlisted =
+        |id: String| (id.clone(), Shard { id, parents: Vec::new(), range: HashRange::ALL, first: None });
     listed.extend(of_nobody.into_iter().map(unlisted));
     BTreeSet::new()
 }
@@ -188,7 +192,10 @@ mod tests {
     fn listed(shards: &str) -> Listed {
         let shard = |text: &str| {
             let (id, parents) = text.split_once('<').unwrap_or((text, ""));
-            (id.to_owned(), Shard { id: id.into(), parents: parts(parents), range: HashRange::ALL })
+            (
+                id.to_owned(),
+                Shard { id: id.into(), parents: parts(parents), range: HashRange::ALL, first: None },
+            )
         };
         shards.split_whitespace().map(shard).collect()
     }

@@ -40,6 +40,12 @@ mod reading;
 mod shard;
 mod stream;
 
+#[cfg(test)]
+pub(crate) use fetch::Child;
+pub(crate) use number::compare;
+pub(crate) use reading::now_ms;
+pub(crate) use shard::{End, Position};
+
 pub use config::{KinesisStreamConfig, OnDataLoss, StreamStart, StreamStop};
 pub use given::{Given, GivenAt};
 pub use reader::KinesisReader;

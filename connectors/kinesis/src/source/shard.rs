@@ -112,7 +112,7 @@ impl KinesisShard {
     }
 
     /// The shards that go on from it, where it was read to its end.
-    pub(super) fn children(&self) -> &[Child] {
+    pub(crate) fn children(&self) -> &[Child] {
         match &self.end {
             Some(End::Children(children)) => children,
             Some(End::Stopped) | None => &[],

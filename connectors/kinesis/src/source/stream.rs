@@ -9,14 +9,16 @@ use async_trait::async_trait;
 use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source, SplitId};
 
 use super::api::{Api, Summary};
-use super::config::{KinesisStreamConfig, StreamStop, name_of};
+use super::config::{KinesisStreamConfig, OnDataLoss, StreamStart, StreamStop, name_of};
 use super::family::{Family, Found};
+use super::given::Given;
 use super::lineage;
 use super::loss::loss;
 use super::reader::KinesisReader;
 use super::reading::Reading;
 use super::shard::{KinesisShard, Made};
 use crate::client::client;
+use crate::leases::{Export, Leases, all_of};
 use crate::record::KinesisRecord;
 
 /// Reads the records of streams: see the [crate's page](crate) for what it guarantees.
@@ -31,6 +33,7 @@ use crate::record::KinesisRecord;
 /// ```
 pub struct KinesisStream {
     reading: Arc<Reading>,
+    export: Option<Export>,
 }
 
 impl fmt::Debug for KinesisStream {
@@ -48,13 +51,35 @@ impl KinesisStream {
         config.validate()?;
         let client = client(&config.kinesis).await?;
         let api = Api::new(client, Duration::from_millis(config.retry_for_ms));
-        let source = Self { reading: Arc::new(Reading::new(config, api)) };
+        let export = match &config.export {
+            Some(export) => Some(Export::open(export.clone()).await?),
+            None => None,
+        };
+        let source = Self { reading: Arc::new(Reading::new(config, api)), export };
         for stream in &source.reading.config.streams {
             if source.reading.new_summary(stream).await?.is_err() {
                 source.is_missing(stream)?;
             }
         }
         Ok(source)
+    }
+
+    /// Where an application of KCL was, for a first run that begins there. It is decided here, once (I9).
+    async fn leased(&self, first_run: bool) -> Result<Vec<Given>> {
+        let config = &self.reading.config;
+        let StreamStart::Leases(from) = &config.start else { return Ok(Vec::new()) };
+        if !first_run {
+            return Ok(Vec::new());
+        }
+        let leases = Leases::read(from).await?;
+        leases.check_nobody_writes(from)?;
+        let plan = leases.plan_with(from, &self.reading.api, &config.streams).await?;
+        plan.given(config.on_data_loss != OnDataLoss::Fail)
+    }
+
+    /// Whether positions are exported with the names of their streams.
+    fn names_streams(&self) -> bool {
+        self.reading.config.streams.len() > 1
     }
 
     fn is_missing(&self, stream: &str) -> Result<()> {
@@ -121,6 +146,10 @@ impl Source for KinesisStream {
 
     async fn discover(&self, known: &Known<KinesisShard>) -> Result<Discovery<KinesisShard>> {
         self.check_names(known)?;
+        if let Some(export) = &self.export {
+            export.ended(all_of(&known.ended, self.names_streams())?);
+        }
+        let leased = self.leased(known.first_run).await?;
         let made = known_streams(known);
         let mut discovery = Discovery::default();
         for stream in &self.reading.config.streams {
@@ -135,11 +164,15 @@ impl Source for KinesisStream {
                 summary: &summary,
                 known: known_of(known, now),
                 first_run: known.first_run,
+                leased: &leased,
             };
             let Found { new, forget } = family.find().await?;
             discovery.new.extend(new);
             discovery.forget.extend(forget.iter().map(|shard| KinesisShard::id_of(now, shard)));
             discovery.forget.extend(of_older(known, now));
+        }
+        if let Some(export) = self.export.as_ref().filter(|_| known.first_run) {
+            export.began(all_of(&discovery.new, self.names_streams())?);
         }
         let is_bounded = self.reading.config.stop != StreamStop::Never;
         discovery.complete = is_bounded && known.active.is_empty() && discovery.new.is_empty();
@@ -148,5 +181,14 @@ impl Source for KinesisStream {
 
     async fn open(&self, split: KinesisShard) -> Result<KinesisReader> {
         KinesisReader::open(Arc::clone(&self.reading), split).await
+    }
+
+    async fn acknowledge(&self, durable: &[KinesisShard]) -> Result<()> {
+        let Some(export) = &self.export else { return Ok(()) };
+        // I2: for monitors alone, so a failure is no failure of the job.
+        if let Err(error) = export.durable(all_of(durable, self.names_streams())?).await {
+            export.tell(&error);
+        }
+        Ok(())
     }
 }
