@@ -16,14 +16,16 @@ use url::Url;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AwsConfig {
-    /// The region, such as `eu-central-1`. Where it is not given it comes from the environment (`AWS_REGION`), the profile or the instance.
+    /// The region, such as `eu-central-1`. Where it is not given it comes from the profile that is named here, the environment (`AWS_REGION`), the
+    /// environment's profile or the instance.
     pub region: Option<String>,
     /// Another address than AWS's own, as a URL: of a server for tests, or of an endpoint within a network. It is used for every service that the
     /// settings are for. Where it is not given it comes from the environment (`AWS_ENDPOINT_URL`, or that of the service) or the profile, and else it is
     /// AWS's own.
     pub endpoint: Option<String>,
-    /// The profile of AWS's configuration files whose settings and credentials are used, where the environment has none: credentials and a region
-    /// that are in its variables win. Where it is not given it comes from the environment (`AWS_PROFILE`), and else it is `default`.
+    /// The profile of AWS's configuration files whose credentials and region are used, whatever is in the environment: one that is not there, or has no
+    /// credentials, is refused. Where it is not given, credentials and region come from the environment, and where it has none from the profile that
+    /// `AWS_PROFILE` names, which is else `default`.
     pub profile: Option<String>,
     /// How long a connection may take. Default 3,000.
     pub connect_timeout_ms: u64,

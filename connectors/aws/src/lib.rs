@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 mod config;
 mod error;
+mod http;
 mod limit;
 mod load;
 mod window;
