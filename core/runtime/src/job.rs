@@ -103,7 +103,8 @@ impl Job {
     }
 
     /// Stops with a checkpoint on SIGTERM and Ctrl-C, and at once when asked again a second later or more.
-    /// Where a job runs in several processes, a signal to any of them stops the job in all. Without it
+    /// Where a job runs in several processes, a signal to any of them stops the job in all. A job that has not
+    /// begun, because a target is away, has nothing to stop with: it ends with an error within seconds. Without it
     /// the process ends like in a crash, and the next start recovers.
     #[must_use]
     pub fn stop_on_signals(mut self) -> Self {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::FutureExt;
 use tidelock::{Error, ErrorKind, Result, Retry};
 use tokio::time::Instant;
 
@@ -78,6 +79,10 @@ impl Attempts {
         if ran_for.is_some_and(|ran_for| ran_for >= self.restarts.good_after) {
             self.waits = self.restarts.waits();
             self.failed = 0;
+        }
+        // Nobody is told of another attempt where none is wanted.
+        if handle.end_requested().now_or_never().is_some() {
+            return Err(error);
         }
         self.failed += 1;
         let Some(wait) = self.waits.next() else { return Err(error) };

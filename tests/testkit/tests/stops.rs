@@ -5,17 +5,25 @@
 
 mod reading;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tidelock::coordinator::{Control, Ended};
-use tidelock::job::{JobConfig, OnCancel};
+use tidelock::job::{Job, JobConfig, OnCancel};
 use tidelock::log::{Closed, EntryKind, Log, Snapshot};
-use tidelock::{Error, ErrorKind, JobId, Result, Retry};
+use tidelock::{
+    CommitPermit, Committed, Epoch, Error, ErrorKind, JobId, Pending, Prepared, Result, Retry, Sink,
+    SinkAttempt, SinkWriter, Uid, WriterId,
+};
+use tidelock_testkit::doubles::{Feed, MemorySource};
+use tidelock_testkit::host::{Pipeline, start};
+use tidelock_testkit::oracle::Input;
 
 /// What must happen happens within this time on a clock that runs on by itself. A savepoint whose store does not
 /// answer is given up later.
@@ -168,4 +176,78 @@ async fn a_stop_that_comes_after_the_end_is_no_savepoint_in_silence() {
     let error = control.stop(Some("first")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(missing(&error), ["first"]);
+}
+
+/// A sink whose target does not answer when an attempt begins.
+struct Away;
+
+/// The writer that it never opens.
+struct Nobody;
+
+#[async_trait]
+impl Sink for Away {
+    type Record = ();
+    type Committable = ();
+    type Writer = Nobody;
+
+    async fn recover(&self, _: &SinkAttempt, _: &[Pending<()>]) -> Result<()> {
+        std::future::pending().await
+    }
+
+    async fn open(&self, _: &SinkAttempt, _: WriterId) -> Result<Nobody> {
+        panic!("nothing is opened before sinks have recovered")
+    }
+
+    async fn commit(&self, _: &CommitPermit, _: Vec<Pending<()>>) -> Result<Committed> {
+        panic!("nothing is committed before sinks have recovered")
+    }
+}
+
+#[async_trait]
+impl SinkWriter for Nobody {
+    type Record = ();
+    type Committable = ();
+
+    async fn write(&mut self, _: &mut Vec<()>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn prepare(&mut self, _: Epoch) -> Result<Vec<Prepared<()>>> {
+        Ok(Vec::new())
+    }
+
+    async fn settled(&mut self, _: Epoch, _: bool) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a job whose sink cannot begin, and stops it. `None`: it does not end for a minute.
+async fn stopped_while_away(savepoint: Option<&str>) -> Option<Result<Ended>> {
+    let world = World::new();
+    let job =
+        Job::open_on(JobConfig::new(JobId::new("job").unwrap(), "memory"), world.log.clone()).await.unwrap();
+    let pipeline = Pipeline::<Input, ()> {
+        sources: BTreeMap::from([(Uid::new("in").unwrap(), Arc::new(MemorySource::new(Feed::new())) as _)]),
+        function: Arc::new(|_| Vec::new()),
+        sinks: BTreeMap::from([(Uid::new("rows").unwrap(), Arc::new(Away) as _)]),
+        tasks: 1,
+        log: None,
+    };
+    let (attempt, control) = start(job, pipeline);
+    let stop = async {
+        // It has claimed its log by then, and waits for the target.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        control.stop(savepoint).await.unwrap();
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(attempt, stop).0 });
+    ended.await.ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_stopped_while_a_target_is_away_from_its_beginning_ends_soon_and_names_its_sink() {
+    let error = stopped_while_away(None).await.expect("it ends").unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart));
+    let said = error.to_string();
+    assert!(said.contains("told to stop before it had begun") && said.contains("uid=rows"), "{said}");
+    assert!(stopped_while_away(Some("savepoint")).await.is_none(), "who wants a savepoint waits for it");
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+mod away;
 #[path = "../common/mod.rs"]
 mod common;
 mod given;

@@ -75,6 +75,15 @@ impl Running {
         .with("commit_margin", format_args!("{:?}", self.config.commit_margin))
     }
 
+    /// An attempt that was told to stop could not begin, and there is nothing to stop with a checkpoint yet.
+    pub(super) fn never_began(&self) -> Error {
+        let why = "the job was told to stop before it had begun, and what it waits for does not come: it ends as in a crash, nothing of \
+                   this start was read, and the next start recovers";
+        let error = Error::new(ErrorKind::Unavailable, "begin", why);
+        let waiting = self.recovering.iter().filter_map(|sink| self.sinks.get(usize::from(*sink)));
+        waiting.fold(error, |error, uid| error.with("uid", uid))
+    }
+
     /// A host that was told to open has not, and its time is over.
     pub(super) fn never_opened(&self) -> Error {
         Error::new(

@@ -65,7 +65,7 @@ impl Running {
     /// I6: sweep leftovers and look at everything that is pending, all sinks side by side.
     fn recover(&mut self, lists: &Lists) -> Result<()> {
         let attempt = self.standing.claimed("recover")?.clone();
-        self.recovering = self.sinks.len();
+        self.recovering = (0..).take(self.sinks.len()).collect();
         if self.sinks.is_empty() {
             self.events.push_back(Event::Recovered);
         }

@@ -4,7 +4,7 @@
 //! how each thing that happens is taken is told where it belongs: [`reports`](super::reports) for reports and splits,
 //! [`entries`](super::entries) for the log, [`perform`](super::perform) for what the machine decides.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -32,7 +32,7 @@ use super::work::{Done, Relisted, Work};
 use crate::host::{News, Order};
 use crate::job::{Graph, JobConfig, Settings};
 use crate::log::Log;
-use crate::protocol::{Action, End, Event, Limits, Machine};
+use crate::protocol::{Action, End, Event, Limits, Machine, SinkIndex};
 use crate::retry::Bounds;
 use crate::{Position, Result, Uid};
 
@@ -64,7 +64,7 @@ pub(super) struct Running {
     pub(super) building: Building,
     pub(super) pruning: Pruning,
     /// Sinks that have not yet looked at what is pending, while the attempt recovers.
-    pub(super) recovering: usize,
+    pub(super) recovering: BTreeSet<SinkIndex>,
     // Epochs.
     pub(super) link: Link,
     pub(super) schedule: Schedule,
@@ -107,7 +107,7 @@ impl Running {
             requests: Requests::default(),
             building: Building::default(),
             pruning: Pruning::default(),
-            recovering: 0,
+            recovering: BTreeSet::new(),
             link: Link::new(orders, news),
             schedule: Schedule::new(config.settings.clone(), now),
             phases: Phases::new(config.job.clone()),
@@ -183,7 +183,13 @@ impl Running {
         }
         let timeout = self.schedule.timeout().map(|(_, at)| at);
         let opened = self.link.open_until();
-        let at = [timeout, self.settling.idle_at(), opened, self.pruning.load_again_at()];
+        let at = [
+            timeout,
+            self.settling.idle_at(),
+            opened,
+            self.farewell.begin_by(),
+            self.pruning.load_again_at(),
+        ];
         at.into_iter().flatten().fold(wake, Instant::min)
     }
 
@@ -192,6 +198,9 @@ impl Running {
         let now = Instant::now();
         if self.link.open_until().is_some_and(|until| now >= until) {
             return Err(self.never_opened());
+        }
+        if self.farewell.begin_by().is_some_and(|until| now >= until) {
+            return Err(self.never_began());
         }
         if self.pruning.load_again_at().is_some_and(|at| now >= at) {
             self.load_books();
@@ -230,7 +239,7 @@ impl Running {
                 self.schedule.force();
             }
             Command::Stop { savepoint, heard } => {
-                self.farewell.stop(savepoint);
+                self.farewell.stop(savepoint, Instant::now());
                 self.events.push_back(Event::StopWanted);
                 // Whoever stopped waiting does not mind.
                 let _ = heard.send(());
@@ -260,6 +269,7 @@ impl Running {
 
     fn on_opened(&mut self) {
         self.link.opened();
+        self.farewell.begun();
         self.events.push_back(Event::Opened);
         self.schedule.open(Instant::now());
         for (uid, splits) in &self.building.sources {
@@ -285,8 +295,8 @@ impl Running {
             }
             Done::Recovered { sink, result } => {
                 result.map_err(|error| error.with("uid", &self.sinks[usize::from(sink)]))?;
-                self.recovering -= 1;
-                if self.recovering == 0 {
+                self.recovering.remove(&sink);
+                if self.recovering.is_empty() {
                     self.events.push_back(Event::Recovered);
                 }
             }
