@@ -6,17 +6,18 @@ use serde::{Deserialize, Serialize};
 use tidelock::{Result, Versioned, unknown_version};
 
 use crate::item::Item;
+use crate::number::Number;
 use crate::value::Value;
 
 /// What is done with one item: the record of a sink.
 ///
 /// ```
-/// # use tidelock_dynamodb::{ItemChange, ItemUpdate, Value};
-/// let key = || [("tail".to_owned(), Value::from("N123"))].into();
-/// let put = ItemChange::put([("tail".to_owned(), Value::from("N123")), ("seats".to_owned(), Value::from(180))].into());
-/// let delay = ItemChange::update(ItemUpdate::of(key()).set("delay", 17).remove("gate")).with_version(7);
-/// let count = ItemChange::update(ItemUpdate::of(key()).add("flights", 1));
-/// let gone = ItemChange::delete(key());
+/// # use tidelock_dynamodb::{ItemChange, ItemUpdate, key};
+/// let plane = || key([("tail", "N123".into())]);
+/// let put = ItemChange::put(key([("tail", "N123".into()), ("seats", 180.into())]));
+/// let delay = ItemChange::update(ItemUpdate::of(plane()).set("delay", 17).remove("gate")).with_version(7);
+/// let count = ItemChange::update(ItemUpdate::of(plane()).add("flights", 1));
+/// let gone = ItemChange::delete(plane());
 /// assert_eq!(delay.version, Some(7));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,21 @@ impl ItemChange {
 
     fn new(change: Change) -> Self {
         Self { version: None, change }
+    }
+
+    /// The values of these attributes, which are the key of the table: the same for all changes of one item, in whatever form their numbers were
+    /// written. By it changes come to one writer, in front of the sink. One that is missing is NULL there, and refused by the sink.
+    pub fn key(&self, attributes: &[&str]) -> Vec<Value> {
+        let (Change::Put(item) | Change::Delete(item) | Change::Update(ItemUpdate { key: item, .. })) =
+            &self.change;
+        let value = |name: &&str| match item.get(*name) {
+            Some(Value::N(number)) => {
+                Value::N(Number::parse(number).map_or_else(|| number.clone(), |number| number.to_string()))
+            }
+            Some(value) => value.clone(),
+            None => Value::Null,
+        };
+        attributes.iter().map(value).collect()
     }
 
     /// The same with a version.

@@ -38,6 +38,32 @@ pub enum KeyKind {
     B,
 }
 
+/// An item of these attributes: the key of one, for [`ItemUpdate::of`](crate::ItemUpdate::of), [`ItemChange::delete`](crate::ItemChange::delete) and the
+/// function of a lookup, or a whole one.
+///
+/// ```
+/// # use tidelock_dynamodb::{ItemChange, ItemUpdate, key};
+/// let leg = || key([("tail", "N123".into()), ("leg", 7.into())]);
+/// let delay = ItemChange::update(ItemUpdate::of(leg()).set("delay", 17));
+/// let gone = ItemChange::delete(leg());
+/// // Changes of one item have one key, also in front of the sink: `stream.route(|change| change.key(&["tail", "leg"]))`.
+/// assert_eq!(delay.key(&["tail", "leg"]), gone.key(&["tail", "leg"]));
+/// ```
+pub fn key<'a>(attributes: impl IntoIterator<Item = (&'a str, Value)>) -> Item {
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+impl KeyKind {
+    /// How a value of this kind is made.
+    fn such_as(self) -> &'static str {
+        match self {
+            Self::S => "a text, such as Value::from(\"7\")",
+            Self::N => "a number, such as Value::from(7)",
+            Self::B => "bytes, such as Value::B(bytes)",
+        }
+    }
+}
+
 /// The key of an item. Equal keys are of one item, in whatever form their numbers were written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -73,8 +99,11 @@ impl KeySchema {
     /// # Errors
     /// [`ErrorKind::Data`] where an attribute is missing, or its value cannot be that of a key.
     pub(crate) fn key_of(&self, item: &Item) -> Result<Key> {
-        let partition = self.partition.value_of(item, PARTITION_BYTES_MAX)?;
-        let sort = self.sort.as_ref().map(|sort| sort.value_of(item, SORT_BYTES_MAX)).transpose()?;
+        let value_of = |attribute: &KeyAttribute, bytes_max| {
+            attribute.value_of(item, bytes_max).map_err(|error| error.with("table_key", self))
+        };
+        let partition = value_of(&self.partition, PARTITION_BYTES_MAX)?;
+        let sort = self.sort.as_ref().map(|sort| value_of(sort, SORT_BYTES_MAX)).transpose()?;
         Ok(Key { partition, sort })
     }
 
@@ -88,9 +117,12 @@ impl KeySchema {
             Change::Update(ItemUpdate { key, .. }) | Change::Delete(key) => (key, false),
         };
         let key = self.key_of(attributes)?;
-        let refuse = |name: &String, why: &str| Err(refused(name, why).with("key", &key));
+        let refuse =
+            |name: &String, why: &str| Err(refused(name, why).with("table_key", self).with("key", &key));
         if !is_whole && let Some(other) = attributes.keys().find(|name| !self.has(name)) {
-            return refuse(other, "this attribute does not belong to the key of the table");
+            let why = "this attribute does not belong to the key of the table: an update and a delete name their item by its key alone, and an update \
+                       gives other attributes by `set`";
+            return refuse(other, why);
         }
         if let Change::Update(ItemUpdate { set, remove, add, .. }) = &change.change {
             let changed = set.keys().chain(remove).chain(add.keys());
@@ -113,7 +145,11 @@ impl KeySchema {
 impl KeyAttribute {
     fn value_of(&self, item: &Item, bytes_max: usize) -> Result<Value> {
         let refuse = |why: &str| Err(refused(&self.name, why));
-        let Some(value) = item.get(&self.name) else { return refuse("an attribute of the key is missing") };
+        let Some(value) = item.get(&self.name) else {
+            return refuse(
+                "an attribute of the table's key is missing: each put, update and delete has all of them",
+            );
+        };
         if let Some(why) = self.unfit(value, bytes_max) {
             return refuse(&why);
         }
@@ -133,9 +169,9 @@ impl KeyAttribute {
             (KeyKind::S, Value::S(_)) | (KeyKind::N, Value::N(_)) | (KeyKind::B, Value::B(_))
         );
         if !is_of_kind {
+            let (kind, other, such_as) = (self.kind, value.kind(), self.kind.such_as());
             return Some(format!(
-                "an attribute of the key must be of the kind {:?}, as the table has it",
-                self.kind
+                "an attribute of the key is of the kind {other} and must be of the kind {kind:?}, as the table has it: {such_as}"
             ));
         }
         match value.bytes() {
@@ -263,6 +299,48 @@ mod tests {
             let said = error.to_string();
             assert!(said.contains(why) && said.contains(&format!("attribute={name}")), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told_with_the_key_of_the_table_and_what_to_do() {
+        let schema = schema(Some(KeyKind::N));
+        let table_key = "table_key=the partition key `pk` of the kind S and the sort key `sk` of the kind N";
+        for (wrong, told) in [
+            (ItemChange::put(key([("pk", "a".into())])), vec!["attribute=sk", "each put, update and delete"]),
+            (
+                ItemChange::delete(key([("pk", 7.into()), ("sk", 1.into())])),
+                vec!["attribute=pk", "is of the kind N and must be of the kind S", "Value::from(\"7\")"],
+            ),
+            (
+                ItemChange::put(key([("pk", "a".into()), ("sk", "1".into())])),
+                vec!["attribute=sk", "is of the kind S and must be of the kind N", "Value::from(7)"],
+            ),
+            (
+                ItemChange::delete(key([("pk", "a".into()), ("sk", 1.into()), ("b", 1.into())])),
+                vec!["attribute=b", "by its key alone", "`set`"],
+            ),
+        ] {
+            let error = schema.key_of_change(&wrong).expect_err("refused").to_string();
+            assert!(error.contains(table_key) && told.iter().all(|told| error.contains(told)), "{error}");
+        }
+    }
+
+    #[test]
+    fn changes_of_one_item_have_one_key_in_front_of_the_sink_as_in_it() {
+        let schema = schema(Some(KeyKind::N));
+        let of = |form: &str| key([("pk", "a".into()), ("sk", Value::N(form.into()))]);
+        let changes = [
+            ItemChange::put(of("1.0").into_iter().chain(key([("b", 1.into())])).collect()),
+            ItemChange::update(ItemUpdate::of(of("1e0")).set("b", 2)),
+            ItemChange::delete(of("+1")),
+        ];
+        for change in &changes {
+            let key = schema.key_of_change(change).expect("a key").to_item(&schema);
+            assert_eq!(change.key(&["pk", "sk"]), key.into_values().collect::<Vec<_>>());
+        }
+        // Whoever lacks an attribute, or has no number there, is refused in the sink, and not lost before it.
+        let none = ItemChange::delete(key([("sk", Value::N("one".into()))]));
+        assert_eq!(none.key(&["pk", "sk"]), [Value::Null, Value::N("one".into())]);
     }
 
     #[test]

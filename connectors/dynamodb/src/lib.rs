@@ -4,6 +4,7 @@ mod bytes_text;
 mod change;
 mod check;
 mod client;
+mod deleted;
 mod error;
 mod item;
 mod key;
@@ -28,7 +29,7 @@ mod writer;
 
 pub use change::{Change, ItemChange, ItemUpdate};
 pub use item::{Item, item_bytes, item_of, record_of};
-pub use key::KeyKind;
+pub use key::{KeyKind, key};
 pub use ledger::DynamoCommittable;
 pub use lookup::{DynamoLookup, DynamoLookupConfig};
 pub use make::make_table;

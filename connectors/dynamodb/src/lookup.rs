@@ -14,7 +14,7 @@
 //! 3. An answer leaves keys out where it would have more than 16 MB, or the table is busy: they are asked for again. Where none was processed for ten
 //!    seconds the lookup fails, and the host tries again, as it does for every error that may pass. An answer that says nothing is no answer: by it
 //!    every key would be missing.
-//! 4. An item has its key with it, and missing ones are left out.
+//! 4. An item has its key with it, and missing ones are left out. One that a sink deleted and left a mark of is missing, too.
 //!
 //! Caching, order, merging of equal keys and patience are the host's.
 
@@ -32,6 +32,7 @@ use tidelock::{Error, ErrorKind, Lookup, Patience, Result, Retry};
 use tidelock_aws::{AwsConfig, failed, says_nothing};
 
 use crate::client::client;
+use crate::deleted::{self, Deleted, default_deleted_attribute};
 use crate::error::setting;
 use crate::item::Item;
 use crate::key::{Key, KeyKind, KeySchema};
@@ -69,12 +70,17 @@ pub struct DynamoLookupConfig {
     /// may be missing.
     #[serde(default)]
     pub consistent: bool,
+    /// The attribute, `true`, of items that a sink in the mode `versioned` deleted: they are misses. Empty: they are
+    /// given like any other. Default `tidelock_deleted`, as the sink's.
+    #[serde(default = "default_deleted_attribute")]
+    pub deleted_attribute: String,
 }
 
 impl DynamoLookupConfig {
     /// Whole items of `table`.
     pub fn new(dynamodb: AwsConfig, table: impl Into<String>) -> Self {
-        Self { dynamodb, table: table.into(), attributes: Vec::new(), consistent: false }
+        let deleted_attribute = default_deleted_attribute();
+        Self { dynamodb, table: table.into(), attributes: Vec::new(), consistent: false, deleted_attribute }
     }
 
     /// Checks the settings before any I/O.
@@ -84,7 +90,8 @@ impl DynamoLookupConfig {
     pub fn validate(&self) -> Result<()> {
         self.dynamodb.validate()?;
         check_name("table", &self.table)?;
-        projection::check(&self.attributes)
+        projection::check(&self.attributes)?;
+        deleted::check(&self.deleted_attribute)
     }
 }
 
@@ -97,7 +104,7 @@ type ItemKey<K> = Box<dyn Fn(&K) -> Item + Send + Sync>;
 /// [`record_of`](crate::record_of) makes a user's own type of.
 ///
 /// ```no_run
-/// # use tidelock_dynamodb::{AwsConfig, DynamoLookup, DynamoLookupConfig, Item};
+/// # use tidelock_dynamodb::{AwsConfig, DynamoLookup, DynamoLookupConfig, key};
 /// # async fn open() -> tidelock::Result<()> {
 /// let mut planes = DynamoLookupConfig::new(AwsConfig::new(), "planes");
 /// planes.attributes = vec!["model".into(), "seats".into()];
@@ -105,7 +112,7 @@ type ItemKey<K> = Box<dyn Fn(&K) -> Item + Send + Sync>;
 /// let by_tail: DynamoLookup<String> = DynamoLookup::open_by_value(planes.clone()).await?;
 /// // Everything else becomes a key.
 /// let by_leg = DynamoLookup::open(planes, |(tail, leg): &(String, u64)| {
-///     Item::from([("tail".into(), tail.as_str().into()), ("leg".into(), (*leg).into())])
+///     key([("tail", tail.as_str().into()), ("leg", (*leg).into())])
 /// });
 /// let by_leg = by_leg.await?;
 /// # Ok(()) }
@@ -115,6 +122,7 @@ pub struct DynamoLookup<K> {
     client: Client,
     table: Table,
     projection: Option<Projection>,
+    deleted: Deleted,
     item_key: ItemKey<K>,
     read_units: ReadUnits,
 }
@@ -133,8 +141,9 @@ impl<K: Clone + Into<Value>> DynamoLookup<K> {
     pub async fn open_by_value(config: DynamoLookupConfig) -> Result<Self> {
         Self::looked_at(config, |table| {
             if table.key.sort.is_some() {
-                let why = "the table has a sort key, too: a partition key alone is no item's key";
-                return Err(setting("table", why).with("table", &table.name));
+                let why = "the table has a sort key, too, and a partition key alone is no item's key: open it with `DynamoLookup::open`, and a function that \
+                           makes both of them";
+                return Err(setting("table", why).with("table", &table.name).with("table_key", &table.key));
             }
             let name = table.key.partition.name.clone();
             let item_key = move |key: &K| Item::from([(name.clone(), key.clone().into())]);
@@ -163,9 +172,10 @@ impl<K> DynamoLookup<K> {
         config.validate()?;
         let client = client(&config.dynamodb).await?;
         let table = Table::look(&client, &config.table).await?;
-        let projection = Projection::of(&config.attributes, &table.key);
+        let deleted = Deleted::by(&config.deleted_attribute);
+        let projection = Projection::of(&config.attributes, &table.key, &deleted);
         let item_key = item_key(&table)?;
-        Ok(Self { config, client, table, projection, item_key, read_units: ReadUnits::default() })
+        Ok(Self { config, client, table, projection, deleted, item_key, read_units: ReadUnits::default() })
     }
 
     /// The items that are there of these, in any order.
@@ -230,8 +240,10 @@ impl<K> DynamoLookup<K> {
 /// The key that these attributes are. `None`: they are of the right kinds, and no item can have them.
 fn key_that_may_be(schema: &KeySchema, attributes: &Item) -> Result<Option<Key>> {
     if let Some(other) = attributes.keys().find(|name| !schema.has(name)) {
-        let why = "this attribute does not belong to the key of the table";
-        return Err(Error::new(ErrorKind::Data, LOOK_UP, why).with("attribute", other));
+        let why = "this attribute does not belong to the key of the table: the function of a lookup makes the attributes of the key, and no others";
+        return Err(Error::new(ErrorKind::Data, LOOK_UP, why)
+            .with("attribute", other)
+            .with("table_key", schema));
     }
     let error = match schema.key_of(attributes) {
         Ok(key) => return Ok(Some(key)),
@@ -267,12 +279,18 @@ where
             return Ok(answers);
         }
         let mut answered = HashSet::with_capacity(asked.len());
-        for item in self.items_of(asked.keys().cloned().collect()).await? {
+        for mut item in self.items_of(asked.keys().cloned().collect()).await? {
             let key = self.table.key.key_of(&item)?;
             let Some(places) = asked.get(&key).filter(|_| answered.insert(key.clone())) else {
                 let why = "DynamoDB answered with an item that nobody asked for, or twice with the same";
                 return Err(Error::new(ErrorKind::Other, LOOK_UP, why).with("table", &self.table.name));
             };
+            if self.deleted.is(&item) {
+                continue;
+            }
+            if let Some(projection) = &self.projection {
+                projection.strip(&mut item);
+            }
             for place in places {
                 answers[*place] = Some(item.clone());
             }
@@ -300,6 +318,7 @@ mod tests {
             (DynamoLookupConfig { table: "no space".into(), ..config() }, "table"),
             (attributes(&[""]), "attributes"),
             (attributes(&["a", "a"]), "attributes"),
+            (DynamoLookupConfig { deleted_attribute: "x".repeat(65_536), ..config() }, "deleted_attribute"),
         ] {
             let error = wrong.validate().expect_err(named).to_string();
             assert!(error.contains(&format!("setting={named}")), "{error}");

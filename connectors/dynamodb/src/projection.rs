@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use tidelock::Result;
 
+use crate::deleted::Deleted;
 use crate::error::setting;
+use crate::item::Item;
 use crate::key::KeySchema;
 
 /// An expression has 4,096 bytes at most, and each attribute takes six of them.
@@ -15,11 +17,13 @@ const ATTRIBUTES_MAX: usize = 600;
 pub(crate) struct Projection {
     pub(crate) expression: String,
     pub(crate) names: HashMap<String, String>,
+    /// An attribute that was asked for by nobody but us.
+    own: Option<String>,
 }
 
 impl Projection {
-    /// These attributes, and those of the key, by which an item is known. `None`: all that there are.
-    pub(crate) fn of(attributes: &[String], key: &KeySchema) -> Option<Self> {
+    /// These attributes, those of the key, by which an item is known, and the one that marks deleted items. `None`: all that there are.
+    pub(crate) fn of(attributes: &[String], key: &KeySchema, deleted: &Deleted) -> Option<Self> {
         if attributes.is_empty() {
             return None;
         }
@@ -29,10 +33,19 @@ impl Projection {
                 wanted.push(&key.name);
             }
         }
+        let own = deleted.mark().filter(|mark| !wanted.contains(mark)).map(str::to_owned);
+        wanted.extend(own.as_deref());
         let alias = |at: usize| format!("#{at}");
         let expression = (0..wanted.len()).map(alias).collect::<Vec<_>>().join(", ");
         let names = wanted.into_iter().enumerate().map(|(at, name)| (alias(at), name.to_owned())).collect();
-        Some(Self { expression, names })
+        Some(Self { expression, names, own })
+    }
+
+    /// Leaves what was asked for of an item that came.
+    pub(crate) fn strip(&self, item: &mut Item) {
+        if let Some(own) = &self.own {
+            item.remove(own);
+        }
     }
 }
 
@@ -71,13 +84,27 @@ mod tests {
 
     #[test]
     fn every_name_is_an_alias_and_the_key_comes_along_once() {
-        assert!(Projection::of(&[], &key()).is_none());
+        let none = Deleted::by("");
+        assert!(Projection::of(&[], &key(), &none).is_none());
         let attributes = owned(&["last", "a.b", "id"]);
-        let projection = Projection::of(&attributes, &key()).expect("some are chosen");
+        let projection = Projection::of(&attributes, &key(), &none).expect("some are chosen");
         assert_eq!(projection.expression, "#0, #1, #2, #3");
         let names = [("#0", "last"), ("#1", "a.b"), ("#2", "id"), ("#3", "at")];
         let names = names.map(|(alias, name)| (alias.to_owned(), name.to_owned()));
         assert_eq!(projection.names, HashMap::from(names));
+    }
+
+    #[test]
+    fn what_marks_deleted_items_is_asked_for_and_given_only_where_it_was_wanted() {
+        let item = || Item::from([("id".to_owned(), "a".into()), ("gone".to_owned(), false.into())]);
+        for (attributes, given) in [(&["last"][..], 1), (&["last", "gone"], 2)] {
+            let projection =
+                Projection::of(&owned(attributes), &key(), &Deleted::by("gone")).expect("some are chosen");
+            assert_eq!(projection.names.values().filter(|name| *name == "gone").count(), 1);
+            let mut item = item();
+            projection.strip(&mut item);
+            assert_eq!(item.len(), given, "{attributes:?}");
+        }
     }
 
     #[test]
@@ -87,7 +114,7 @@ mod tests {
         }
         let most: Vec<String> = (0..ATTRIBUTES_MAX).map(|at| format!("a{at}")).collect();
         check(&most).expect("as many as there may be");
-        let projection = Projection::of(&most, &key()).expect("some are chosen");
+        let projection = Projection::of(&most, &key(), &Deleted::by("gone")).expect("some are chosen");
         assert!(projection.expression.len() <= 4_096, "{}", projection.expression.len());
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::{Result, choice};
 use tidelock_aws::AwsConfig;
 
+use crate::deleted::default_deleted_attribute;
 use crate::error::setting;
 use crate::table::{check_name, name_in};
 use crate::value::is_name;
@@ -95,10 +96,6 @@ pub struct DynamoSinkConfig {
 
 fn default_version_attribute() -> String {
     "tidelock_version".into()
-}
-
-fn default_deleted_attribute() -> String {
-    "tidelock_deleted".into()
 }
 
 fn default_tombstones_kept_ms() -> u64 {

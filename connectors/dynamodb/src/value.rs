@@ -75,6 +75,22 @@ impl Value {
         }
     }
 
+    /// What DynamoDB calls its kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::S(_) => "S",
+            Self::N(_) => "N",
+            Self::B(_) => "B",
+            Self::Bool(_) => "BOOL",
+            Self::Null => "NULL",
+            Self::Ss(_) => "SS",
+            Self::Ns(_) => "NS",
+            Self::Bs(_) => "BS",
+            Self::L(_) => "L",
+            Self::M(_) => "M",
+        }
+    }
+
     /// Why DynamoDB would not take it, where it would not.
     pub(crate) fn refused(&self) -> Option<&'static str> {
         self.refused_at(1)

@@ -8,6 +8,7 @@
 mod away;
 #[path = "../common/mod.rs"]
 mod common;
+mod example;
 mod given;
 mod job;
 mod killed;

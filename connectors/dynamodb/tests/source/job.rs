@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tidelock::job::JobConfig;
+use tidelock::job::{JobConfig, StartFrom};
 use tidelock::{JobId, Result, Source};
 use tidelock_aws::AwsConfig;
 use tidelock_dynamodb::{DynamoScan, DynamoScanConfig, DynamoStream, DynamoStreamConfig, Value};
@@ -41,8 +41,12 @@ struct Task {
     service: AwsConfig,
     table: String,
     what: What,
+    job: String,
     output: String,
     checkpoints: String,
+    /// A snapshot to fork from.
+    start_from: Option<String>,
+    workers: usize,
     interval_ms: u64,
     /// How long each record takes.
     pace: Pace,
@@ -92,12 +96,15 @@ async fn copy<S: Source>(
 ) -> Result<()> {
     let source = Arc::new(source);
     let sink = Arc::new(FilesSink::<Line>::new(FilesSinkConfig::new(&task.output, SinkFormat::JsonLines))?);
-    let mut config = JobConfig::new(JobId::new("copy")?, &task.checkpoints);
+    let mut config = JobConfig::new(JobId::new(&task.job)?, &task.checkpoints);
     config.settings.interval = Duration::from_millis(task.interval_ms);
+    if let Some(url) = task.start_from {
+        config.start_from = StartFrom::Snapshot { url, request: None };
+    }
     config.discovery_interval = Duration::from_millis(50);
     let job = Job::open(config).await?.restarts(RESTARTS).stop_on_signals();
     let pace = task.pace;
-    let ended = job.run(Workers::threads(1), move |graph| {
+    let ended = job.run(Workers::threads(task.workers), move |graph| {
         let (of, pace) = (of.clone(), pace.clone());
         let mut last = HashMap::new();
         let line = move |record| {
@@ -130,8 +137,11 @@ impl World {
             service,
             table: table.to_owned(),
             what,
+            job: "copy".into(),
             output: text("out"),
             checkpoints: text("checkpoints"),
+            start_from: None,
+            workers: 1,
             interval_ms: 20,
             pace: Pace::even(Duration::from_millis(1)),
         };
@@ -152,6 +162,20 @@ impl World {
         command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
         self.starts += 1;
         Process::start(&mut command, &self.path(&format!("start-{}", self.starts)))
+    }
+
+    /// From now on it has so many workers.
+    pub(crate) fn workers(&mut self, workers: usize) {
+        self.task.workers = workers;
+    }
+
+    /// Another job, which begins with the newest snapshot of this one and leaves it alone.
+    pub(crate) async fn fork(&self) -> Self {
+        let position = self.log().await.position().await;
+        let mut fork = Self::new(self.task.service.clone(), &self.task.table, self.task.what);
+        fork.task.job = "fork".into();
+        fork.task.start_from = Some(format!("{}#{position}", self.task.checkpoints));
+        fork
     }
 
     /// From now on it goes at this pace.
@@ -180,12 +204,17 @@ impl World {
 
     /// Every change of every key once, and in its order.
     pub(crate) fn check(&self, changes: &BTreeMap<String, u64>) {
+        self.check_from(&BTreeMap::new(), changes);
+    }
+
+    /// The same without those that were there when it began.
+    pub(crate) fn check_from(&self, before: &BTreeMap<String, u64>, changes: &BTreeMap<String, u64>) {
         let visible = self.visible();
         let disorder: Vec<&Line> = visible.iter().filter(|line| !line.in_order).take(10).collect();
         assert!(disorder.is_empty(), "{disorder:?}");
         let all = |(key, count): (&String, &u64)| {
-            let key = key.clone();
-            (0..*count).map(move |number| Line { key: key.clone(), number, in_order: true })
+            let (key, first) = (key.clone(), before.get(key).copied().unwrap_or(0));
+            (first..*count).map(move |number| Line { key: key.clone(), number, in_order: true })
         };
         let expected: Vec<Line> = changes.iter().flat_map(all).collect();
         let missing: Vec<&Line> =

@@ -145,7 +145,7 @@ async fn leaving_out(answered: impl Fn(usize) -> usize + Send + Sync + 'static) 
             let wanted = request["RequestItems"]["table"].clone();
             assert_eq!(
                 (&wanted["ConsistentRead"], &wanted["ProjectionExpression"]),
-                (&json!(true), &json!("#0, #1"))
+                (&json!(true), &json!("#0, #1, #2"))
             );
             let keys: Vec<String> = wanted["Keys"]
                 .as_array()

@@ -5,6 +5,7 @@
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod deleted;
 mod fake;
 mod job;
 mod lookup;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::Result;
 use tidelock_aws::AwsConfig;
 
+use crate::deleted::{self, default_deleted_attribute};
 use crate::error::setting;
 use crate::projection;
 use crate::table::check_name;
@@ -31,6 +32,10 @@ pub struct DynamoScanConfig {
     /// the last moment may be missing.
     #[serde(default)]
     pub consistent: bool,
+    /// The attribute, `true`, of items that a sink in the mode `versioned` deleted: they are left out. Empty: they are
+    /// given like any other. Default `tidelock_deleted`, as the sink's.
+    #[serde(default = "default_deleted_attribute")]
+    pub deleted_attribute: String,
     /// Into how many segments the table is cut: each is a split, and so many are read side by side at most. It is decided with the first run, and what is
     /// set later changes nothing. Default 16.
     #[serde(default = "default_segments")]
@@ -64,6 +69,7 @@ impl DynamoScanConfig {
             table: table.into(),
             attributes: Vec::new(),
             consistent: false,
+            deleted_attribute: default_deleted_attribute(),
             segments: default_segments(),
             batch_items: default_batch_items(),
             retry_for_ms: default_retry_for_ms(),
@@ -78,6 +84,7 @@ impl DynamoScanConfig {
         self.dynamodb.validate()?;
         check_name("table", &self.table)?;
         projection::check(&self.attributes)?;
+        deleted::check(&self.deleted_attribute)?;
         for (name, value, most) in
             [("segments", self.segments, SEGMENTS_MAX), ("batch_items", self.batch_items, BATCH_ITEMS_MAX)]
         {
@@ -105,6 +112,7 @@ mod tests {
         for (wrong, named) in [
             (DynamoScanConfig { table: "a b".into(), ..config() }, "table"),
             (DynamoScanConfig { attributes: vec![String::new()], ..config() }, "attributes"),
+            (DynamoScanConfig { deleted_attribute: "x".repeat(65_536), ..config() }, "deleted_attribute"),
             (DynamoScanConfig { segments: 0, ..config() }, "segments"),
             (DynamoScanConfig { segments: SEGMENTS_MAX + 1, ..config() }, "segments"),
             (DynamoScanConfig { batch_items: 0, ..config() }, "batch_items"),

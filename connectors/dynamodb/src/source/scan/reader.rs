@@ -49,7 +49,7 @@ impl DynamoScanReader {
     }
 
     async fn page_once(&self, after: Option<Item>) -> Result<ScanOutput> {
-        let Reading { config, client, projection, read_units } = &*self.reading;
+        let Reading { config, client, projection, read_units, .. } = &*self.reading;
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let projection = projection.as_ref();
         let request = client
@@ -103,7 +103,11 @@ impl SplitReader for DynamoScanReader {
             }
         };
         let items = page.items.unwrap_or_default().into_iter().map(of_wire);
-        let records = items.collect::<Result<Vec<Item>>>()?;
+        let mut records = items.collect::<Result<Vec<Item>>>()?;
+        records.retain(|item| !self.reading.deleted.is(item));
+        if let Some(projection) = &self.reading.projection {
+            records.iter_mut().for_each(|item| projection.strip(item));
+        }
         if records.is_empty() && self.split.place == Place::End {
             return Ok(None);
         }

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::Client;
 use tidelock::Result;
 
 use super::config::DynamoScanConfig;
+use crate::deleted::Deleted;
 use crate::mark::Mark;
 use crate::projection::Projection;
 use crate::read_units::ReadUnits;
@@ -13,6 +14,7 @@ pub(super) struct Reading {
     pub(super) config: DynamoScanConfig,
     pub(super) client: Client,
     pub(super) projection: Option<Projection>,
+    pub(super) deleted: Deleted,
     pub(super) read_units: ReadUnits,
 }
 

@@ -11,6 +11,7 @@ use super::reader::DynamoScanReader;
 use super::reading::Reading;
 use super::segment::DynamoSegment;
 use crate::client::client;
+use crate::deleted::Deleted;
 use crate::item::Item;
 use crate::projection::Projection;
 use crate::read_units::ReadUnits;
@@ -45,9 +46,10 @@ impl DynamoScan {
         config.validate()?;
         let client = client(&config.dynamodb).await?;
         let table = Table::look(&client, &config.table).await?;
-        let projection = Projection::of(&config.attributes, &table.key);
+        let deleted = Deleted::by(&config.deleted_attribute);
+        let projection = Projection::of(&config.attributes, &table.key, &deleted);
         let read_units = ReadUnits::default();
-        Ok(Self { reading: Arc::new(Reading { config, client, projection, read_units }) })
+        Ok(Self { reading: Arc::new(Reading { config, client, projection, deleted, read_units }) })
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::{Result, choice};
 use tidelock_aws::AwsConfig;
 
+use crate::deleted::{self, default_deleted_attribute};
 use crate::error::setting;
 use crate::source::scan::default_retry_for_ms;
 use crate::table::check_name;
@@ -54,6 +55,10 @@ pub struct DynamoStreamConfig {
     /// What becomes of records that were thrown away before they were read: `fail` or `warn`. Default `fail`.
     #[serde(default, deserialize_with = "choice")]
     pub on_data_loss: OnDataLoss,
+    /// The attribute, `true`, of items that a sink in the mode `versioned` deleted: they are told as removed, where the stream has images of them. Empty: they are
+    /// given like any other. Default `tidelock_deleted`, as the sink's.
+    #[serde(default = "default_deleted_attribute")]
+    pub deleted_attribute: String,
     /// How many records one request asks for at most. Default 1,000.
     #[serde(default = "default_batch_records")]
     pub batch_records: u32,
@@ -82,6 +87,7 @@ impl DynamoStreamConfig {
             table: table.into(),
             start: StreamStart::default(),
             on_data_loss: OnDataLoss::default(),
+            deleted_attribute: default_deleted_attribute(),
             batch_records: default_batch_records(),
             idle_wait_ms: default_idle_wait_ms(),
             retry_for_ms: default_retry_for_ms(),
@@ -95,6 +101,7 @@ impl DynamoStreamConfig {
     pub fn validate(&self) -> Result<()> {
         self.dynamodb.validate()?;
         check_name("table", &self.table)?;
+        deleted::check(&self.deleted_attribute)?;
         if !(1..=BATCH_RECORDS_MAX).contains(&self.batch_records) {
             let why = format!("a number from 1 to {BATCH_RECORDS_MAX} is required");
             return Err(setting("batch_records", why));
@@ -121,6 +128,7 @@ mod tests {
         config().validate().expect("the defaults");
         for (wrong, named) in [
             (DynamoStreamConfig { table: String::new(), ..config() }, "table"),
+            (DynamoStreamConfig { deleted_attribute: "x".repeat(65_536), ..config() }, "deleted_attribute"),
             (DynamoStreamConfig { batch_records: 0, ..config() }, "batch_records"),
             (DynamoStreamConfig { batch_records: 1_001, ..config() }, "batch_records"),
             (DynamoStreamConfig { idle_wait_ms: 0, ..config() }, "idle_wait_ms"),

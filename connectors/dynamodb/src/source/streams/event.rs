@@ -4,6 +4,7 @@ use aws_sdk_dynamodbstreams::types::{OperationType, Record};
 use serde::{Deserialize, Serialize};
 use tidelock::{Error, ErrorKind, Result};
 
+use crate::deleted::Deleted;
 use crate::item::Item;
 use crate::source::size::heap_bytes;
 use crate::wire::of_wire;
@@ -41,7 +42,7 @@ pub struct DynamoEvent {
     pub new: Option<Item>,
     /// When it changed, in milliseconds since 1970, about: DynamoDB may round down to the second.
     pub created_ms: Option<i64>,
-    /// Whether DynamoDB itself removed the item, because its time to live was over.
+    /// Whether DynamoDB itself removed the item, because its time to live was over. An item that was deleted before is not removed once more by that.
     pub is_expiry: bool,
 }
 
@@ -71,6 +72,20 @@ impl DynamoEvent {
             created_ms: created.and_then(|created| created.to_millis().ok()),
             is_expiry: kind == EventKind::Remove && by_service(identity.and_then(|by| by.principal_id())),
         })
+    }
+
+    /// Tells what a reader sees, to whom an item that is marked as deleted is not there. Without images nobody can tell.
+    pub(super) fn see(&mut self, deleted: &Deleted) {
+        let is_marked = |image: &Option<Item>| image.as_ref().is_some_and(|image| deleted.is(image));
+        let was_deleted = is_marked(&self.old);
+        if is_marked(&self.new) {
+            (self.kind, self.new) = (EventKind::Remove, None);
+        } else if was_deleted && self.kind == EventKind::Modify {
+            self.kind = EventKind::Insert;
+        }
+        if was_deleted {
+            (self.old, self.is_expiry) = (None, false);
+        }
     }
 
     pub(super) fn heap_bytes(&self) -> u64 {
@@ -111,6 +126,33 @@ mod tests {
         assert_eq!(postcard::from_bytes::<DynamoEvent>(&bytes).expect("an event"), event);
         let json = serde_json::to_string(&event).expect("JSON");
         assert_eq!(serde_json::from_str::<DynamoEvent>(&json).expect("an event"), event);
+    }
+
+    /// What a stream says of the writes of the sink's mode `versioned`, and what that is to a reader.
+    #[test]
+    fn a_mark_of_a_deleted_item_is_no_item_and_what_puts_it_there_removes_one() {
+        use EventKind::{Insert, Modify, Remove};
+        let item = || Some(Item::from([("n".to_owned(), Value::from(1))]));
+        let mark = || Some(Item::from([("gone".to_owned(), Value::from(true))]));
+        let seen = |kind, old, new, is_expiry| {
+            let mut event = DynamoEvent::of_wire(record(OperationType::Modify)).expect("whole");
+            (event.kind, event.old, event.new, event.is_expiry) = (kind, old, new, is_expiry);
+            let mut raw = event.clone();
+            raw.see(&Deleted::by(""));
+            assert_eq!(raw, event, "without a mark it is told as it is");
+            event.see(&Deleted::by("gone"));
+            (event.kind, event.old, event.new, event.is_expiry)
+        };
+        assert_eq!(seen(Insert, None, item(), false), (Insert, None, item(), false));
+        assert_eq!(seen(Modify, item(), item(), false), (Modify, item(), item(), false));
+        assert_eq!(seen(Remove, item(), None, true), (Remove, item(), None, true));
+        // It was there, and is deleted; it was not; it is deleted again.
+        assert_eq!(seen(Modify, item(), mark(), false), (Remove, item(), None, false));
+        assert_eq!(seen(Insert, None, mark(), false), (Remove, None, None, false));
+        assert_eq!(seen(Modify, mark(), mark(), false), (Remove, None, None, false));
+        // It is made anew; the mark goes by its time to live.
+        assert_eq!(seen(Modify, mark(), item(), false), (Insert, None, item(), false));
+        assert_eq!(seen(Remove, mark(), None, true), (Remove, None, None, false));
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl DynamoStreamReader {
         if let Some(from_ms) = self.from_ms {
             records.retain(|event| event.created_ms.is_none_or(|created| created >= from_ms));
         }
+        records.iter_mut().for_each(|event| event.see(&self.reading.deleted));
         match last {
             // What is left out moves no position: where the job begins anew, time decides again.
             Some(last) if !records.is_empty() => {

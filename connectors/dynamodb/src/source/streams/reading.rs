@@ -3,12 +3,14 @@
 use super::api::Api;
 use super::config::DynamoStreamConfig;
 use super::loss::Losses;
+use crate::deleted::Deleted;
 
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) config: DynamoStreamConfig,
     pub(super) api: Api,
     pub(super) losses: Losses,
+    pub(super) deleted: Deleted,
 }
 
 /// The time in milliseconds since 1970.

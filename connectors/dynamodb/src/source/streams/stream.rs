@@ -19,6 +19,7 @@ use super::reader::DynamoStreamReader;
 use super::reading::Reading;
 use super::shard::{DynamoShard, table_of};
 use crate::client::clients;
+use crate::deleted::Deleted;
 use crate::table::Table;
 
 /// Reads the changes of a table from its stream: see the [crate's page](crate) for what it guarantees.
@@ -56,7 +57,8 @@ impl DynamoStream {
         }
         let api = Api::new(streams, &config.table, Duration::from_millis(config.retry_for_ms));
         let losses = Losses::new(config.on_data_loss, &config.table);
-        Ok(Self { client, reading: Arc::new(Reading { config, api, losses }) })
+        let deleted = Deleted::by(&config.deleted_attribute);
+        Ok(Self { client, reading: Arc::new(Reading { config, api, losses, deleted }) })
     }
 
     /// What is in the snapshot is of the stream that the table has now. What comes between two streams of a table is in neither, whether the older one
