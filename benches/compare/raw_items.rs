@@ -26,7 +26,7 @@ const ITEMS_MAX: usize = 25;
 
 /// The attribute with the version, and how long its text is: as Tidelock's.
 const VERSION: &str = "tidelock_version";
-const VERSION_DIGITS: usize = 50;
+const VERSION_DIGITS: usize = 59;
 
 const WRITE: &str = "write items";
 

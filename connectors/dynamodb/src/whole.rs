@@ -5,7 +5,7 @@ use tidelock::{Error, ErrorKind, Result};
 /// What a writer that writes at once remembers between two calls.
 #[derive(Debug, Default)]
 pub(crate) struct Whole {
-    /// A call failed, or was dropped, and what it sent may arrive or not.
+    /// A call failed, or was dropped, and what was sent may arrive or not.
     is_broken: bool,
 }
 
@@ -20,7 +20,7 @@ impl Whole {
         Ok(())
     }
 
-    /// All of the call has arrived.
+    /// All of the call has arrived, or its end is waited for by the next one.
     pub(crate) fn end(&mut self) {
         self.is_broken = false;
     }

@@ -57,7 +57,7 @@ impl SinkWriter for DynamoWriter {
     /// In the modes that write at once everything is visible already: nothing waits for a commit.
     async fn prepare(&mut self, epoch: Epoch) -> Result<Vec<Prepared<DynamoCommittable>>> {
         match &mut self.0 {
-            InMode::Versioned(writer) => writer.prepare(),
+            InMode::Versioned(writer) => writer.prepare().await,
             InMode::Batched(writer) => writer.prepare(),
             InMode::Ledger(writer) => return writer.prepare(epoch).await,
         }

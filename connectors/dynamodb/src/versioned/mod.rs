@@ -21,8 +21,9 @@
 //! late does not bring the item back. An update that meets a tombstone puts a new item into its place, with nothing of the tombstone in it: that is
 //! why an update is conditional on there being none, and sent once more as a put where there is.
 //!
-//! Of a key one request is under way at most, its retries included: a writer gives back its call when all of it has arrived, and within a call the
-//! changes of a key are made one, or sent one after the other where that would be something else.
+//! Of a key one request is under way at most, its retries included: what comes meanwhile is held, made one change with what is held already, or sent one
+//! after the other where that would be something else. A writer gives back its call when nothing is held and all of it is under way; what became of it is
+//! told by the next call, at the latest by `prepare`, which waits for all of it.
 //!
 //! | file | idea |
 //! |---|---|
@@ -30,9 +31,13 @@
 //! | `merge` | of the changes of a key what they make together |
 //! | `there` | what the item that is there says of a change that was refused |
 //! | `request` | a change as a request |
-//! | `writer` | a writer, which sends again what has no answer |
+//! | `queue` | changes that are not sent yet, and keys that are under way |
+//! | `lanes` | sends changes of many keys at once |
+//! | `writer` | a writer, which knows when all of it has arrived |
 
+mod lanes;
 mod merge;
+mod queue;
 mod request;
 mod there;
 mod version;

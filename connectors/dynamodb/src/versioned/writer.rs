@@ -1,12 +1,12 @@
-//! A writer: what it was given is in the table when the call returns, or something newer is.
+//! A writer: what it was given is on its way when the call returns, and in the table when it has prepared, or something newer is.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tidelock::{Error, ErrorKind, Rejects, Result, SinkAttempt, WriterId};
-use tokio::task::JoinSet;
+use tidelock::{Rejects, Result, SinkAttempt, WriterId};
 
+use super::lanes::Lanes;
 use super::merge::{Chain, Write, follow};
 use super::request::Sender;
 use super::version::{ItemVersion, Stamps};
@@ -22,8 +22,8 @@ pub(crate) struct VersionedWriter {
     sender: Arc<Sender>,
     /// `None`: versions are those of the records.
     stamps: Option<Stamps>,
-    /// How many requests of this writer are made at once at most.
-    at_once: usize,
+    /// As many as requests may be under way.
+    lanes: Lanes,
     rejects: Rejects<ItemChange>,
     whole: Whole,
 }
@@ -52,7 +52,8 @@ impl VersionedWriter {
         let sender = Sender::new(target.requests().await?, ready.table.key.clone(), &target.config);
         let sender = Arc::new(sender);
         let at_once = usize::try_from(target.config.requests_in_flight_max).unwrap_or(usize::MAX);
-        Ok(Self { ready, sender, stamps, at_once, rejects: Rejects::default(), whole: Whole::default() })
+        let lanes = Lanes::new(Arc::clone(&sender), at_once);
+        Ok(Self { ready, sender, stamps, lanes, rejects: Rejects::default(), whole: Whole::default() })
     }
 
     /// See [`Rejecting`](tidelock::Rejecting).
@@ -70,9 +71,14 @@ impl VersionedWriter {
         Ok(())
     }
 
-    /// See [`SinkWriter::prepare`](tidelock::SinkWriter::prepare). What was written has arrived when its call returned, and readers see it.
-    pub(crate) fn prepare(&self) -> Result<()> {
-        self.whole.check(self.sender.table())
+    /// See [`SinkWriter::prepare`](tidelock::SinkWriter::prepare). What was written has arrived then, and readers see it.
+    pub(crate) async fn prepare(&mut self) -> Result<()> {
+        self.whole.begin(self.sender.table())?;
+        let arrived = self.lanes.arrived().await;
+        self.sender.requests().tell();
+        arrived?;
+        self.whole.end();
+        Ok(())
     }
 
     async fn take(&mut self, records: &mut Vec<ItemChange>) -> Result<()> {
@@ -101,38 +107,6 @@ impl VersionedWriter {
                 self.sender.requests().passed();
             }
         }
-        self.send_all(chains).await
+        self.lanes.send(chains).await
     }
-
-    /// Sends the changes of many keys at once. Each lane is a task of its own: on one task all requests would be made on one core, and each answer
-    /// would come to it from another one. A call that is dropped ends them.
-    async fn send_all(&self, chains: Vec<(Key, Chain)>) -> Result<()> {
-        let lanes = self.at_once.min(chains.len());
-        let chains = Arc::new(Mutex::new(chains.into_iter()));
-        let mut under_way = JoinSet::new();
-        for _ in 0..lanes {
-            under_way.spawn(send_some(Arc::clone(&self.sender), Arc::clone(&chains)));
-        }
-        while let Some(ended) = under_way.join_next().await {
-            ended.map_err(|error| {
-                let why = "what sends items ended in the middle: which of them are there is unknown";
-                Error::new(ErrorKind::Other, "write items", why).because(error)
-            })??;
-        }
-        Ok(())
-    }
-}
-
-/// Sends the changes of one key after the other, until there are no more keys.
-async fn send_some(
-    sender: Arc<Sender>,
-    chains: Arc<Mutex<impl Iterator<Item = (Key, Chain)>>>,
-) -> Result<()> {
-    let next = || chains.lock().unwrap_or_else(PoisonError::into_inner).next();
-    while let Some((key, chain)) = next() {
-        for write in &chain {
-            sender.send(&key, write).await?;
-        }
-    }
-    Ok(())
 }

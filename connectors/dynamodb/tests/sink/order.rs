@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
+use tidelock::{Epoch, Retry, SinkWriter as _};
 use tidelock_dynamodb::{ItemChange, ItemUpdate};
 use tidelock_processes::seed;
 use tidelock_testkit::{Fault, HttpFaults};
@@ -140,6 +141,58 @@ async fn of_a_key_one_request_is_under_way_and_no_more_than_may_be_of_all() {
         watch.check(7);
         expected.check(&place, "at the end").await;
     }
+}
+
+/// A call returns when nothing of it is held any more, and the next one finds its keys under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_key_one_request_is_under_way_also_from_one_call_to_the_next() {
+    let seed = seed("under way from call to call");
+    for by_record in [false, true] {
+        let mut place = Place::versioned().await;
+        if by_record {
+            place = place.by_record();
+        }
+        place.config.requests_in_flight_max = 7;
+        let faults = place.behind_faults().await;
+        let watch = Watch::over(&faults);
+        faults.random(seed, chances());
+        let mut writer = opened(&place.sink(), &attempt(1)).await;
+        let mut expected = Expected::default();
+        for epoch in 0..3 {
+            for round in 0..10 {
+                let mut records = records(10 * epoch + round);
+                // Some calls have a few records alone, and leave lanes without work.
+                records.truncate(if round % 3 == 2 { 4 } else { 100 });
+                expected.take(&records);
+                writer.write(&mut records).await.unwrap();
+                assert!(records.is_empty());
+            }
+            assert!(writer.prepare(Epoch(epoch + 1)).await.unwrap().is_empty());
+            expected.check(&place, "when an epoch has ended").await;
+        }
+        watch.check(7);
+    }
+}
+
+/// Whatever a request of an earlier call meets, no epoch is said to have arrived that has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_on_its_way_is_told_by_a_later_call_and_nothing_is_prepared_after_it() {
+    let place = Place::versioned().await;
+    let (mut older, mut newer) =
+        (opened(&place.sink(), &attempt(1)).await, opened(&place.sink(), &attempt(2)).await);
+    write(&mut newer, vec![put("k0", 1)]).await.unwrap();
+    let mut failed = None;
+    for round in 0..3 {
+        let mut records = vec![put("k0", round), put("k1", round)];
+        failed = failed.or(older.write(&mut records).await.err());
+    }
+    let error = match failed {
+        Some(error) => error,
+        None => older.prepare(Epoch(1)).await.expect_err("a newer attempt wrote"),
+    };
+    assert!(error.retry() == Retry::Halt && error.to_string().contains("key=k0"), "{error}");
+    assert!(older.prepare(Epoch(1)).await.is_err(), "not everything has arrived");
+    assert!(older.write(&mut vec![put("k2", 1)]).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
