@@ -87,6 +87,11 @@ fn gone(name: &TransactionName, newest: Option<Newest>, who: Who<'_>) -> Verdict
 const LOST: &str = "the transaction was rolled back after it was prepared: it is not among the prepared ones, and the row that \
                     it would have left in the table of transactions is not there";
 
+/// What to do about rows that are lost. A log retains its newest checkpoints alone, and all of them may be younger.
+const GIVE_UP: &str = "give it up with `tidelock snapshots abandon`, and start the job from a settled snapshot from before this epoch: its rows are read \
+                       and written again. Where no snapshot from before it is left, begin with another job id and other checkpoints, and an empty \
+                       table; or start the job as it is, and its rows stay missing";
+
 /// The error of a transaction that cannot be committed any more.
 pub(super) fn cannot_commit(target: &Target, found: Verdict, one: &Pending<Branch>) -> Error {
     let branch = &one.committable;
@@ -115,16 +120,12 @@ pub(super) fn cannot_commit(target: &Target, found: Verdict, one: &Pending<Branc
         Verdict::Open | Verdict::Done | Verdict::Lost if target.dialect.kind == DatabaseKind::MySql => error(
             ErrorKind::Expired,
             LOST,
-            "start the server again first, if it may have answered a commit that it did not do: then it lists the transaction \
-             again. Otherwise give it up with `tidelock snapshots abandon`, and start the job from a settled snapshot from before \
-             this epoch: its rows are read and written again. Without such a rollback they stay missing",
+            &format!(
+                "start the server again first, if it may have answered a commit that it did not do: then it lists the transaction \
+                 again. Otherwise {GIVE_UP}"
+            ),
         ),
-        Verdict::Open | Verdict::Done | Verdict::Lost => error(
-            ErrorKind::Expired,
-            LOST,
-            "give it up with `tidelock snapshots abandon`, and start the job from a settled snapshot from before this epoch: its \
-             rows are read and written again. Without such a rollback they stay missing",
-        ),
+        Verdict::Open | Verdict::Done | Verdict::Lost => error(ErrorKind::Expired, LOST, GIVE_UP),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) async fn what_an_operator_committed_is_done_and_what_he_rolled_back_h
     let told = error.to_string();
     assert!(told.contains(&name) && told.contains("epoch=2"), "{told}");
     assert!(told.contains("tidelock snapshots abandon"), "the remedy: {told}");
+    assert!(told.contains("Where no snapshot from before it is left"), "what is left then: {told}");
     let error = commit(&third, 2, &lost).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Expired, Retry::Halt), "{error:?}");
     // The remedy was followed: nothing is pending any more, and the epoch is written again.
