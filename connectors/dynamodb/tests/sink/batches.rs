@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value as Json, json};
 use tidelock_dynamodb::{Change, Item, ItemChange};
 use tidelock_processes::{count, seed};
-use tidelock_testkit::HttpFaults;
+use tidelock_testkit::{Fault, HttpFaults};
 
 use super::common::{self, partial::leave_some_undone};
 use super::order::keys_of;
@@ -48,6 +48,23 @@ async fn what_is_not_processed_of_a_batch_is_written_and_nothing_newer_is_aged_b
         expected.take(&records);
         write(&mut writer, records).await.unwrap();
         expected.check(&place, &format!("round {round}")).await;
+    }
+}
+
+/// Somebody between the sink and the server says that all is well, and the server was never asked: nothing is taken for processed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_answer_says_nothing_is_not_taken_for_written() {
+    for body in ["", "{}"] {
+        let mut place = Place::batched().await;
+        let faults = place.behind_faults().await;
+        let mut writer = opened(&place.sink(), &attempt(1)).await;
+        let records: Vec<ItemChange> = (0..60).map(|at| put(&format!("k{at}"), at)).collect();
+        let mut expected = Expected::default();
+        expected.take(&records);
+        faults.plan(&Fault::Refused { status: 200, body: body.into() }, 4);
+        write(&mut writer, records).await.unwrap();
+        assert_eq!(faults.count(), 4, "{body:?}: it met its faults");
+        expected.check(&place, &format!("after {body:?}")).await;
     }
 }
 

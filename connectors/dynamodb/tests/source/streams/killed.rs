@@ -1,75 +1,13 @@
 //! A job on a scripted stream, killed with signal 9: while a shard has ended and its children are asked for, when they are told, when the first of them is
 //! opened, and at random.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tidelock_processes::{Moment, Pace, Process, count, seed};
+use tidelock_processes::{Moment, Process, count, seed};
 
-use crate::job::{What, World};
-use crate::scripted::Scripted;
-
-const KEYS: u64 = 7;
-
-/// A stream that is written to, and what was written.
-struct Feed {
-    stream: Scripted,
-    /// The open shard that has the keys below the middle, and the one that has the others.
-    shards: [String; 2],
-    changes: BTreeMap<String, u64>,
-    generations: usize,
-}
-
-impl Feed {
-    async fn start() -> Self {
-        let stream = Scripted::start().await;
-        let shards = ["0-low", "0-high"].map(str::to_owned);
-        shards.iter().for_each(|shard| stream.script().open(shard));
-        Self { stream, shards, changes: BTreeMap::new(), generations: 0 }
-    }
-
-    fn write(&mut self, count: u64) {
-        for number in 0..count {
-            let key = number % KEYS;
-            let shard = &self.shards[usize::from(key > KEYS / 2)];
-            let change = self.changes.entry(format!("k{key}")).or_default();
-            self.stream.script().write(shard, format!("k{key}:{change}"));
-            *change += 1;
-        }
-    }
-
-    /// The low shard ends, and another one goes on; returns the one that has ended.
-    fn split(&mut self) -> String {
-        self.generations += 1;
-        let child = format!("{}-low", self.generations);
-        let parent = std::mem::replace(&mut self.shards[0], child);
-        self.stream.script().close(&parent, &[&self.shards[0]]);
-        parent
-    }
-
-    fn asked(&self, what: &str) -> usize {
-        self.stream.script().times_asked(what)
-    }
-
-    fn written(&self) -> usize {
-        usize::try_from(self.changes.values().sum::<u64>()).unwrap()
-    }
-
-    fn job(&self) -> World {
-        World::new(self.stream.fake.config(), "table", What::Stream)
-    }
-
-    /// Lets the job read what is there, and checks what became of it.
-    async fn finish(&self, world: &mut World) {
-        world.pace(Pace::full());
-        let mut process = world.start();
-        world.sees(&mut process, self.written()).await;
-        world.stop(process).await;
-        world.check(&self.changes);
-    }
-}
+use super::feed::Feed;
 
 /// At which step the process is killed.
 #[derive(Debug, Clone, Copy)]

@@ -2,11 +2,13 @@
 
 mod conformance;
 pub(crate) mod drive;
+mod feed;
 mod horizon;
 mod killed;
 mod lineage;
 mod lists;
 mod lost;
 mod off;
+mod processes;
 mod random;
 mod real;
