@@ -19,6 +19,10 @@ use super::shard::{KinesisShard, Position};
 /// Clocks are apart by less: the service refuses what was signed by one that is further away.
 pub(super) const CLOCKS_APART_MAX_MS: i64 = 15 * 60 * 1_000;
 
+/// So many answers in a row say that there is nothing more, before that is believed of a record that must be there: one may come from a part of the service that
+/// does not know it yet.
+const EMPTY_MAX: u32 = 3;
+
 /// What is compared: the time, and for how long records are kept, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
@@ -70,6 +74,8 @@ pub(super) struct Gate {
     last: Option<Came>,
     /// The last record was asked for and came, and none came since.
     is_proven: bool,
+    /// How many answers in a row had nothing, and said that there was nothing more, where a record was awaited.
+    empty: u32,
     /// When there was nothing more to read.
     caught_up_ms: Option<i64>,
     awaited: Awaited,
@@ -79,7 +85,7 @@ impl Gate {
     /// Before the position of a shard. A [place](Gate::place) is to be sought first.
     pub(super) fn new(split: &KinesisShard) -> Self {
         let (position, caught_up_ms) = (split.position.clone(), split.caught_up_ms);
-        Self { position, last: None, is_proven: false, caught_up_ms, awaited: Awaited::Nothing }
+        Self { position, last: None, is_proven: false, empty: 0, caught_up_ms, awaited: Awaited::Nothing }
     }
 
     /// Where reading goes on, with what must come there.
@@ -138,7 +144,8 @@ impl Gate {
         };
         let read = page.records.iter().take_while(|raw| was_read(raw)).count();
         page.records.drain(..read);
-        let is_over = page.records.is_empty() && (page.is_end || (was_empty && page.behind_ms == Some(0)));
+        let has_nothing = was_empty && page.behind_ms == Some(0) && !page.is_end;
+        self.empty = if has_nothing { self.empty + 1 } else { 0 };
         if let Some(Raw { sequence_number, arrival_ms, .. }) = page.records.last() {
             self.is_proven = false;
             self.last = Some(Came { number: sequence_number.clone(), arrival_ms: *arrival_ms });
@@ -147,7 +154,8 @@ impl Gate {
             Awaited::Nothing => Ok(()),
             Awaited::Since(since_ms) => self.is_all_there(since_ms, page, clock),
             Awaited::Record { number, is_wanted } => {
-                if page.records.is_empty() && !is_over {
+                let may_come = !page.is_end && self.empty < EMPTY_MAX;
+                if page.records.is_empty() && may_come {
                     self.awaited = Awaited::Record { number, is_wanted };
                     Ok(())
                 } else {
@@ -155,7 +163,7 @@ impl Gate {
                 }
             }
         };
-        if is_over && !page.is_end {
+        if has_nothing && self.awaited == Awaited::Nothing {
             self.caught_up_ms = Some(clock.now_ms);
         }
         admitted
@@ -274,7 +282,14 @@ mod tests {
         for is_end in [false, true] {
             let mut one = gate(after("9"), None);
             one.place(at(NOW));
-            let mut nothing = Page { is_end, ..page(&[], 0) };
+            let nothing = || Page { is_end, ..page(&[], 0) };
+            for _ in 1..EMPTY_MAX {
+                if !is_end {
+                    one.admit(&mut nothing(), at(NOW)).expect("it may come still");
+                    assert_eq!(one.caught_up_ms(), None);
+                }
+            }
+            let mut nothing = nothing();
             assert_eq!(one.admit(&mut nothing, at(NOW)).expect_err("a gap").next, None);
             assert_eq!(one.caught_up_ms(), (!is_end).then_some(NOW));
         }

@@ -330,3 +330,26 @@ async fn a_shard_that_has_nothing_is_not_asked_as_fast_as_it_answers() {
     let calls = stream.script().times_asked("GetRecords") - before;
     assert!(calls <= 4, "{calls} calls in 700 ms, of which five are allowed in a second");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_record_is_read_and_no_more_is_asked_for_until_the_shard_may_give_more() {
+    let stream = Scripted::start().await;
+    stream.script().open("A");
+    let large = vec![b'x'; 10 << 20];
+    stream.script().write_bytes("A", "key", &large);
+    stream.script().write("A", "small");
+    let source = stream.source(|config| config.batch_records = 1).await;
+    let mut job = Job::default();
+    job.discover(&source, &[]).await.unwrap();
+    let mut reader = source.open(first_of(&job).1).await.unwrap();
+    let batch = reader.next().await.unwrap().unwrap();
+    assert!(batch.records[0].data == large, "it is as it was put");
+    assert!(reader.heap_bytes() >= large.len() as u64);
+    // Two megabytes in a second: the service would refuse a call before.
+    let before = stream.script().times_asked("GetRecords");
+    let early = tokio::time::timeout(std::time::Duration::from_millis(500), reader.next()).await;
+    assert!(early.is_err() && stream.script().times_asked("GetRecords") == before);
+    let mut reader = source.open(batch.resume).await.unwrap();
+    let batch = reader.next().await.unwrap().unwrap();
+    assert_eq!(batch.records[0].data, "small");
+}
