@@ -135,6 +135,21 @@ impl Job {
         }
     }
 
+    /// Reads everything, where that has an end.
+    pub(crate) async fn run_to_its_end(&mut self, source: &KinesisStream) -> Result<()> {
+        self.discover(source, &[]).await?;
+        while let Some((id, shard)) = self.active.iter().next().map(|(id, shard)| (id.clone(), shard.clone()))
+        {
+            let mut reader = source.open(shard).await?;
+            while let Some(batch) = timeout(PATIENCE, reader.next()).await.expect("an answer")? {
+                self.seen.extend(batch.records.iter().map(|record| text_of(record).to_owned()));
+                self.active.insert(id.clone(), batch.resume);
+            }
+            self.finish(source, &id).await?;
+        }
+        Ok(())
+    }
+
     /// The shards that are read, by their names.
     pub(crate) fn names(&self) -> String {
         self.active.keys().map(name_of).collect::<Vec<_>>().join(" ")

@@ -260,7 +260,7 @@ async fn a_bounded_job_ends_before_what_comes_after_its_stop_whatever_becomes_of
             stream.script().fill("H", 0..2);
         }
         let mut job = job.stored();
-        job.run(&stream, &bounded().await).await.unwrap();
+        job.run_to_its_end(&bounded().await).await.unwrap();
         assert_eq!((job.names().as_str(), job.is_complete), ("", true));
         assert_all(&job.seen, "bounded");
     }

@@ -1,12 +1,13 @@
 //! The streams of a real server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tidelock::{ErrorKind, Known, Retry, Source as _, Split as _, SplitId, SplitReader as _, Stored};
+use tidelock::{ErrorKind, Known, Retry, Source as _, Split as _, SplitReader as _, Stored};
 use tidelock_kinesis::{
     KinesisRecord, KinesisShard, KinesisStream, KinesisStreamConfig, OnDataLoss, StreamStart, StreamStop,
 };
+use tidelock_processes::PATIENCE;
 use tokio::time::timeout;
 
 use crate::common::{NewStream, config, fresh_name, shared};
@@ -22,35 +23,57 @@ fn texts(keys: usize, from: usize, to: usize) -> Vec<(String, String)> {
     (from..to).map(|number| (format!("k{}", number % keys), format!("k{}:{number}", number % keys))).collect()
 }
 
-/// Reads all that is there, shard by shard, until each has had nothing for a while; a shard that ended gives its children.
-async fn read_all(
+/// How long a reader is asked in its turn. One that had nothing by then is asked again.
+const TURN: Duration = Duration::from_millis(50);
+
+/// Reads so many records, or where that is not said until all shards have ended; one that ended gives its children. Then each is asked once more, so that what comes twice is
+/// noticed.
+async fn read(
+    source: &KinesisStream,
+    known: Known<KinesisShard>,
+    wanted: Option<usize>,
+) -> (Vec<KinesisRecord>, Known<KinesisShard>) {
+    let reading = read_patiently(source, known, wanted);
+    timeout(PATIENCE, reading).await.expect("all of it")
+}
+
+async fn read_patiently(
     source: &KinesisStream,
     mut known: Known<KinesisShard>,
+    wanted: Option<usize>,
 ) -> (Vec<KinesisRecord>, Known<KinesisShard>) {
-    let mut records = Vec::new();
-    let mut waits = known.active.clone();
-    let mut quiet: BTreeMap<SplitId, KinesisShard> = BTreeMap::new();
-    waits.extend(source.discover(&known).await.unwrap().new);
+    let (mut records, mut readers) = (Vec::new(), Vec::new());
+    known.active.extend(source.discover(&known).await.unwrap().new);
     known.first_run = false;
-    while let Some(shard) = waits.pop() {
-        let (id, mut last) = (shard.id(), shard.clone());
-        let mut reader = source.open(shard).await.unwrap();
-        let has_ended = loop {
-            let Ok(batch) = timeout(Duration::from_millis(400), reader.next()).await else { break false };
-            let Some(batch) = batch.unwrap() else { break true };
-            records.extend(batch.records);
-            last = Stored::encode(&batch.resume).unwrap().decode().unwrap();
-        };
-        if !has_ended {
-            quiet.insert(id, last);
-            continue;
-        }
-        known.finished.push(id);
-        known.ended.push(last);
-        known.active = waits.iter().chain(quiet.values()).cloned().collect();
-        waits.extend(source.discover(&known).await.unwrap().new);
+    for shard in known.active.clone() {
+        readers.push((shard.id(), source.open(shard).await.unwrap()));
     }
-    known.active = quiet.into_values().collect();
+    let mut is_last_round = false;
+    while !readers.is_empty() && !is_last_round {
+        is_last_round = wanted.is_some_and(|wanted| records.len() >= wanted);
+        for (id, mut reader) in std::mem::take(&mut readers) {
+            let place = known.active.iter().position(|shard| shard.id() == id).unwrap();
+            match timeout(TURN, reader.next()).await {
+                Err(_) => readers.push((id, reader)),
+                Ok(batch) => match batch.unwrap() {
+                    Some(batch) => {
+                        records.extend(batch.records);
+                        known.active[place] = Stored::encode(&batch.resume).unwrap().decode().unwrap();
+                        readers.push((id, reader));
+                    }
+                    None => {
+                        known.ended.push(known.active.remove(place));
+                        known.finished.push(id);
+                        let new = source.discover(&known).await.unwrap().new;
+                        for shard in new {
+                            readers.push((shard.id(), source.open(shard.clone()).await.unwrap()));
+                            known.active.push(shard);
+                        }
+                    }
+                },
+            }
+        }
+    }
     (records, known)
 }
 
@@ -79,7 +102,7 @@ async fn records_come_as_they_were_put_in_the_order_of_their_shard() {
         let mut settings = settings(&stream);
         (settings.streams, settings.batch_records) = (vec![name], 256);
         let source = KinesisStream::connect(settings).await.unwrap();
-        let (records, _) = read_all(&source, nothing()).await;
+        let (records, _) = read(&source, nothing(), Some(put.len())).await;
         assert_all(&records, &put);
         assert!(records.iter().map(|record| &record.sequence_number).eq(&numbers));
         let first = &records[0];
@@ -97,7 +120,7 @@ async fn shards_are_split_and_merged_while_the_job_is_down_and_all_is_read_in_or
     let mut put = texts(20, 0, 200);
     stream.put(put.clone()).await;
     let source = KinesisStream::connect(settings(&stream)).await.unwrap();
-    let (mut records, mut known) = read_all(&source, nothing()).await;
+    let (mut records, mut known) = read(&source, nothing(), Some(put.len())).await;
     for generation in 1..4 {
         let open = stream.open_shards().await;
         stream.split(&open[0]).await;
@@ -111,7 +134,7 @@ async fn shards_are_split_and_merged_while_the_job_is_down_and_all_is_read_in_or
         stream.put(more.clone()).await;
         put.extend(more);
         let source = KinesisStream::connect(settings(&stream)).await.unwrap();
-        let (more, after) = read_all(&source, known).await;
+        let (more, after) = read(&source, known, Some(300)).await;
         records.extend(more);
         known = after;
         assert_all(&records, &put);
@@ -125,7 +148,7 @@ async fn the_number_of_shards_is_changed_while_the_job_is_down() {
     let mut put = texts(20, 0, 200);
     stream.put(put.clone()).await;
     let source = KinesisStream::connect(settings(&stream)).await.unwrap();
-    let (mut records, known) = read_all(&source, nothing()).await;
+    let (mut records, known) = read(&source, nothing(), Some(200)).await;
     for shards in [4, 2] {
         let request = stream.client.update_shard_count().stream_name(&stream.name).target_shard_count(shards);
         let uniform = aws_sdk_kinesis::types::ScalingType::UniformScaling;
@@ -135,7 +158,7 @@ async fn the_number_of_shards_is_changed_while_the_job_is_down() {
     let more = texts(20, 200, 400);
     stream.put(more.clone()).await;
     put.extend(more);
-    let (more, known) = read_all(&source, known).await;
+    let (more, known) = read(&source, known, Some(200)).await;
     records.extend(more);
     assert_all(&records, &put);
     assert_eq!(known.active.len(), 2);
@@ -157,9 +180,9 @@ async fn from_the_latest_record_on_is_decided_once_and_a_time_is_a_time() {
     let active = latest.discover(&nothing()).await.unwrap().new;
     stream.put(texts(7, 50, 120)).await;
     let known = Known { active, first_run: false, ..nothing() };
-    let (records, _) = read_all(&start(StreamStart::Latest).await, known).await;
+    let (records, _) = read(&start(StreamStart::Latest).await, known, Some(70)).await;
     assert_all(&records, &texts(7, 50, 120));
-    let (records, _) = read_all(&start(StreamStart::Timestamp(between_ms)).await, nothing()).await;
+    let (records, _) = read(&start(StreamStart::Timestamp(between_ms)).await, nothing(), Some(70)).await;
     assert_all(&records, &texts(7, 50, 120));
 }
 
@@ -174,7 +197,7 @@ async fn a_bounded_source_ends_where_each_shard_was_when_it_began() {
     let active = source.discover(&nothing()).await.unwrap().new;
     stream.put(texts(20, 300, 400)).await;
     let known = Known { active, first_run: false, ..nothing() };
-    let (records, known) = read_all(&source, known).await;
+    let (records, known) = read(&source, known, None).await;
     assert_all(&records, &texts(20, 0, 300));
     assert!(known.active.is_empty());
     assert!(source.discover(&known).await.unwrap().complete);
@@ -194,7 +217,7 @@ async fn a_position_that_the_server_does_not_have_is_a_loss() {
     let stream = NewStream::make(shared(), 1).await;
     stream.put(texts(3, 0, 10)).await;
     let source = KinesisStream::connect(settings(&stream)).await.unwrap();
-    let (_, known) = read_all(&source, nothing()).await;
+    let (_, known) = read(&source, nothing(), Some(10)).await;
     // The server throws nothing away, so that the number is changed instead.
     let stored = Stored::encode(&known.active[0]).unwrap();
     let mut json: serde_json::Value = serde_json::from_str(stored.json.get()).unwrap();
@@ -218,7 +241,7 @@ async fn a_stream_that_is_not_there_or_made_again_is_told() {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Halt), "{error}");
     stream.put(texts(3, 0, 10)).await;
     let source = KinesisStream::connect(settings(&stream)).await.unwrap();
-    let (_, known) = read_all(&source, nothing()).await;
+    let (_, known) = read(&source, nothing(), Some(10)).await;
     stream.delete().await;
     stream.create(1).await;
     stream.put(texts(3, 10, 15)).await;
@@ -227,7 +250,7 @@ async fn a_stream_that_is_not_there_or_made_again_is_told() {
     let mut warning = settings(&stream);
     warning.on_data_loss = OnDataLoss::Warn;
     let source = KinesisStream::connect(warning).await.unwrap();
-    let (records, _) = read_all(&source, known).await;
+    let (records, _) = read(&source, known, Some(5)).await;
     assert_all(&records, &texts(3, 10, 15));
 }
 
@@ -242,18 +265,18 @@ async fn several_streams_are_read_side_by_side_and_one_that_is_added_later_from_
     let mut both = settings(&one);
     both.streams.push(other.name.clone());
     let source = KinesisStream::connect(both.clone()).await.unwrap();
-    let (records, _) = read_all(&source, nothing()).await;
+    let (records, _) = read(&source, nothing(), Some(80)).await;
     assert_all(&of(&records, &one), &texts(7, 0, 50));
     assert_all(&of(&records, &other), &texts(7, 50, 80));
 
     let mut alone = settings(&one);
     alone.start = StreamStart::Latest;
     let source = KinesisStream::connect(alone).await.unwrap();
-    let (_, known) = read_all(&source, nothing()).await;
+    let (_, known) = read(&source, nothing(), Some(0)).await;
     both.start = StreamStart::Latest;
     let source = KinesisStream::connect(both).await.unwrap();
     one.put(texts(7, 80, 90)).await;
-    let (records, known) = read_all(&source, known).await;
+    let (records, known) = read(&source, known, Some(40)).await;
     assert_all(&of(&records, &one), &texts(7, 80, 90));
     assert_all(&of(&records, &other), &texts(7, 50, 80));
     // Who takes one of them away is told, for as long as something of it is left to read.
