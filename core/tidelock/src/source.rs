@@ -72,7 +72,8 @@ pub struct Discovery<S> {
     /// Splits that are not known yet, with the position where reading starts, resolved to a concrete
     /// one (I9): `latest` is decided once, here.
     pub new: Vec<S>,
-    /// Finished splits that can never be found again: the finished set does not grow for ever.
+    /// Finished splits that can never be found again: the finished set does not grow for ever. They are forgotten in an entry that has all
+    /// that was known when this was said.
     pub forget: Vec<SplitId>,
     /// The source is bounded, and these are its last splits: when all splits are finished, so is the
     /// source. Discovery is then not asked again.

@@ -18,7 +18,8 @@
 //! 4. `finish` notes at once that a split was read to its end, and wants discovery, which may know children. A report
 //!    that says so waits until discovery has answered: `discoveries_wanted` counts requests, `discoveries_answered`
 //!    says how many of them are answered, and a request made while one runs is one more.
-//! 5. `forget` is obeyed when the end of the split is in the snapshot too: earlier, a restore would read it again.
+//! 5. `forget` is obeyed when the end of the split is in the snapshot too, and all that discovery knew when it said so: earlier, a restore would read it
+//!    again, perhaps under another name.
 //! 6. `is_exhausted`: the source said that no more will come, every request is answered, and all is read.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +51,8 @@ pub(super) struct Splits {
     finished: BTreeSet<SplitId>,
     /// Those of them whose end no entry has yet, as they ended.
     ending: BTreeMap<SplitId, Stored>,
-    forget: BTreeSet<SplitId>,
+    /// What discovery said to forget, each from the epoch on whose entry has all that was known then.
+    forget: BTreeMap<SplitId, Epoch>,
     /// No more splits will be found.
     complete: bool,
     discovery: Asked,
@@ -91,7 +93,7 @@ impl Splits {
             .values()
             .map(|split| &split.id)
             .chain(self.newcomers.iter().map(|newcomer| &newcomer.state.id));
-        let mut found = found.filter(|id| !self.forget.contains(*id));
+        let mut found = found.filter(|id| !self.forget.contains_key(*id));
         self.complete
             && self.discovery.wanted == self.discovery.answered
             && found.all(|id| self.finished.contains(id))
@@ -157,7 +159,7 @@ impl Splits {
             .discovery
             .told
             .iter()
-            .filter(|id| !stored(id) && !self.forget.contains(*id))
+            .filter(|id| !stored(id) && !self.forget.contains_key(*id))
             .cloned()
             .collect();
         let mut new = Vec::with_capacity(found.new.len());
@@ -176,7 +178,10 @@ impl Splits {
             new.push(state.clone());
             self.newcomers.push(Newcomer { state, from: next, after: after.clone() });
         }
-        self.forget.extend(found.forget.into_iter().filter(|id| self.finished.contains(id)));
+        for id in found.forget.into_iter().filter(|id| self.finished.contains(id)) {
+            // What was found before is admitted by this epoch, and what had finished is reported by then.
+            self.forget.entry(id).or_insert(next);
+        }
         Ok(new)
     }
 
@@ -190,7 +195,7 @@ impl Splits {
             self.current.advance(split)?;
         }
         self.admit(epoch);
-        self.forget_stored();
+        self.forget_stored(epoch);
         self.current.store()
     }
 
@@ -213,10 +218,10 @@ impl Splits {
         admitted.into_iter().for_each(|newcomer| self.current.insert(newcomer.state));
     }
 
-    /// Forgets what is finished in the snapshot too: forgetting earlier would read it again.
-    fn forget_stored(&mut self) {
-        let forgotten: Vec<SplitId> =
-            self.forget.iter().filter(|id| self.current.is_finished(id)).cloned().collect();
+    /// Forgets what is finished in the snapshot too, which has what made discovery say so: forgetting earlier would read it again.
+    fn forget_stored(&mut self, epoch: Epoch) {
+        let is_due = |(id, from): &(&SplitId, &Epoch)| **from <= epoch && self.current.is_finished(id);
+        let forgotten: Vec<SplitId> = self.forget.iter().filter(is_due).map(|(id, _)| id.clone()).collect();
         for id in &forgotten {
             self.current.remove(id);
             self.finished.remove(id);
@@ -249,6 +254,39 @@ mod tests {
         let known = splits.begin_discovery(false).expect("nobody is asked");
         splits.found(Discovery::default(), Epoch(2)).expect("nothing new");
         known.ended.iter().map(|split| split.json.get().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_split_is_forgotten_in_no_entry_that_lacks_what_made_it_so() {
+        // A file was read, and it has another name now: found there, read to its end at once, and forgotten under the old one. All that while epoch 2 was under way.
+        let mut splits = Splits::default();
+        let find = |splits: &mut Splits, found: Discovery<StoredSplit>, next: u64| {
+            splits.want_discovery();
+            splits.begin_discovery(false).expect("nobody is asked");
+            splits.found(found, Epoch(next)).expect("legal");
+        };
+        let new = |id: &str| {
+            let SplitState { id, split, .. } = state(id, 0, false);
+            Discovery { new: vec![StoredSplit { id, split }], ..Discovery::default() }
+        };
+        find(&mut splits, new("app.log"), 1);
+        let end = |splits: &mut Splits, id: &str| {
+            let SplitState { id, split, .. } = state(id, 7, true);
+            assert!(splits.finish(id, split));
+        };
+        end(&mut splits, "app.log");
+        splits.apply(Epoch(1), vec![state("app.log", 7, true)]).expect("known");
+        find(&mut splits, new("app.log.1"), 3);
+        end(&mut splits, "app.log.1");
+        let forget = vec![SplitId::new("app.log")];
+        find(&mut splits, Discovery { forget, ..Discovery::default() }, 3);
+        let names = |splits: &Splits| -> Vec<String> {
+            splits.current.values().map(|split| split.id.as_str().to_owned()).collect()
+        };
+        splits.apply(Epoch(2), Vec::new()).expect("known");
+        assert_eq!(names(&splits), ["app.log"], "an attempt that begins here would read it anew");
+        splits.apply(Epoch(3), vec![state("app.log.1", 7, true)]).expect("known");
+        assert_eq!(names(&splits), ["app.log.1"]);
     }
 
     #[test]
