@@ -112,6 +112,7 @@ mod tests {
             arrival_ms: None,
             caught_up_ms: None,
             stop_ms: None,
+            seen: crate::seen::Seen::default(),
             end: None,
         }
     }

@@ -196,14 +196,7 @@ impl KinesisStreamConfig {
         }
         let mut names = BTreeSet::new();
         for stream in &self.streams {
-            let name = name_of(stream);
-            let is_name = |name: &str| {
-                let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-                (1..=128).contains(&name.len()) && name.bytes().all(is_legal)
-            };
-            if !is_name(name) {
-                return refuse(&format!("{stream:?} is neither a stream's name nor its ARN"));
-            }
+            let name = check_stream("streams", stream)?;
             if !names.insert(name) {
                 return refuse(&format!("{name} is named twice"));
             }
@@ -222,6 +215,16 @@ impl StreamStop {
     fn time(self) -> Option<i64> {
         if let Self::Timestamp(at_ms) = self { Some(at_ms) } else { None }
     }
+}
+
+/// Checks what names a stream: its name or its ARN. Gives the name.
+pub(crate) fn check_stream<'s>(of: &str, stream: &'s str) -> Result<&'s str> {
+    let name = name_of(stream);
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(is_legal) {
+        return Err(setting(of, format!("{stream:?} is neither a stream's name nor its ARN")));
+    }
+    Ok(name)
 }
 
 /// The name of a stream that is named by its name or ARN.
