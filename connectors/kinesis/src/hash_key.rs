@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
 /// A place among the 2^128 that the shards of a stream share.
@@ -16,6 +17,11 @@ pub(crate) struct HashRange {
 }
 
 impl HashKey {
+    /// That of a partition key: its MD5 as a number.
+    pub(crate) fn of_partition_key(key: &str) -> Self {
+        Self(u128::from_be_bytes(Md5::digest(key.as_bytes()).into()))
+    }
+
     /// That which was said with a record, as the service writes it: decimal digits. `None` where it is no such number.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         // `u128` takes a plus sign, too, and the service does not.
@@ -38,6 +44,11 @@ impl HashRange {
     pub(crate) fn parse(start: &str, end: &str) -> Option<Self> {
         let (HashKey(start), HashKey(end)) = (HashKey::parse(start)?, HashKey::parse(end)?);
         (start <= end).then_some(Self { start, end })
+    }
+
+    /// Whether a record with this hash goes to the shard.
+    pub(crate) fn contains(&self, key: HashKey) -> bool {
+        (self.start..=self.end).contains(&key.0)
     }
 }
 
@@ -74,6 +85,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_partition_key_has_the_hash_that_the_service_gives_it() {
+        // MD5 of the empty text and of "a", from RFC 1321.
+        assert_eq!(HashKey::of_partition_key(""), HashKey(0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e));
+        assert_eq!(HashKey::of_partition_key("a"), HashKey(0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661));
+    }
+
+    #[test]
     fn what_the_service_says_is_read_and_nothing_else() {
         let largest = "340282366920938463463374607431768211455";
         assert_eq!(HashRange::parse("0", largest), Some(HashRange::ALL));
@@ -82,6 +100,8 @@ mod tests {
             assert_eq!(HashRange::parse("0", wrong), None, "{wrong:?}");
         }
         assert_eq!(HashRange::parse("8", "7"), None);
+        let range = HashRange::parse("7", "8").expect("a range");
+        assert_eq!([6, 7, 8, 9].map(|key| range.contains(HashKey(key))), [false, true, true, false]);
     }
 
     #[test]

@@ -35,8 +35,6 @@ pub(super) mod name {
     pub(in crate::leases) const ENTITY: &str = "entityType";
     pub(in crate::leases) const STREAM: &str = "streamName";
     pub(in crate::leases) const SHARD: &str = "shardId";
-    /// Ours alone: from which stream a row was exported, and when that was made. KCL leaves it as it is.
-    pub(in crate::leases) const FROM: &str = "exportedFrom";
 }
 
 /// What `entityType` says of a lease.
@@ -224,7 +222,7 @@ fn parse_key(key: &str) -> Option<(Option<LeasedStream>, String)> {
     }
 }
 
-pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

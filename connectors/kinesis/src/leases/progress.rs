@@ -19,8 +19,6 @@ use crate::source::{End, KinesisShard, Position};
 pub(crate) struct Progress {
     /// The stream as `account:stream:created`, where the source reads several.
     pub(super) stream: Option<String>,
-    /// The same as nobody else writes it: the ARN, and when the stream was made.
-    pub(super) from: String,
     pub(super) shard: String,
     pub(super) parents: Vec<String>,
     /// Of a shard that has ended.
@@ -56,7 +54,6 @@ impl Progress {
         };
         Self {
             stream,
-            from: format!("{}@{}", shard.stream, shard.made_ms),
             shard: shard.shard.clone(),
             parents: shard.parents.clone(),
             children: shard.children().iter().map(|child| child.id.clone()).collect(),
@@ -115,6 +112,7 @@ mod tests {
             arrival_ms: None,
             caught_up_ms: None,
             stop_ms: None,
+            seen: crate::seen::Seen::default(),
             end: None,
         }
     }

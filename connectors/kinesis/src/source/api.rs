@@ -30,6 +30,8 @@ pub(crate) struct Summary {
     pub(crate) made_ms: i64,
     /// For how long it keeps what was put, in milliseconds.
     pub(crate) kept_ms: i64,
+    /// The most bytes of a record, with its key, where that is told.
+    pub(crate) record_bytes_max: Option<usize>,
 }
 
 /// A shard as it is listed.
@@ -208,7 +210,9 @@ impl Summary {
         let made_ms = summary.stream_creation_timestamp.to_millis().map_err(|error| {
             Error::new(ErrorKind::Data, LOOK, "the time when the stream was made is none").because(error)
         })?;
+        let kib = summary.max_record_size_in_kib.and_then(|kib| usize::try_from(kib).ok());
         Ok(Self {
+            record_bytes_max: kib.filter(|kib| *kib > 0).map(|kib| kib * 1_024),
             arn: summary.stream_arn,
             name: summary.stream_name,
             made_ms,

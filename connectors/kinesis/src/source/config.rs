@@ -196,14 +196,7 @@ impl KinesisStreamConfig {
         }
         let mut names = BTreeSet::new();
         for stream in &self.streams {
-            let name = name_of(stream);
-            let is_name = |name: &str| {
-                let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-                (1..=128).contains(&name.len()) && name.bytes().all(is_legal)
-            };
-            if !is_name(name) {
-                return refuse(&format!("{stream:?} is neither a stream's name nor its ARN"));
-            }
+            let name = check_stream("streams", stream)?;
             if !names.insert(name) {
                 return refuse(&format!("{name} is named twice"));
             }
@@ -224,6 +217,16 @@ impl StreamStop {
     }
 }
 
+/// Checks what names a stream: its name or its ARN. Gives the name.
+pub(crate) fn check_stream<'s>(of: &str, stream: &'s str) -> Result<&'s str> {
+    let name = name_of(stream);
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(is_legal) {
+        return Err(setting(of, format!("{stream:?} is neither a stream's name nor its ARN")));
+    }
+    Ok(name)
+}
+
 /// The name of a stream that is named by its name or ARN.
 pub(crate) fn name_of(stream: &str) -> &str {
     stream.strip_prefix("arn:").and_then(|arn| arn.split_once(":stream/")).map_or(stream, |(_, name)| name)
@@ -235,7 +238,6 @@ mod tests {
 
     use super::super::given::GivenAt;
     use super::*;
-    use crate::leases::InitialPosition;
 
     const ARN: &str = "arn:aws:kinesis:eu-central-1:123456789012:stream/flights";
 
@@ -319,23 +321,8 @@ mod tests {
         flights.validate().expect("settings that fit together");
         assert_eq!((flights.streams.len(), flights.calls_per_second), (2, 4));
         assert_eq!((flights.start, flights.stop), (StreamStart::Horizon, StreamStop::Never));
-        assert_eq!(flights.export.map(|export| export.every_ms), Some(30_000));
-        for (word, position) in [
-            ("\"latest\"", InitialPosition::Latest),
-            ("{ at_timestamp = 7 }", InitialPosition::AtTimestamp(7)),
-        ] {
-            let leases = format!("{{ leases = {{ table = \"t\", initial_position = {word} }} }}");
-            let Page { flights } = page(|text| text.replacen("\"horizon\"", &leases, 1)).expect("read");
-            let mut expected = LeasesConfig::new(AwsConfig::new(), "t");
-            expected.initial_position = Some(position);
-            assert_eq!(flights.start, StreamStart::Leases(expected));
-        }
         for (right, wrong, choices) in [
-            (
-                "\"horizon\"",
-                "\"earliest\"",
-                vec!["earliest", "horizon", "latest", "timestamp", "given", "leases"],
-            ),
+            ("\"horizon\"", "\"earliest\"", vec!["earliest", "horizon", "latest", "timestamp", "given"]),
             ("\"never\"", "\"now\"", vec!["now", "never", "latest", "timestamp"]),
             ("\"fail\"", "\"skip\"", vec!["skip", "fail", "warn", "ignore"]),
         ] {

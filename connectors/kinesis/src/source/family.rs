@@ -16,6 +16,7 @@ use super::lineage::{self, Known, Listed};
 use super::loss::loss;
 use super::reading::{Reading, now_ms};
 use super::shard::{End, KinesisShard, Position};
+use crate::seen::Seen;
 
 const FIND: &str = "find the shards of a stream";
 
@@ -266,7 +267,10 @@ impl Family<'_> {
             None => Position::Oldest { since_ms },
         };
         let stop_ms = parents.iter().find_map(|parent| parent.stop_ms);
-        KinesisShard { stop_ms, ..self.split(shard, position) }
+        // What was put in them before they ended may be put again, and comes here then.
+        let mut seen = Seen::default();
+        parents.iter().for_each(|parent| seen.union(parent.seen.clone()));
+        KinesisShard { stop_ms, seen, ..self.split(shard, position) }
     }
 
     /// The shards that are forgotten: those that are gone, and not only from this list.
@@ -306,6 +310,7 @@ impl Family<'_> {
             arrival_ms: None,
             caught_up_ms: None,
             stop_ms: None,
+            seen: Seen::default(),
             end: None,
         }
     }

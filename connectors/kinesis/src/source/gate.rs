@@ -211,6 +211,7 @@ mod tests {
 
     use super::*;
     use crate::hash_key::HashRange;
+    use crate::seen::Seen;
 
     const HOUR: i64 = 3_600 * 1_000;
     const NOW: i64 = 1_000 * HOUR;
@@ -230,6 +231,7 @@ mod tests {
             arrival_ms: None,
             caught_up_ms,
             stop_ms: None,
+            seen: Seen::default(),
             end: None,
         })
     }

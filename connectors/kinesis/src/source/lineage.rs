@@ -179,6 +179,7 @@ pub(super) fn forgotten(listed: &Listed, known: &Known, gone: &BTreeSet<String>)
 mod tests {
     use super::super::shard::Position;
     use super::*;
+    use crate::seen::Seen;
 
     fn names(shards: &str) -> BTreeSet<String> {
         shards.split_whitespace().map(str::to_owned).collect()
@@ -219,6 +220,7 @@ mod tests {
                 arrival_ms: None,
                 caught_up_ms: None,
                 stop_ms: None,
+                seen: Seen::default(),
                 end: Some(if is_stopped { End::Stopped } else { children }),
             };
             (id.to_owned(), shard)

@@ -18,6 +18,8 @@
 //! - **The end of a shard** is the answer that has no next iterator, and nothing else: not an error, and not that a shard is closed.
 //! - **A shard is finished when its children are known**, and they are in its last position. Where the service does not name them, it is asked for a list until
 //!   it does.
+//! - **A record may be many**: an aggregate is opened, and a position may be in its middle. What a sink of ours put again is known by its header and left out;
+//!   what a shard had of it, its children know.
 //! - **A start at the latest record**, or at a time, is a time in every shard, decided once. Where a parent had nothing from that time on, its children begin at
 //!   it as well.
 //! - **A shard is forgotten** when it is there no more, all its children are known, and its parents are forgotten: so a shard that disappears unread is
@@ -40,7 +42,7 @@ mod reading;
 mod shard;
 mod stream;
 
-pub(crate) use config::name_of;
+pub(crate) use config::check_stream;
 #[cfg(test)]
 pub(crate) use fetch::Child;
 pub(crate) use number::compare;

@@ -82,7 +82,11 @@ impl KinesisReader {
     /// The loss, where the shard or its stream is not there any more and that is the policy.
     pub(super) async fn open(reading: Arc<Reading>, split: KinesisShard) -> Result<Self> {
         let fetch = Box::new(Polling::new(Arc::clone(&reading), &split.stream, &split.shard));
-        let opener = Opener { stream: name_of(&split.stream).into(), shard: split.shard.as_str().into() };
+        let opener = Opener {
+            stream: name_of(&split.stream).into(),
+            shard: split.shard.as_str().into(),
+            range: split.range,
+        };
         let (gate, stand, came) = (Gate::new(&split), Stand::Ended, VecDeque::new());
         let mut reader = Self { split, reading, fetch, gate, opener, stand, came, refusals: 0, bytes: 0 };
         if reader.split.end.is_none() {
@@ -217,7 +221,9 @@ impl KinesisReader {
             self.accept(loss, "it goes on with the oldest record that is there")?;
         }
         let Page { records, children, is_end, .. } = page;
-        self.came.extend(records.into_iter().flat_map(|raw| self.opener.open(raw)));
+        for raw in records {
+            self.came.extend(self.opener.open(raw)?);
+        }
         if is_end {
             self.stand = Stand::Closed(children);
         }
@@ -254,7 +260,7 @@ impl KinesisReader {
 
     /// The position moves over a record, which is handed over unless it was before.
     fn step(&mut self, opened: Opened) -> Option<KinesisRecord> {
-        let Opened { record, sequence_number, sub_sequence, is_last, arrival_ms } = opened;
+        let Opened { record, header, sequence_number, sub_sequence, is_last, arrival_ms } = opened;
         match &mut self.split.position {
             Position::After { sequence_number: read, sub_sequence: last, is_whole }
                 if **read == *sequence_number && sub_sequence <= *last =>
@@ -269,7 +275,9 @@ impl KinesisReader {
             }
         }
         self.split.arrival_ms = arrival_ms;
-        record
+        // The time of the stream: where the service tells none, ours is close.
+        let is_new = |header| self.split.seen.take(header, arrival_ms.unwrap_or_else(now_ms));
+        record.filter(|_| header.as_ref().is_none_or(is_new))
     }
 
     /// There is nothing more to read: that is told now and then, and it may be the end.

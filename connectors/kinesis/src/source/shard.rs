@@ -7,6 +7,7 @@ use tidelock::{Result, Split, SplitId, Versioned, unknown_version};
 
 use super::fetch::Child;
 use crate::hash_key::HashRange;
+use crate::seen::Seen;
 
 /// A shard of a stream: the records of it that come after the last one that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct KinesisShard {
     /// What arrived then or later is not read, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stop_ms: Option<i64>,
+    /// What was read, here and in the shards before, of records that a sink of ours may put again.
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    pub(crate) seen: Seen,
     /// How it ended. `None`: it was not read to its end. Where nothing of it is to be read that is known from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<End>,
@@ -178,6 +182,7 @@ mod tests {
             arrival_ms: None,
             caught_up_ms: None,
             stop_ms: None,
+            seen: Seen::default(),
             end: None,
         }
     }

@@ -52,7 +52,7 @@ impl KinesisStream {
         let client = client(&config.kinesis).await?;
         let api = Api::new(client, Duration::from_millis(config.retry_for_ms));
         let export = match &config.export {
-            Some(export) => Some(Export::open(export.clone(), &config.streams).await?),
+            Some(export) => Some(Export::open(export.clone()).await?),
             None => None,
         };
         let source = Self { reading: Arc::new(Reading::new(config, api)), export };
@@ -172,7 +172,7 @@ impl Source for KinesisStream {
             discovery.forget.extend(of_older(known, now));
         }
         if let Some(export) = self.export.as_ref().filter(|_| known.first_run) {
-            export.began(&all_of(&discovery.new, self.names_streams())?);
+            export.began(all_of(&discovery.new, self.names_streams())?);
         }
         let is_bounded = self.reading.config.stop != StreamStop::Never;
         discovery.complete = is_bounded && known.active.is_empty() && discovery.new.is_empty();

@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value as Json;
-use tidelock::{Known, Source as _, SplitReader as _};
+use tidelock::{
+    CommitPermit, Epoch, Generation, JobId, Known, Pending, Position, Sink as _, SinkAttempt,
+    SinkWriter as _, Source as _, SplitReader as _, Uid, WriterId,
+};
 use tidelock_kinesis::{
-    AwsConfig, InitialPosition, KinesisShard, KinesisStream, KinesisStreamConfig, LeaseExport, LeasesConfig,
-    StreamStart,
+    AwsConfig, InitialPosition, KinesisPut, KinesisShard, KinesisSink, KinesisSinkConfig, KinesisStream,
+    KinesisStreamConfig, LeaseExport, LeasesConfig, Mode, StreamStart,
 };
 use tidelock_processes::DynamoServer;
 use tidelock_testkit::HttpFaults;
@@ -84,6 +87,35 @@ async fn a_stream_needs_what_the_page_says() {
         source.open(split).await.unwrap().next().await.unwrap();
     }
     asking.assert_is_what_is_allowed(&["Stream"]);
+}
+
+#[tokio::test]
+async fn a_sink_needs_what_the_page_says() {
+    let stream = NewStream::make(common::shared(), 1).await;
+    let attempt = SinkAttempt {
+        job: JobId::new("job").unwrap(),
+        uid: Uid::new("out").unwrap(),
+        number: Position(1),
+        generation: Generation(1),
+        chunks: None,
+    };
+    for mode in [Mode::Direct, Mode::Numbered] {
+        let asking = Asking::of(common::shared()).await;
+        let mut config = KinesisSinkConfig::new(asking.service.clone(), &stream.name);
+        config.mode = mode;
+        let sink = KinesisSink::new(config).unwrap();
+        sink.recover(&attempt, &[]).await.unwrap();
+        let mut writer = sink.open(&attempt, WriterId(0)).await.unwrap();
+        writer.write(&mut vec![KinesisPut::new("key", "value")]).await.unwrap();
+        let prepared = writer.prepare(Epoch(1)).await.unwrap().into_iter();
+        let listed =
+            |committable| Pending { epoch: Epoch(1), attempt: Position(1), writer: WriterId(0), committable };
+        let listed = prepared.map(|one| listed(one.committable)).collect();
+        let permit =
+            CommitPermit::i_swear_that_the_snapshot_is_durable_and_ours(attempt.uid.clone(), Epoch(1));
+        sink.commit(&permit, listed).await.unwrap();
+        asking.assert_is_what_is_allowed(&["StreamToWrite"]);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! What puts records by a task of its own.
+
+use std::fmt;
+
+use tidelock::{Error, ErrorKind, Result};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::driver::{Bounds, Command, Driver, Stamp};
+use super::request::Requests;
+use crate::put::KinesisPut;
+
+/// Puts records. Where it is dropped nothing more is sent.
+pub(crate) struct Puts {
+    commands: mpsc::Sender<Command>,
+    /// The task. `None`: it has ended with an error, which was told.
+    task: Option<JoinHandle<Result<()>>>,
+    _unwanted: DropGuard,
+}
+
+impl fmt::Debug for Puts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Puts").field("is_broken", &self.task.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl Puts {
+    /// Begins a task, which `under_way` knows of until it has ended.
+    pub(crate) fn begin(
+        requests: Requests,
+        bounds: Bounds,
+        stamp: impl Stamp,
+        under_way: &TaskTracker,
+    ) -> Self {
+        // One that waits while the task is at the one before.
+        let (commands, receiver) = mpsc::channel(1);
+        let unwanted = CancellationToken::new();
+        let driver = Driver::new(requests, bounds, stamp);
+        let task = under_way.spawn(driver.run(receiver, unwanted.clone()));
+        Self { commands, task: Some(task), _unwanted: unwanted.drop_guard() }
+    }
+
+    /// Takes records: they are on their way when it returns, or wait. It returns when there is room for more.
+    ///
+    /// # Errors
+    /// Why nothing is put any more: of whatever was taken before.
+    pub(crate) async fn put(&mut self, records: Vec<KinesisPut>) -> Result<()> {
+        if records.is_empty() {
+            return self.check();
+        }
+        match self.commands.send(Command::Put(records)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.why().await),
+        }
+    }
+
+    /// Waits until all that was taken is in the stream.
+    ///
+    /// # Errors
+    /// Where it is not, or nobody knows.
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        let (done, all_done) = oneshot::channel();
+        if self.commands.send(Command::Flush(done)).await.is_ok() && all_done.await.is_ok() {
+            return Ok(());
+        }
+        Err(self.why().await)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.task.is_none() { Err(broken()) } else { Ok(()) }
+    }
+
+    /// Why the task has ended.
+    async fn why(&mut self) -> Error {
+        let Some(task) = self.task.take() else { return broken() };
+        match task.await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => Error::new(ErrorKind::Bug, "put records", "the task that puts records ended early"),
+            Err(error) => {
+                let why = "the task that puts records ended in the middle: whether they are in the stream is unknown";
+                Error::new(ErrorKind::Other, "put records", why).because(error)
+            }
+        }
+    }
+}
+
+/// Said when the error itself was told.
+fn broken() -> Error {
+    let why =
+        "an earlier call of this writer failed: not everything of the epoch is known to be in the stream";
+    Error::new(ErrorKind::Conflict, "put records", why)
+}
