@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+mod aggregates;
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
