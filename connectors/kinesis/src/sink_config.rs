@@ -135,6 +135,11 @@ impl KinesisSinkConfig {
             let why = format!("must be from 1 to {REQUESTS_IN_FLIGHT_MAX}");
             return Err(setting("requests_in_flight_max", why));
         }
+        if self.aggregates && self.order == Order::None {
+            let why =
+                "records that go together are those of a key, in their order: with `order` = `none` none do";
+            return Err(setting("aggregates", why));
+        }
         if self.epoch_bytes_max == Some(0) {
             return Err(setting("epoch_bytes_max", "an epoch must have room for a record"));
         }
@@ -167,6 +172,7 @@ mod tests {
             (KinesisSinkConfig { requests_in_flight_max: 0, ..config() }, "requests_in_flight_max"),
             (KinesisSinkConfig { requests_in_flight_max: 5_000, ..config() }, "requests_in_flight_max"),
             (KinesisSinkConfig { epoch_bytes_max: Some(0), ..config() }, "epoch_bytes_max"),
+            (KinesisSinkConfig { aggregates: true, order: Order::None, ..config() }, "aggregates"),
         ] {
             let error = wrong.validate().expect_err(named);
             assert!(error.to_string().contains(&format!("setting={named}")), "{error}");

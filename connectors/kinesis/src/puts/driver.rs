@@ -239,28 +239,31 @@ impl<S: Stamp> Driver<S> {
             }
             Err(error) => return self.nothing_known(units, error),
         };
-        let mut refused = None;
+        let (mut error, mut put, mut throttled, mut refused) = (None, 0, 0, 0);
         let now_ms = self.now_ms();
         for (unit, went) in units.into_iter().zip(went) {
             match went {
                 Went::Put { shard, sequence_number } => {
-                    let at = At { shard: &shard, sequence_number: &sequence_number, sent };
-                    self.put(unit, &at)?;
+                    put += unit.records.len() as u64;
+                    self.put(unit, &At { shard: &shard, sequence_number: &sequence_number, sent })?;
                 }
-                Went::Throttled(error) => {
-                    self.count("tidelock_kinesis_throttled_total", 1);
+                Went::Throttled(why) => {
+                    throttled += 1;
                     let from_ms = self.brakes.throttled(unit.hash, now_ms);
                     self.lanes.again(unit, from_ms);
-                    refused = Some(error);
+                    error = Some(why);
                 }
-                Went::Refused(error) => {
-                    self.count("tidelock_kinesis_refused_total", 1);
+                Went::Refused(why) => {
+                    refused += 1;
                     self.lanes.again(unit, now_ms + PAUSE_MIN_MS);
-                    refused = Some(error);
+                    error = Some(why);
                 }
             }
         }
-        refused.map_or(Ok(()), |error| self.check_patience(error))
+        self.count("tidelock_kinesis_put_total", put);
+        self.count("tidelock_kinesis_throttled_total", throttled);
+        self.count("tidelock_kinesis_refused_total", refused);
+        error.map_or(Ok(()), |error| self.check_patience(error))
     }
 
     fn put(&mut self, unit: Unit, at: &At<'_>) -> Result<()> {
@@ -270,7 +273,6 @@ impl<S: Stamp> Driver<S> {
         for record in &unit.records {
             self.stamp.put(record.index, at)?;
         }
-        self.count("tidelock_kinesis_put_total", unit.records.len() as u64);
         self.lanes.done(unit);
         Ok(())
     }
@@ -303,7 +305,11 @@ impl<S: Stamp> Driver<S> {
         Err(error.with_retry(Retry::Restart).with("tried_for", format_args!("{AGAIN_FOR:?}")))
     }
 
+    /// Once for a request: it is too dear for each record.
     fn count(&self, name: &'static str, more: u64) {
+        if more == 0 {
+            return;
+        }
         metrics::counter!(name, "stream" => self.requests.stream.to_string()).increment(more);
     }
 }

@@ -92,3 +92,77 @@ fn broken() -> Error {
         "an earlier call of this writer failed: not everything of the epoch is known to be in the stream";
     Error::new(ErrorKind::Conflict, "put records", why)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tidelock::Retry;
+    use tidelock_aws::{AwsConfig, Limit};
+    use tokio::time::Instant;
+
+    use super::super::driver::At;
+    use super::*;
+
+    struct Bare;
+
+    impl Stamp for Bare {
+        fn stamp(&mut self, _index: u64, data: &Bytes) -> Bytes {
+            data.clone()
+        }
+
+        fn put(&mut self, _index: u64, _at: &At<'_>) -> Result<()> {
+            Ok(())
+        }
+
+        fn has_room(&self, _next: u64) -> bool {
+            true
+        }
+    }
+
+    const BOUNDS: Bounds = Bounds {
+        is_ordered: true,
+        aggregates: false,
+        records_max: 500,
+        bytes_max: 1_000_000,
+        own_bytes: 0,
+        at_once: 4,
+    };
+
+    /// To a service that nobody reaches.
+    async fn puts(under_way: &TaskTracker) -> Puts {
+        let mut config = AwsConfig::new().with_credentials("test", "s3cret");
+        (config.region, config.endpoint) = (Some("eu-central-1".into()), Some("http://127.0.0.1:1".into()));
+        let client = crate::client::client(&config).await.expect("a client");
+        let requests = Requests { client, stream: "arn".into(), limit: Limit::new(4) };
+        Puts::begin(requests, BOUNDS, Bare, under_way)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_away_is_given_up_after_a_while_and_nothing_is_said_to_be_there() {
+        let (under_way, began) = (TaskTracker::new(), Instant::now());
+        let mut puts = puts(&under_way).await;
+        puts.put((0..9).map(|at| KinesisPut::new(format!("k{at}"), "data")).collect()).await.expect("taken");
+        let error = puts.flush().await.expect_err("nobody is there");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Restart), "{error}");
+        let took = began.elapsed();
+        assert!((Duration::from_secs(120)..Duration::from_secs(150)).contains(&took), "{took:?}");
+        for error in [puts.flush().await, puts.put(Vec::new()).await].map(|told| told.expect_err("for ever"))
+        {
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_wants_any_more_ends_at_once() {
+        let (under_way, began) = (TaskTracker::new(), Instant::now());
+        let mut puts = puts(&under_way).await;
+        puts.put(vec![KinesisPut::new("key", "data")]).await.expect("taken");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(puts);
+        under_way.close();
+        under_way.wait().await;
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+}
