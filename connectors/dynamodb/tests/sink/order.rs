@@ -1,13 +1,16 @@
 //! How many requests are under way, and of a key one.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use tidelock::{Epoch, Retry, SinkWriter as _};
 use tidelock_dynamodb::{ItemChange, ItemUpdate};
-use tidelock_processes::seed;
+use tidelock_processes::{PATIENCE, seed};
 use tidelock_testkit::{Fault, HttpFaults};
+use tokio::time::timeout;
 
 use super::place::{Expected, KEY, Place, attempt, gone, key, opened, put, refused, throttled, write};
 
@@ -63,7 +66,7 @@ impl Watch {
     /// Waits until nothing is under way.
     pub(crate) async fn nothing(&self) {
         while self.seen().now > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -158,9 +161,9 @@ async fn of_a_key_one_request_is_under_way_also_from_one_call_to_the_next() {
         faults.random(seed, chances());
         let mut writer = opened(&place.sink(), &attempt(1)).await;
         let mut expected = Expected::default();
-        for epoch in 0..3 {
-            for round in 0..10 {
-                let mut records = records(10 * epoch + round);
+        for epoch in 0..2 {
+            for round in 0..4 {
+                let mut records = records(4 * epoch + round);
                 // Some calls have a few records alone, and leave lanes without work.
                 records.truncate(if round % 3 == 2 { 4 } else { 100 });
                 expected.take(&records);
@@ -171,6 +174,41 @@ async fn of_a_key_one_request_is_under_way_also_from_one_call_to_the_next() {
             expected.check(&place, "when an epoch has ended").await;
         }
         watch.check(7);
+    }
+}
+
+/// Nobody answers, and what may be under way is. What is held behind it waits, and so does the barrier.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_returns_when_all_of_it_is_under_way_and_the_barrier_passes_when_all_has_arrived() {
+    let mut place = Place::versioned().await;
+    place.config.requests_in_flight_max = 3;
+    let faults = place.behind_faults().await;
+    let mut writer = opened(&place.sink(), &attempt(1)).await;
+    let is_answering = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&is_answering);
+    faults.hook(move |_| {
+        tokio::task::block_in_place(|| {
+            while !answers.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        None
+    });
+    let mut first = vec![put("a", 1), put("b", 1), put("c", 1)];
+    // It would never return if it waited for answers.
+    timeout(PATIENCE, writer.write(&mut first)).await.expect("it returns").unwrap();
+    assert!(place.seen().await.is_empty(), "nobody answered");
+    let rest = tokio::spawn(async move {
+        writer.write(&mut vec![put("a", 2), put("d", 2), put("a", 3)]).await.unwrap();
+        writer.prepare(Epoch(1)).await
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!rest.is_finished(), "there is no place for more");
+    is_answering.store(true, Ordering::SeqCst);
+    rest.await.unwrap().unwrap();
+    let values = [("a", 3), ("b", 1), ("c", 1), ("d", 2)];
+    for (of, value) in values {
+        assert_eq!(place.value(of).await, Some(value), "{of}");
     }
 }
 
