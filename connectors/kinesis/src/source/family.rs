@@ -8,7 +8,7 @@ use tidelock::{Error, ErrorKind, Result};
 use tokio::time::sleep;
 
 use super::api::{Shard, Summary};
-use super::config::{StreamStart, StreamStop};
+use super::config::StreamStart;
 use super::fetch::{Child, Place, Refusal};
 use super::gate::Clock;
 use super::given::{Given, GivenAt};
@@ -38,6 +38,8 @@ pub(super) struct Family<'a> {
     pub(super) summary: &'a Summary,
     pub(super) known: Known,
     pub(super) first_run: bool,
+    /// Where the job ends, decided with its first run.
+    pub(super) stop_ms: Option<i64>,
     /// Where an application of KCL was, in a first run that begins there.
     pub(super) leased: &'a [Given],
 }
@@ -85,12 +87,7 @@ impl Family<'_> {
             StreamStart::Given(given) => self.those_given(given, listed)?,
             StreamStart::Leases(_) => self.those_given(self.leased, listed)?,
         };
-        let stop_ms = match self.reading.config.stop {
-            StreamStop::Never => None,
-            StreamStop::Latest => Some(now_ms()),
-            StreamStop::Timestamp(at_ms) => Some(at_ms),
-        };
-        new.iter_mut().for_each(|shard| shard.stop_ms = stop_ms);
+        new.iter_mut().for_each(|shard| shard.stop_ms = self.stop_ms);
         Ok(new)
     }
 
@@ -266,11 +263,10 @@ impl Family<'_> {
             Some(at_ms) => Position::Time { at_ms, since_ms },
             None => Position::Oldest { since_ms },
         };
-        let stop_ms = parents.iter().find_map(|parent| parent.stop_ms);
         // What was put in them before they ended may be put again, and comes here then.
         let mut seen = Seen::default();
         parents.iter().for_each(|parent| seen.union(parent.seen.clone()));
-        KinesisShard { stop_ms, seen, ..self.split(shard, position) }
+        KinesisShard { stop_ms: self.stop_ms, seen, ..self.split(shard, position) }
     }
 
     /// The shards that are forgotten: those that are gone, and not only from this list.

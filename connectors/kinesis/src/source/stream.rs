@@ -15,7 +15,7 @@ use super::given::Given;
 use super::lineage;
 use super::loss::loss;
 use super::reader::KinesisReader;
-use super::reading::Reading;
+use super::reading::{Reading, now_ms};
 use super::shard::{KinesisShard, Made};
 use crate::client::client;
 use crate::leases::{Export, Leases, all_of};
@@ -98,6 +98,19 @@ impl KinesisStream {
         self.reading.losses.accept(now.stream, loss, "the new one is read from its beginning")
     }
 
+    /// Where the job ends: decided once, and then what the snapshot says of any shard.
+    fn stop_ms(&self, known: &Known<KinesisShard>) -> Option<i64> {
+        let mut shards = known.active.iter().chain(&known.ended).peekable();
+        if !known.first_run && shards.peek().is_some() {
+            return shards.find_map(|shard| shard.stop_ms);
+        }
+        match self.reading.config.stop {
+            StreamStop::Never => None,
+            StreamStop::Latest => Some(now_ms()),
+            StreamStop::Timestamp(at_ms) => Some(at_ms),
+        }
+    }
+
     /// Shards are left to be read of a stream that nobody names any more.
     fn check_names(&self, known: &Known<KinesisShard>) -> Result<()> {
         let names: BTreeSet<&str> =
@@ -151,6 +164,7 @@ impl Source for KinesisStream {
         }
         let leased = self.leased(known.first_run).await?;
         let made = known_streams(known);
+        let stop_ms = self.stop_ms(known);
         let mut discovery = Discovery::default();
         for stream in &self.reading.config.streams {
             let Ok(summary) = self.reading.new_summary(stream).await? else {
@@ -164,6 +178,7 @@ impl Source for KinesisStream {
                 summary: &summary,
                 known: known_of(known, now),
                 first_run: known.first_run,
+                stop_ms,
                 leased: &leased,
             };
             let Found { new, forget } = family.find().await?;

@@ -256,6 +256,9 @@ async fn a_bounded_job_ends_before_what_comes_after_its_stop_whatever_becomes_of
         job.discover(&bounded().await, &[]).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         stream.script().fill("E", 1..3);
+        // It goes on from nothing that is known.
+        stream.script().open("X");
+        stream.script().fill("X", 0..2);
         if is_split {
             stream.script().split("E", &["G", "H"]);
             stream.script().fill("H", 0..2);
