@@ -46,7 +46,7 @@ impl fmt::Debug for DirectWriter {
 impl DirectWriter {
     /// See [`Sink::open`](tidelock::Sink::open).
     pub(crate) fn open(target: &Target, ready: Arc<Ready>) -> Self {
-        let puts = Puts::begin(ready.requests.clone(), ready.bounds, Bare, &target.under_way);
+        let puts = target.puts(&ready, Bare);
         Self { ready, puts, rejects: Rejects::default() }
     }
 

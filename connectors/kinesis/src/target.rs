@@ -7,13 +7,14 @@ use aws_sdk_kinesis::Client;
 use tidelock::{Error, ErrorKind, Result, Retry, SinkAttempt};
 use tidelock_aws::Limit;
 use tokio::sync::{Mutex, OnceCell};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::check::Checks;
 use crate::client::client;
 use crate::header::Header;
 use crate::mark::Mark;
-use crate::puts::{Bounds, Requests};
+use crate::puts::{Bounds, Puts, Requests, Stamp};
 use crate::sink_config::{KinesisSinkConfig, Mode, Order};
 use crate::source::api::Api;
 
@@ -39,7 +40,9 @@ pub(crate) struct Target {
     limit: Limit,
     /// Tasks and requests that go on for a moment when nobody waits for them any more, because an attempt ended: what they put must not come after what the next one
     /// puts.
-    pub(crate) under_way: TaskTracker,
+    under_way: TaskTracker,
+    /// Ends what puts records for the attempt that looked last, when another one does. Its host may not have dropped all of its writers yet.
+    of_attempt: RwLock<CancellationToken>,
     /// The attempt that looked last in this process. Nobody looks beside it.
     looked: Mutex<Option<SinkAttempt>>,
     /// What it saw.
@@ -56,6 +59,7 @@ impl Target {
             client: OnceCell::new(),
             limit,
             under_way: TaskTracker::new(),
+            of_attempt: RwLock::default(),
             looked: Mutex::default(),
             ready: RwLock::default(),
         })
@@ -72,12 +76,21 @@ impl Target {
         {
             return Ok(ready);
         }
+        let of_next = CancellationToken::new();
+        std::mem::replace(&mut *self.of_attempt.write().unwrap_or_else(PoisonError::into_inner), of_next)
+            .cancel();
         self.under_way.close();
         self.under_way.wait().await;
         self.under_way.reopen();
         let ready = self.look_now().await?;
         *looked = Some(attempt.clone());
         Ok(ready)
+    }
+
+    /// Puts records for the attempt that looked last, until it is dropped or another attempt looks.
+    pub(crate) fn puts(&self, ready: &Ready, stamp: impl Stamp) -> Puts {
+        let unwanted = self.of_attempt.read().unwrap_or_else(PoisonError::into_inner).child_token();
+        Puts::begin(ready.requests.clone(), ready.bounds, stamp, (&self.under_way, unwanted))
     }
 
     /// What is known of the stream: what was seen last, where somebody looked.

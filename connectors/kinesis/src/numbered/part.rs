@@ -10,7 +10,6 @@ use super::number::{Numbers, Progress};
 use crate::header::{Header, NumberingId};
 use crate::place::Place;
 use crate::put::KinesisPut;
-use crate::puts::Puts;
 use crate::target::Target;
 
 /// Puts the records of a part, or says whether they can be put.
@@ -62,8 +61,7 @@ impl Apply for Part {
             floor: Place::default(),
         };
         let ready = self.target.seen().await?;
-        let stamp = Numbers::new(header, progress.clone());
-        let mut puts = Puts::begin(ready.requests.clone(), ready.bounds, stamp, &self.target.under_way);
+        let mut puts = self.target.puts(&ready, Numbers::new(header, progress.clone()));
         let mut batches = writes.batches();
         // Their number is their place in this order, which is the same whenever the epoch is put.
         while let Some(batch) = batches.next().await? {

@@ -17,7 +17,8 @@ pub(crate) struct Puts {
     commands: mpsc::Sender<Command>,
     /// The task. `None`: it has ended with an error, which was told.
     task: Option<JoinHandle<Result<()>>>,
-    _unwanted: DropGuard,
+    unwanted: CancellationToken,
+    _dropped: DropGuard,
 }
 
 impl fmt::Debug for Puts {
@@ -27,19 +28,19 @@ impl fmt::Debug for Puts {
 }
 
 impl Puts {
-    /// Begins a task, which `under_way` knows of until it has ended.
+    /// Begins a task, which is known as under way until it has ended, and ends early when nobody wants it any more.
     pub(crate) fn begin(
         requests: Requests,
         bounds: Bounds,
         stamp: impl Stamp,
-        under_way: &TaskTracker,
+        (under_way, unwanted): (&TaskTracker, CancellationToken),
     ) -> Self {
         // One that waits while the task is at the one before.
         let (commands, receiver) = mpsc::channel(1);
-        let unwanted = CancellationToken::new();
         let driver = Driver::new(requests, bounds, stamp);
         let task = under_way.spawn(driver.run(receiver, unwanted.clone()));
-        Self { commands, task: Some(task), _unwanted: unwanted.drop_guard() }
+        let _dropped = unwanted.clone().drop_guard();
+        Self { commands, task: Some(task), unwanted, _dropped }
     }
 
     /// Takes records: they are on their way when it returns, or wait. It returns when there is room for more.
@@ -77,6 +78,10 @@ impl Puts {
         let Some(task) = self.task.take() else { return broken() };
         match task.await {
             Ok(Err(error)) => error,
+            Ok(Ok(())) if self.unwanted.is_cancelled() => {
+                let why = "another attempt of this process has begun, and this one puts nothing any more";
+                Error::new(ErrorKind::Conflict, "put records", why)
+            }
             Ok(Ok(())) => Error::new(ErrorKind::Bug, "put records", "the task that puts records ended early"),
             Err(error) => {
                 let why = "the task that puts records ended in the middle: whether they are in the stream is unknown";
@@ -136,7 +141,7 @@ mod tests {
         (config.region, config.endpoint) = (Some("eu-central-1".into()), Some("http://127.0.0.1:1".into()));
         let client = crate::client::client(&config).await.expect("a client");
         let requests = Requests { client, stream: "arn".into(), limit: Limit::new(4) };
-        Puts::begin(requests, BOUNDS, Bare, under_way)
+        Puts::begin(requests, BOUNDS, Bare, (under_way, CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,8 +15,8 @@ use crate::aggregate::{OWN_BYTES, RECORD_OWN_BYTES};
 use crate::hash_key::HashKey;
 use crate::put::KinesisPut;
 
-/// So many bytes of records go together as one, as the KPL does by default. A record of a stream counts at least as much as one of a KiB, so that small ones gain
-/// most; where more go together, a refusal costs more.
+/// So many bytes of records go together as one, as the KPL does by default. A shard takes 1,000 records in a second, however
+/// small they are: small ones gain most. Where more go together, a refusal costs more.
 const AGGREGATE_BYTES_MAX: usize = 51_200;
 
 /// A record, and which one it is of all that came.

@@ -1,10 +1,12 @@
 //! Epochs that are put more than once: by which attempt, when, and to which shards.
 
-use tidelock::{Sink as _, WriterId};
+use tidelock::{ErrorKind, Sink as _, WriterId};
 use tidelock_kinesis::KinesisPut;
 use tidelock_testkit::Fault;
 
-use super::place::{Listed, Place, attempt, attempt_of, commit, expected, opened, prepared, put, puts};
+use super::place::{
+    Listed, Place, attempt, attempt_of, commit, expected, opened, prepared, put, puts, write,
+};
 use super::reading::{bare, nothing, read_on};
 
 /// Prepares an epoch by a writer of its own.
@@ -64,6 +66,20 @@ async fn an_older_attempt_that_wakes_up_after_newer_epochs_changes_nothing() {
         commit(&older, 1, &first).await.unwrap();
     }
     assert_eq!(place.seen().await, expected(&all));
+}
+
+/// A host may begin the next attempt before it has dropped all writers of the one before: it does not wait for them, and they put nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_outlives_its_attempt_is_not_waited_for_and_puts_nothing() {
+    let place = Place::direct(1).await;
+    let sink = place.sink();
+    let mut older = opened(&sink, &attempt(1)).await;
+    write(&mut older, vec![put("a", 1)]).await.unwrap();
+    let mut newer = opened(&sink, &attempt(2)).await;
+    let error = write(&mut older, vec![put("a", "late")]).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("another attempt"), "{error}");
+    write(&mut newer, vec![put("a", 2)]).await.unwrap();
+    assert_eq!(place.seen().await["a"], ["1", "2"]);
 }
 
 /// What a rolled-back run put stays, and what is written again is new, whatever its epochs are called. So is what a fork writes, and another sink of the job.

@@ -1,6 +1,7 @@
 //! A stream of its own, a sink that writes to it, and what is seen of it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use tidelock::{
     CommitPermit, Epoch, Generation, JobId, Pending, Position, Rejecting as _, Rejects, Result, Sink,
     SinkAttempt, SinkWriter as _, Uid, WriterId,
 };
-use tidelock_kinesis::{KinesisPut, KinesisSink, KinesisSinkConfig, KinesisWriter, Mode};
+use tidelock_kinesis::{AwsConfig, KinesisPut, KinesisSink, KinesisSinkConfig, KinesisWriter, Mode};
 use tidelock_testkit::harness::{IdempotentHarness, RejectingHarness, Row, Shape, SinkFacets, SinkHarness};
 use tidelock_testkit::{Fault, HttpFaults};
 
@@ -16,6 +17,13 @@ use super::common::{self, NewStream};
 use super::reading::{bare, read};
 
 pub(crate) type Listed = Pending<<KinesisSink as Sink>::Committable>;
+
+/// How the server is reached by sinks. It is waited for however busy the machine is: what is given up is put twice, and a test counts what a fault doubles.
+fn service(address: SocketAddr) -> AwsConfig {
+    let mut config = common::config(address);
+    config.call_timeout_ms = 120_000;
+    config
+}
 
 /// A stream of its own.
 pub(crate) struct Place {
@@ -26,7 +34,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) async fn new(mode: Mode, shards: i32) -> Self {
         let stream = NewStream::make(common::shared(), shards).await;
-        let mut config = KinesisSinkConfig::new(common::config(common::shared()), &stream.name);
+        let mut config = KinesisSinkConfig::new(service(common::shared()), &stream.name);
         config.mode = mode;
         Self { stream, config }
     }
@@ -42,7 +50,7 @@ impl Place {
     /// Sinks of the place go by a proxy from now on, whose faults are for what they put.
     pub(crate) async fn behind_faults(&mut self) -> HttpFaults {
         let faults = HttpFaults::start(common::shared()).await.unwrap();
-        self.config.kinesis = common::config(faults.address());
+        self.config.kinesis = service(faults.address());
         faults.only(|request| {
             let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
             target.is_some_and(|target| target.ends_with(".PutRecords"))
