@@ -57,6 +57,9 @@ pub(crate) struct Header {
     pub(crate) since: Epoch,
     /// Which record of the numbering it is. Whoever puts it again gives it the same.
     pub(crate) place: Place,
+    /// The stream that it was put into, by the [sum](stream_sum) of its ARN; 0 where that is not said. Whoever copies records into another stream copies their headers, too, and in an order of
+    /// its own: there a floor says nothing.
+    pub(crate) stream: u32,
     /// All of the numbering before this was acknowledged a while before the record was sent. When it is put again it may be another one.
     pub(crate) floor: Place,
 }
@@ -85,6 +88,13 @@ struct Form {
     floor_epoch: u64,
     #[prost(uint64, tag = "10")]
     floor_index: u64,
+    #[prost(fixed32, tag = "11")]
+    stream: u32,
+}
+
+/// What a header says of the stream with this ARN.
+pub(crate) fn stream_sum(arn: &str) -> u32 {
+    crc32c::crc32c(arn.as_bytes()).max(1)
 }
 
 /// Reads the header of a record, and gives the data behind it. `None`: it has none, and all of it is data.
@@ -129,6 +139,7 @@ fn header_of(form: Form) -> Option<Header> {
         since: Epoch(form.since),
         place: place(form.epoch, form.index),
         floor: place(form.floor_epoch, form.floor_index),
+        stream: form.stream,
     })
 }
 
@@ -149,6 +160,7 @@ impl Header {
             index: self.place.index,
             floor_epoch: self.floor.epoch.0,
             floor_index: self.floor.index,
+            stream: self.stream,
         }
         .encode_to_vec();
         let length = u16::try_from(form.len()).unwrap_or(u16::MAX);
@@ -180,6 +192,7 @@ mod tests {
             since: Epoch(since),
             place: Place { epoch: Epoch(epoch), index },
             floor: Place { epoch: Epoch(floor_epoch), index: floor_index },
+            stream: 0,
         }
     }
 
@@ -206,7 +219,7 @@ mod tests {
     fn with_the_longest_names_and_numbers_it_has_the_bytes_that_are_said() {
         let name = "n".repeat(128);
         let names = (JobId::new(&name).expect("a name"), Uid::new(&name).expect("a name"));
-        let longest = Header { job: names.0, uid: names.1, ..header([u64::MAX; 8]) };
+        let longest = Header { job: names.0, uid: names.1, stream: u32::MAX, ..header([u64::MAX; 8]) };
         let bytes = longest.before(b"").len();
         assert!((300..=Header::BYTES_MAX).contains(&bytes), "{bytes}");
         assert_eq!(open(&longest.before(b"data")).expect("ours").map(|(header, _)| header), Some(longest));

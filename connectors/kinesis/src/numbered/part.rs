@@ -7,7 +7,7 @@ use tidelock::write_ahead::{Apply, Version, Writes};
 use tidelock::{Epoch, Error, ErrorKind, JobId, Result, Uid};
 
 use super::number::{Numbers, Progress};
-use crate::header::{Header, NumberingId};
+use crate::header::{Header, NumberingId, stream_sum};
 use crate::place::Place;
 use crate::put::KinesisPut;
 use crate::target::Target;
@@ -51,6 +51,7 @@ impl Apply for Part {
             return Err(Error::new(ErrorKind::Bug, "put an epoch", why));
         };
         let Version { generation, epoch } = writes.version;
+        let ready = self.target.seen().await?;
         let header = Header {
             job: writes.job.clone(),
             uid: writes.uid.clone(),
@@ -59,8 +60,8 @@ impl Apply for Part {
             since: *since,
             place: Place::first_of(epoch),
             floor: Place::default(),
+            stream: stream_sum(&ready.mark.arn),
         };
-        let ready = self.target.seen().await?;
         let mut puts = self.target.puts(&ready, Numbers::new(header, progress.clone()));
         let mut batches = writes.batches();
         // Their number is their place in this order, which is the same whenever the epoch is put.

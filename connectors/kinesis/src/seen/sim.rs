@@ -388,6 +388,7 @@ impl World {
                     since: part.since,
                     place: Place { epoch: part.epoch, index },
                     floor,
+                    stream: 0,
                 };
                 records.push((header, key));
             }

@@ -19,6 +19,7 @@ fn header(began_ms: u64, place: (u64, u64), floor: (u64, u64)) -> Header {
         since: Epoch(1),
         place: place.into(),
         floor: floor.into(),
+        stream: 0,
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Opener {
     pub(super) stream: Arc<str>,
     pub(super) shard: Arc<str>,
     pub(super) range: HashRange,
+    /// What the headers of its own records say of the stream.
+    pub(super) sum: u32,
 }
 
 /// What a user put: one record, or one of an aggregate.
@@ -90,7 +92,10 @@ impl Opener {
     ) -> Result<Opened> {
         let Put { partition_key, explicit_hash_key, data } = put;
         let (header, data) = match header::open(&data)? {
-            Some((header, data)) => (Some(header), data),
+            // Of a record that was copied from another stream nothing is known.
+            Some((header, data)) => {
+                (Some(header).filter(|header| [0, self.sum].contains(&header.stream)), data)
+            }
             None => (None, data),
         };
         let record = KinesisRecord {

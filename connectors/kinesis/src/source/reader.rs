@@ -18,6 +18,7 @@ use super::open::{Opened, Opener};
 use super::polling::Polling;
 use super::reading::{Reading, now_ms};
 use super::shard::{End, KinesisShard, Position};
+use crate::header::stream_sum;
 use crate::record::KinesisRecord;
 
 /// How often in a row a place may be refused.
@@ -86,6 +87,7 @@ impl KinesisReader {
             stream: name_of(&split.stream).into(),
             shard: split.shard.as_str().into(),
             range: split.range,
+            sum: stream_sum(&split.stream),
         };
         let (gate, stand, came) = (Gate::new(&split), Stand::Ended, VecDeque::new());
         let mut reader = Self { split, reading, fetch, gate, opener, stand, came, refusals: 0, bytes: 0 };

@@ -199,6 +199,23 @@ async fn records_of_others_are_handed_over_as_they_are() {
     assert_eq!(of("changed"), [changed]);
 }
 
+/// A program that knows no headers copies a stream into another one, some of it twice and in an order of its own: nothing of it is dropped there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_copied_into_another_stream_is_handed_over_as_it_was_copied() {
+    let place = Place::numbered(1).await;
+    let listed = epoch_of(&place, &attempt(1), 1, puts(1, 0, 3)).await;
+    commit(&place.sink(), 1, &listed).await.unwrap();
+    let records = bare(&place.stream).await;
+    let other = super::common::NewStream::make(super::common::shared(), 1).await;
+    for record in records.iter().rev().chain(&records) {
+        let blob = aws_sdk_kinesis::primitives::Blob::new(record.data.to_vec());
+        let request = other.client.put_record().stream_name(&other.name).partition_key(&record.partition_key);
+        request.data(blob).send().await.unwrap();
+    }
+    let read: Vec<_> = super::reading::read(&other).await.into_iter().map(|record| record.data).collect();
+    assert_eq!(read, ["2", "1", "0", "0", "1", "2"]);
+}
+
 /// A reader remembers what came in the last second, and not all.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_reader_remembers_does_not_grow_with_what_it_read() {
