@@ -153,7 +153,7 @@ impl KinesisStreamConfig {
         self.kinesis.validate()?;
         self.check_streams()?;
         match &self.start {
-            StreamStart::Given(given) => given.iter().try_for_each(Given::validate)?,
+            StreamStart::Given(given) => self.check_given(given)?,
             StreamStart::Leases(leases) => leases.validate()?,
             StreamStart::Horizon | StreamStart::Latest | StreamStart::Timestamp(_) => {}
         }
@@ -172,6 +172,24 @@ impl KinesisStreamConfig {
         ] {
             if !(1..=max).contains(&value) {
                 return Err(setting(name, format!("a number from 1 to {max} is required")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_given(&self, given: &[Given]) -> Result<()> {
+        let streams: BTreeSet<&str> = self.streams.iter().map(|stream| name_of(stream)).collect();
+        let mut shards = BTreeSet::new();
+        for one in given {
+            one.validate()?;
+            let refuse = |why: &str| {
+                Err(setting("start.given", why).with("stream", &one.stream).with("shard", &one.shard))
+            };
+            if !streams.contains(one.stream.as_str()) {
+                return refuse("a position is given in a stream that is not read");
+            }
+            if !shards.insert((&one.stream, &one.shard)) {
+                return refuse("two positions are given in one shard");
             }
         }
         Ok(())
@@ -271,9 +289,20 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(&format!("setting={named}")), "{error}");
         }
-        let given = Given { stream: "flights".into(), shard: String::new(), at: GivenAt::Oldest };
-        let wrong = KinesisStreamConfig { start: StreamStart::Given(vec![given]), ..config() };
-        assert_eq!(wrong.validate().expect_err("no shard").kind(), ErrorKind::Config);
+        let given = |stream: &str, shard: &str| Given {
+            stream: stream.into(),
+            shard: shard.into(),
+            at: GivenAt::Oldest,
+        };
+        for (wrong, named) in [
+            (vec![given("flights", "")], "names no shard"),
+            (vec![given("flight", "A")], "not read"),
+            (vec![given("flights", "A"), given("flights", "B"), given("flights", "A")], "two positions"),
+        ] {
+            let wrong = KinesisStreamConfig { start: StreamStart::Given(wrong), ..config() };
+            let error = wrong.validate().expect_err(named);
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(named), "{error}");
+        }
     }
 
     #[test]
