@@ -105,6 +105,7 @@ mod tests {
         KinesisShard {
             stream: "arn:aws:kinesis:eu-central-1:123456789012:stream/flights".into(),
             made_ms: 1_764_471_600_999,
+            kept_ms: None,
             shard: name.into(),
             parents: Vec::new(),
             range: HashRange { start: 0, end: u128::MAX },

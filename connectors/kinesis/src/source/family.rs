@@ -16,6 +16,7 @@ use super::lineage::{self, Known, Listed};
 use super::loss::loss;
 use super::reading::{Reading, now_ms};
 use super::shard::{End, KinesisShard, Position};
+use crate::hash_key::HashRange;
 use crate::seen::Seen;
 
 const FIND: &str = "find the shards of a stream";
@@ -87,8 +88,30 @@ impl Family<'_> {
             StreamStart::Given(given) => self.those_given(given, listed)?,
             StreamStart::Leases(_) => self.those_given(self.leased, listed)?,
         };
+        let before = self.those_before(listed, gone, &new);
+        new.extend(before);
         new.iter_mut().for_each(|shard| shard.stop_ms = self.stop_ms);
         Ok(new)
+    }
+
+    /// Shards that were thrown away before the job began, where one that goes on from them goes on from others, too, and has to wait. Until it is found they are known
+    /// as read, or they would be taken for a loss by then.
+    fn those_before(
+        &self,
+        listed: &Listed,
+        gone: &BTreeSet<String>,
+        new: &[KinesisShard],
+    ) -> Vec<KinesisShard> {
+        let is_new = |child: &Child| new.iter().any(|shard| shard.shard == child.id);
+        let position = match self.reading.config.start {
+            StreamStart::Timestamp(at_ms) => Position::Time { at_ms, since_ms: 0 },
+            _ => Position::Oldest { since_ms: 0 },
+        };
+        let over = gone.iter().map(|id| {
+            let shard = Shard { id: id.clone(), parents: Vec::new(), range: HashRange::ALL, first: None };
+            self.over(&shard, position.clone(), listed)
+        });
+        over.filter(|shard| !shard.children().iter().all(is_new)).collect()
     }
 
     /// Lists the shards until the list has all that can be read and that something depends on.
@@ -100,10 +123,9 @@ impl Family<'_> {
             let shards = self.reading.api.shards(&self.summary.arn).await?.unwrap_or_default();
             let mut listed: Listed = shards.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
             let (there, gone) = self.missing(&listed).await?;
-            if there.is_empty() {
-                return Ok(Looked { listed, gone });
-            }
-            if lists_left == 0 {
+            // What was there before the job began may be gone for long. What its shards named is not given up after one look.
+            let is_settled = there.is_empty() && (gone.is_empty() || self.first_run);
+            if is_settled || lists_left == 0 {
                 self.take_unlisted(&mut listed, &gone, there);
                 return Ok(Looked { listed, gone });
             }
@@ -299,6 +321,7 @@ impl Family<'_> {
         KinesisShard {
             stream: self.summary.arn.clone(),
             made_ms: self.summary.made_ms,
+            kept_ms: Some(self.summary.kept_ms),
             shard: shard.id.clone(),
             parents: shard.parents.clone(),
             range: shard.range,

@@ -33,7 +33,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Whether something may have been thrown away that arrived then.
     pub(super) fn is_long_ago(self, ms: i64) -> bool {
-        ms < self.now_ms.saturating_sub(self.kept_ms)
+        ms.saturating_sub(CLOCKS_APART_MAX_MS) < self.now_ms.saturating_sub(self.kept_ms)
     }
 }
 
@@ -76,6 +76,8 @@ pub(super) struct Gate {
     is_proven: bool,
     /// How many answers in a row had nothing, and said that there was nothing more, where a record was awaited.
     empty: u32,
+    /// When the next answer was asked for: what it says is not of a later time, however late it is heard.
+    asked_ms: i64,
     /// When there was nothing more to read.
     caught_up_ms: Option<i64>,
     awaited: Awaited,
@@ -85,7 +87,8 @@ impl Gate {
     /// Before the position of a shard. A [place](Gate::place) is to be sought first.
     pub(super) fn new(split: &KinesisShard) -> Self {
         let (position, caught_up_ms) = (split.position.clone(), split.caught_up_ms);
-        Self { position, last: None, is_proven: false, empty: 0, caught_up_ms, awaited: Awaited::Nothing }
+        let awaited = Awaited::Nothing;
+        Self { position, last: None, is_proven: false, empty: 0, asked_ms: 0, caught_up_ms, awaited }
     }
 
     /// Where reading goes on, with what must come there.
@@ -104,21 +107,38 @@ impl Gate {
                 (Place::At(number), Awaited::Record { number: number.clone(), is_wanted: !is_whole })
             }
         };
-        self.awaited = awaited;
+        (self.awaited, self.asked_ms) = (awaited, clock.now_ms);
         place
     }
 
+    /// The service does not know the record behind which reading was to go on: of all that there is, it must come.
+    pub(super) fn is_unknown(&mut self) {
+        if let (Awaited::Nothing, Some(last)) = (&self.awaited, &self.last) {
+            self.awaited = read(&last.number);
+        }
+    }
+
+    /// The next answer is asked for now.
+    pub(super) fn ask(&mut self, clock: Clock) {
+        self.asked_ms = clock.now_ms;
+    }
+
+    /// Whether nothing is awaited any more: what came is all that there was.
+    pub(super) fn is_sure(&self) -> bool {
+        self.awaited == Awaited::Nothing
+    }
+
     /// Whether the next records may come from behind a gap, so that the place must be sought anew. Once the last record has come that was asked for, what follows it is
-    /// read: there may be a long time without records behind it, of which each answer covers a part.
+    /// read: there may be a long time without records behind it, of which each answer covers a part. So there may be before it, where it is not there any more.
     pub(super) fn is_in_doubt(&self, clock: Clock) -> bool {
-        !self.is_proven && self.is_old(clock)
+        !self.is_proven && self.is_sure() && self.is_old(clock)
     }
 
     /// Whether the last record, and what came after it, may have been thrown away.
     fn is_old(&self, clock: Clock) -> bool {
         let Some(last) = &self.last else { return false };
         let sure_ms = last.arrival_ms.max(self.caught_up_ms);
-        sure_ms.is_none_or(|sure_ms| clock.is_long_ago(sure_ms.saturating_sub(CLOCKS_APART_MAX_MS)))
+        sure_ms.is_none_or(|sure_ms| clock.is_long_ago(sure_ms))
     }
 
     /// Whether there was nothing more to read, and since when.
@@ -164,7 +184,7 @@ impl Gate {
             }
         };
         if has_nothing && self.awaited == Awaited::Nothing {
-            self.caught_up_ms = Some(clock.now_ms);
+            self.caught_up_ms = Some(self.asked_ms);
         }
         admitted
     }
@@ -224,6 +244,7 @@ mod tests {
         Gate::new(&KinesisShard {
             stream: "s".into(),
             made_ms: 0,
+            kept_ms: None,
             shard: "A".into(),
             parents: Vec::new(),
             range: HashRange::ALL,
@@ -358,7 +379,9 @@ mod tests {
         assert_eq!(one.place(at(NOW + 2 * HOUR)), Place::At("11"));
         one.admit(&mut page(&["14"], 22), at(NOW + 2 * HOUR)).expect_err("12 may have been between");
         // One that has nothing to read is in no doubt.
-        one.admit(&mut page(&[], 0), at(NOW + 30 * HOUR)).expect("nothing new");
+        one.ask(at(NOW + 30 * HOUR));
+        one.admit(&mut page(&[], 0), at(NOW + 31 * HOUR)).expect("nothing new");
+        assert_eq!(one.caught_up_ms(), Some(NOW + 30 * HOUR), "when it was asked, and not when it was heard");
         assert!(!one.is_in_doubt(at(NOW + 31 * HOUR)));
     }
 
@@ -376,6 +399,19 @@ mod tests {
         one.admit(&mut page(&["9"], 40), at(NOW)).expect("it came");
         one.admit(&mut page(&["10"], 39), at(NOW)).expect("it follows");
         assert!(one.is_in_doubt(at(NOW)), "this one has to be asked for again");
+    }
+
+    #[test]
+    fn while_a_record_is_awaited_its_place_is_not_sought_again() {
+        let mut one = gate(Position::Oldest { since_ms: NOW }, None);
+        one.place(at(NOW));
+        one.admit(&mut page(&["10"], 24), at(NOW)).expect("it is there");
+        assert!(one.is_in_doubt(at(NOW)));
+        assert_eq!(one.place(at(NOW)), Place::At("10"));
+        // A long time without records, of which each answer covers a part.
+        one.admit(&mut Page { behind_ms: Some(7), ..Page::default() }, at(NOW)).expect("it may come still");
+        assert!(!one.is_in_doubt(at(NOW)), "it would be sought for ever");
+        one.admit(&mut page(&["12"], 1), at(NOW)).expect_err("10 did not come");
     }
 
     #[test]

@@ -213,6 +213,7 @@ mod tests {
             let shard = KinesisShard {
                 stream: "s".into(),
                 made_ms: 0,
+                kept_ms: None,
                 shard: id.into(),
                 parents: parts(parents),
                 range: HashRange::ALL,

@@ -54,7 +54,8 @@ impl Fetch for Polling {
         // Without one the shard has ended, or the reader was refused a place and asks on: it is to seek.
         let Some(iterator) = &self.iterator else { return Ok(Err(Refusal::Stale)) };
         let begun = Instant::now();
-        let said = self.reading.api.records(iterator, self.reading.config.batch_records).await?;
+        let said = self.reading.api.records(iterator, self.reading.config.batch_records).await;
+        let said = said.map_err(|error| error.with("stream", &self.stream).with("shard", &self.shard))?;
         let Records { records, next, behind_ms, children } = match said {
             Ok(records) => records,
             Err(refusal) => {

@@ -24,6 +24,9 @@ use crate::record::KinesisRecord;
 /// How often in a row a place may be refused.
 const REFUSALS_MAX: u32 = 20;
 
+/// So many times in a row a shard is not there, before that is believed: what is new, or what a list lacks, may be told a moment later.
+const LOOKS_MAX: u32 = 5;
+
 /// Before a place is asked for again that was refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
@@ -66,6 +69,8 @@ pub struct KinesisReader {
     stand: Stand,
     /// What came and was not handed over yet.
     came: VecDeque<Opened>,
+    /// For how long records are kept, and for how long they were when it was last sure that none is missing.
+    kept_ms: (i64, i64),
     /// How often a place was refused, since records came.
     refusals: u32,
     /// What the last records take.
@@ -90,19 +95,26 @@ impl KinesisReader {
             sum: stream_sum(&split.stream),
         };
         let (gate, stand, came) = (Gate::new(&split), Stand::Ended, VecDeque::new());
-        let mut reader = Self { split, reading, fetch, gate, opener, stand, came, refusals: 0, bytes: 0 };
+        let kept_ms = (i64::MAX, split.kept_ms.unwrap_or(i64::MAX));
+        let mut reader =
+            Self { split, reading, fetch, gate, opener, stand, came, kept_ms, refusals: 0, bytes: 0 };
         if reader.split.end.is_none() {
             reader.begin().await?;
         }
         Ok(reader)
     }
 
-    /// The time, and how long the stream keeps records. `None`: it is not there any more.
+    /// The time, and how long the stream keeps records, or did: who has them kept for longer brings none back. `None`: it is not there any more.
     async fn clock(&mut self) -> Result<Option<Clock>> {
         let said = self.reading.summary(&self.split.stream).await?;
         let is_ours = |made_ms: i64| made_ms == self.split.made_ms;
         let ours = said.ok().filter(|summary| is_ours(summary.made_ms));
-        Ok(ours.map(|summary| Clock { now_ms: now_ms(), kept_ms: summary.kept_ms }))
+        Ok(ours.map(|summary| self.clock_of(summary.kept_ms)))
+    }
+
+    fn clock_of(&mut self, kept_ms: i64) -> Clock {
+        self.kept_ms.0 = kept_ms;
+        Clock { now_ms: now_ms(), kept_ms: kept_ms.min(self.kept_ms.1) }
     }
 
     /// Seeks the place where reading goes on.
@@ -120,23 +132,34 @@ impl KinesisReader {
             let is_number = self.split.position.since_ms().is_none();
             if is_number && self.fetch.seek(Place::Oldest).await?.is_ok() {
                 // The number is not known any more. What is awaited does not come, and that is found out when another one does.
+                self.gate.is_unknown();
                 return Ok(());
             }
             self.again().await?;
         }
     }
 
-    /// Whether the shard is in its stream still. That its place is refused says nothing of it.
+    /// Whether the shard is in its stream still. That its place is refused says nothing of it, and one list that lacks it says little.
     async fn look(&mut self) -> Result<There> {
-        let KinesisShard { stream, made_ms, shard, .. } = &self.split;
-        let summary = self.reading.new_summary(stream).await?;
-        let Some(summary) = summary.ok().filter(|summary| summary.made_ms == *made_ms) else {
-            return Ok(There::Nothing);
-        };
-        let Ok(listed) = self.reading.api.shards(stream).await? else { return Ok(There::Nothing) };
-        let is_there = listed.iter().any(|one| one.id == *shard);
-        let clock = Clock { now_ms: now_ms(), kept_ms: summary.kept_ms };
-        Ok(if is_there { There::Shard } else { There::Stream(clock) })
+        let KinesisShard { stream, made_ms, shard, .. } = self.split.clone();
+        let mut looks_left = LOOKS_MAX;
+        loop {
+            let summary = self.reading.new_summary(&stream).await?;
+            let Some(summary) = summary.ok().filter(|summary| summary.made_ms == made_ms) else {
+                return Ok(There::Nothing);
+            };
+            let api = &self.reading.api;
+            let Ok(listed) = api.shards(&stream).await? else { return Ok(There::Nothing) };
+            let is_listed = listed.iter().any(|one| one.id == shard);
+            if is_listed || api.iterator(&stream, &shard, Place::Oldest).await?.is_ok() {
+                return Ok(There::Shard);
+            }
+            looks_left -= 1;
+            if looks_left == 0 {
+                return Ok(There::Stream(self.clock_of(summary.kept_ms)));
+            }
+            sleep(REFUSED_PAUSE).await;
+        }
     }
 
     /// The shard is not there any more, nor are its records.
@@ -193,6 +216,7 @@ impl KinesisReader {
                 return Ok(());
             }
         }
+        self.gate.ask(clock);
         match self.fetch.next().await? {
             Ok(page) => self.take(page, Clock { now_ms: now_ms(), ..clock }),
             Err(Refusal::Stale) if self.refusals == 0 => {
@@ -221,6 +245,9 @@ impl KinesisReader {
                 }
             }
             self.accept(loss, "it goes on with the oldest record that is there")?;
+        }
+        if self.gate.is_sure() {
+            self.kept_ms.1 = self.kept_ms.0;
         }
         let Page { records, children, is_end, .. } = page;
         for raw in records {
@@ -294,6 +321,7 @@ impl KinesisReader {
             return None;
         }
         self.split.caught_up_ms = Some(caught_up_ms);
+        self.split.kept_ms = Some(self.kept_ms.1);
         self.bytes = 0;
         Some(Batch { records: Vec::new(), resume: self.split.clone() })
     }
@@ -311,11 +339,13 @@ impl KinesisReader {
 
     /// Those that are listed now: of a shard that is not there any more no others are told.
     async fn listed_children(&mut self) -> Result<Vec<Child>> {
-        if matches!(self.look().await?, There::Nothing) {
+        let KinesisShard { stream, made_ms, shard, .. } = &self.split;
+        let summary = self.reading.new_summary(stream).await?;
+        if summary.ok().is_none_or(|summary| summary.made_ms != *made_ms) {
             return Ok(Vec::new());
         }
-        let listed = self.reading.api.shards(&self.split.stream).await?.unwrap_or_default();
-        Ok(children(listed, &self.split.shard))
+        let listed = self.reading.api.shards(stream).await?.unwrap_or_default();
+        Ok(children(listed, shard))
     }
 
     /// The last position: it says how the shard ended.

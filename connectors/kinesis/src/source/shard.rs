@@ -18,6 +18,10 @@ pub struct KinesisShard {
     pub(crate) stream: String,
     /// When the stream was made, in milliseconds since 1970: of one that is made again under its name it is another time.
     pub(crate) made_ms: i64,
+    /// For how long the stream kept records when the times below were true, in milliseconds: what was thrown away meanwhile does not come back when they are kept for
+    /// longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept_ms: Option<i64>,
     pub(crate) shard: String,
     /// The shards that it goes on from: none, one that was split, or two that were merged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -175,6 +179,7 @@ mod tests {
         KinesisShard {
             stream: STREAM.into(),
             made_ms: 1_764_471_600_000,
+            kept_ms: None,
             shard: shard.into(),
             parents: parents.iter().map(|&parent| parent.to_owned()).collect(),
             range: HashRange::ALL,
@@ -196,7 +201,10 @@ mod tests {
         let child = |id: &str| Child { id: id.into(), parents: vec!["shardId-3".into()], range: lower };
         let read = shard("shardId-3", &["shardId-1", "shardId-2"], after(0, true));
         vec![
-            shard("shardId-0", &[], Position::Oldest { since_ms: 7 }),
+            KinesisShard {
+                kept_ms: Some(86_400_000),
+                ..shard("shardId-0", &[], Position::Oldest { since_ms: 7 })
+            },
             shard("shardId-1", &["shardId-0"], Position::Time { at_ms: 5, since_ms: 7 }),
             shard("shardId-2", &[], Position::First { sequence_number: NUMBER.into() }),
             KinesisShard {

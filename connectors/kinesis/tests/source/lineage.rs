@@ -199,6 +199,20 @@ async fn shards_whose_parents_were_thrown_away_before_the_job_began_are_read_at_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_of_two_of_which_one_was_thrown_away_before_the_job_began_is_read_after_the_other() {
+    let stream = Scripted::start().await;
+    four_generations(&mut stream.script());
+    ["A", "B"].iter().for_each(|shard| stream.script().vanish(shard));
+    let source = stream.source(|_| ()).await;
+    let mut job = Job::default();
+    job.discover(&source, &[]).await.unwrap();
+    let mut job = job.stored();
+    job.run(&stream, &source).await.expect("B was none of its shards");
+    assert_eq!(job.names(), "E F");
+    assert_eq!(sorted(job.seen), written(&ALL[2..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn from_the_latest_record_on_is_a_time_in_every_shard_and_decided_once() {
     let stream = Scripted::start().await;
     four_generations(&mut stream.script());

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tidelock::{Error, ErrorKind, Retry, Source as _, SplitId, SplitReader as _, Stored};
-use tidelock_kinesis::{KinesisShard, KinesisStream, OnDataLoss, StreamStart};
+use tidelock_kinesis::{KinesisShard, KinesisStream, OnDataLoss, StreamStart, StreamStop};
 
 use crate::drive::{Job, Read, first_of};
 use crate::scripted::{Scripted, Trimmed, now_ms};
@@ -268,4 +268,154 @@ async fn a_stream_that_nobody_names_any_more_is_a_mistake_while_shards_of_it_are
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::Halt), "{error}");
     assert!(error.to_string().contains("stream/flights"), "{error}");
     job.stored().discover(&source, &[]).await.expect("the same stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_lags_behind_comes_through_a_time_without_records() {
+    let stream = Scripted::start().await;
+    stream.script().open("A");
+    stream.script().fill("A", 0..6);
+    stream.script().age("A", 23);
+    let source = stream.source(|config| config.batch_records = 1).await;
+    let mut job = Job::default();
+    job.discover(&source, &[]).await.unwrap();
+    // It lags behind by as much as is kept: each place is doubted, and each answer covers a part of the time that is before the next record.
+    stream.script().age("A", 1);
+    stream.script().stretch = 2;
+    job.run(&stream, &source).await.unwrap();
+    assert_eq!(job.seen.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_service_does_not_know_any_more_is_missed_however_young_it_is() {
+    for code in ["InvalidArgumentException", "ResourceNotFoundException"] {
+        let stream = Scripted::start().await;
+        stream.script().open("A");
+        stream.script().fill("A", 0..10);
+        let source = stream.source(|config| config.batch_records = 4).await;
+        let mut job = Job::default();
+        job.discover(&source, &[]).await.unwrap();
+        let (id, shard) = first_of(&job);
+        let mut reader = source.open(shard).await.unwrap();
+        assert_eq!(job.read_once(&stream, &id, &mut reader).await.unwrap(), Read::Records);
+        // Somebody lowers for how long records are kept, while the target is away.
+        {
+            let mut script = stream.script();
+            script.trimmed = Trimmed::Refused(code);
+            script.trim("A", 7);
+            script.expire();
+        }
+        let error = job.read_once(&stream, &id, &mut reader).await.expect_err("it is gone");
+        assert_loss(&error, ErrorKind::Expired, &["shard=A", "oldest_there=4959"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_while_an_answer_is_on_its_way_was_not_read() {
+    let stream = Scripted::start().await;
+    stream.script().open("A");
+    stream.script().fill("A", 0..2);
+    let source = stream.source(|_| ()).await;
+    let mut job = Job::default();
+    job.run(&stream, &source).await.unwrap();
+    // A process may be paused for any time between an answer and what it makes of it.
+    let (id, shard) = first_of(&job);
+    let mut reader = source.open(hours_before(&shard, 1)).await.unwrap();
+    stream.script().arrives = Some("A:2".into());
+    assert_eq!(job.read_once(&stream, &id, &mut reader).await.unwrap(), Read::Records);
+    assert_eq!(job.seen.len(), 2, "that there is nothing is told first");
+    let stored = Stored::encode(&first_of(&job).1).unwrap();
+    let stored: Value = serde_json::from_str(stored.json.get()).unwrap();
+    assert_eq!(job.read_once(&stream, &id, &mut reader).await.unwrap(), Read::Records);
+    assert_eq!(job.seen.len(), 3);
+    let read = Stored::encode(&first_of(&job).1).unwrap();
+    let read: Value = serde_json::from_str(read.json.get()).unwrap();
+    let (caught_up, arrival) = (&stored["caught_up_ms"], &read["arrival_ms"]);
+    assert!(caught_up.as_i64().unwrap() <= arrival.as_i64().unwrap(), "{caught_up}, {arrival}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_records_are_kept_for_longer_now_brings_none_back() {
+    let stream = Scripted::start().await;
+    stream.script().open("A");
+    stream.script().fill("A", 0..3);
+    let mut job = Job::default();
+    job.run(&stream, &stream.source(|_| ()).await).await.unwrap();
+    // The job is down for more than a day. Then somebody sees it, and has records kept for a week.
+    let (id, shard) = first_of(&job);
+    job.active.insert(id, hours_before(&shard, 30));
+    stream.script().fill("A", 3..6);
+    stream.script().trim("A", 4);
+    stream.script().kept_hours = 168;
+    let error = read_error(&stream.source(|_| ()).await, &job).await;
+    assert_loss(&error, ErrorKind::Expired, &["shard=A", "caught_up_ms=", "kept_ms=86400000"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_whose_place_is_refused_and_that_a_list_lacks_is_not_given_up() {
+    for code in ["InvalidArgumentException", "ResourceNotFoundException"] {
+        let stream = Scripted::start().await;
+        let mut job = begun(&stream).await;
+        let source = warning(&stream).await;
+        stream.script().trim("A", 7);
+        stream.script().trimmed = Trimmed::Refused(code);
+        stream.script().unlisted.insert("A".into(), 2);
+        job.run(&stream, &source).await.unwrap();
+        assert_eq!(job.names(), "A");
+        assert_eq!(job.seen, ["A:0", "A:1", "A:2", "A:3", "A:7", "A:8", "A:9"], "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounded_job_ends_where_shards_were_lost_on_the_way() {
+    let stream = Scripted::start().await;
+    stream.script().open("A");
+    stream.script().fill("A", 0..1);
+    stream.script().split("A", &["B"]);
+    stream.script().split("B", &["C"]);
+    stream.script().fill("C", 0..2);
+    let bounded = |config: &mut tidelock_kinesis::KinesisStreamConfig| {
+        (config.stop, config.on_data_loss) = (StreamStop::Latest, OnDataLoss::Warn);
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    let source = stream.source(bounded).await;
+    let mut job = Job::default();
+    job.discover(&source, &[]).await.unwrap();
+    let (id, shard) = first_of(&job);
+    let mut reader = source.open(shard).await.unwrap();
+    while job.read_once(&stream, &id, &mut reader).await.unwrap() != Read::End {}
+    let ended = job.active.remove(&id).unwrap();
+    job.ended.insert(id, ended);
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    stream.script().fill("C", 2..4);
+    ["A", "B"].iter().for_each(|shard| stream.script().vanish(shard));
+    job.run(&stream, &source).await.unwrap();
+    assert_eq!((job.names().as_str(), job.is_complete), ("", true));
+    assert_eq!(job.seen, ["A:0", "C:0", "C:1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_not_every_part_of_the_service_knows_yet_is_no_loss() {
+    let stream = Scripted::start().await;
+    stream.script().open("A");
+    stream.script().fill("A", 0..1);
+    stream.script().split("A", &["B"]);
+    stream.script().fill("B", 0..2);
+    let late = |lists| {
+        let mut script = stream.script();
+        script.unlisted.insert("B".into(), lists);
+        script.unknown.insert("B".into(), 2);
+    };
+    let source = stream.source(|_| ()).await;
+    let mut job = Job::default();
+    job.discover(&source, &[]).await.unwrap();
+    let (id, shard) = first_of(&job);
+    let mut reader = source.open(shard).await.unwrap();
+    while job.read_once(&stream, &id, &mut reader).await.unwrap() != Read::End {}
+    late(2);
+    job.finish(&source, &id).await.expect("it is told a moment later");
+    assert_eq!(job.names(), "B");
+    late(3);
+    job.run(&stream, &source).await.unwrap();
+    assert_eq!((job.names().as_str(), job.seen), ("B", vec!["A:0".into(), "B:0".into(), "B:1".into()]));
 }

@@ -40,8 +40,14 @@ pub(crate) struct Script {
     pub(crate) page: usize,
     /// So many lists lack these shards from now on.
     pub(crate) unlisted: BTreeMap<String, usize>,
+    /// So many times no place is known in these shards from now on.
+    pub(crate) unknown: BTreeMap<String, usize>,
     /// Whether every other answer has no records, though there are some.
     pub(crate) has_holes: bool,
+    /// So many answers have no records after a place was sought: there is a long time without any.
+    pub(crate) stretch: usize,
+    /// A record that arrives in a shard when it was just answered that it has nothing, and before that answer is heard.
+    pub(crate) arrives: Option<String>,
     /// Whether the answer that ends a shard names what goes on from it.
     pub(crate) tells_children: bool,
     /// So many answers say nothing.
@@ -75,7 +81,10 @@ impl Scripted {
             trimmed: Trimmed::Silent,
             page: 1_000,
             unlisted: BTreeMap::new(),
+            unknown: BTreeMap::new(),
             has_holes: false,
+            stretch: 0,
+            arrives: None,
             tells_children: true,
             empty_answers: 0,
             idle: BTreeMap::new(),
@@ -274,6 +283,10 @@ impl Script {
     fn iterator(&mut self, asked: &Value) -> Answer {
         let id = asked["ShardId"].as_str().unwrap();
         *self.asked.entry(format!("iterator of {id}")).or_default() += 1;
+        if let Some(times) = self.unknown.get_mut(id).filter(|times| **times > 0) {
+            *times -= 1;
+            return refuse("ResourceNotFoundException");
+        }
         let Some(shard) = self.shards.get(id) else { return refuse("ResourceNotFoundException") };
         let number = || asked["StartingSequenceNumber"].as_str().unwrap();
         let place_of = |number: &str| shard.records.iter().position(|(one, ..)| one == number);
@@ -293,27 +306,28 @@ impl Script {
             (Some(place), Trimmed::Refused(code)) if place < shard.trimmed => refuse(code),
             (Some(place), _) => {
                 let place = place.max(shard.trimmed);
-                let iterator = self.give(id, place);
+                let iterator = self.give(id, place, self.stretch);
                 (200, json!({ "ShardIterator": iterator }))
             }
         }
     }
 
-    fn give(&mut self, shard: &str, place: usize) -> String {
+    fn give(&mut self, shard: &str, place: usize, stretch: usize) -> String {
         self.given += 1;
-        format!("{}/{shard}/{place}", self.given)
+        format!("{}/{shard}/{place}/{stretch}", self.given)
     }
 
     fn records(&mut self, asked: &Value) -> Answer {
         let given: Vec<&str> = asked["ShardIterator"].as_str().unwrap().split('/').collect();
-        let [given, id, place] = given[..] else { return refuse("InvalidArgumentException") };
+        let [given, id, place, stretch] = given[..] else { return refuse("InvalidArgumentException") };
         if given.parse::<usize>().unwrap() <= self.good_since {
             return refuse("ExpiredIteratorException");
         }
         let Some(shard) = self.shards.get_mut(id) else { return refuse("ResourceNotFoundException") };
         let place = place.parse::<usize>().unwrap().max(shard.trimmed);
         self.holes += 1;
-        let is_hole = self.has_holes && self.holes % 2 == 1;
+        let stretch: usize = stretch.parse().unwrap();
+        let is_hole = stretch > 0 || (self.has_holes && self.holes % 2 == 1);
         let count = if is_hole { 0 } else { usize::try_from(asked["Limit"].as_u64().unwrap()).unwrap() };
         let records = shard.records.iter().skip(place).take(count);
         let records: Vec<Value> = records
@@ -328,7 +342,13 @@ impl Script {
         let is_end = next == shard.records.len();
         let has_ended = is_end && shard.closed;
         if is_end && records.is_empty() && !is_hole && !has_ended {
-            *self.idle.entry(id.to_owned()).or_default() += 1;
+            match self.arrives.take() {
+                Some(text) => {
+                    self.write(id, text);
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                None => *self.idle.entry(id.to_owned()).or_default() += 1,
+            }
         }
         let behind_ms = if is_end && !is_hole { 0 } else { 1_000 };
         let mut said = json!({ "Records": records, "MillisBehindLatest": behind_ms });
@@ -336,7 +356,7 @@ impl Script {
             *self.asked.entry(format!("end of {id}")).or_default() += 1;
         }
         if !has_ended {
-            said["NextShardIterator"] = self.give(id, next).into();
+            said["NextShardIterator"] = self.give(id, next, stretch.saturating_sub(1)).into();
         } else if self.tells_children {
             said["ChildShards"] = self
                 .shards
