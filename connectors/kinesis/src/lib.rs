@@ -34,8 +34,8 @@ pub use record::KinesisRecord;
 pub use sink::KinesisSink;
 pub use sink_config::{KinesisSinkConfig, Mode, Order};
 pub use source::{
-    Given, GivenAt, KinesisReader, KinesisShard, KinesisStream, KinesisStreamConfig, OnDataLoss, StreamStart,
-    StreamStop,
+    ConsumerLifecycle, FanOutConfig, Given, GivenAt, KinesisReader, KinesisShard, KinesisStream,
+    KinesisStreamConfig, OnDataLoss, StreamStart, StreamStop,
 };
 pub use tidelock_aws::AwsConfig;
 pub use writer::KinesisWriter;

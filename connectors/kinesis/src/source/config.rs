@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidelock::{Result, choice};
 use tidelock_aws::AwsConfig;
 
+use super::fan_out::FanOutConfig;
 use super::given::Given;
 use crate::error::setting;
 use crate::leases::{LeaseExport, LeasesConfig};
@@ -98,6 +99,9 @@ pub struct KinesisStreamConfig {
     /// The longest of these waits, in milliseconds. Default 1,000.
     #[serde(default = "default_idle_wait_max_ms")]
     pub idle_wait_max_ms: u64,
+    /// Shards are read by enhanced fan-out, and by what consumer. Default: they are asked for their records.
+    #[serde(default)]
+    pub fan_out: Option<FanOutConfig>,
     /// For how long Kinesis is asked again where it is away or throttles, or does not tell the children of a shard that has ended, in milliseconds, before the
     /// job starts anew from its last checkpoint. Default 180,000.
     #[serde(default = "default_retry_for_ms")]
@@ -140,6 +144,7 @@ impl KinesisStreamConfig {
             calls_per_second: default_calls_per_second(),
             idle_wait_ms: default_idle_wait_ms(),
             idle_wait_max_ms: default_idle_wait_max_ms(),
+            fan_out: None,
             retry_for_ms: default_retry_for_ms(),
             export: None,
         }
@@ -156,6 +161,9 @@ impl KinesisStreamConfig {
             StreamStart::Given(given) => self.check_given(given)?,
             StreamStart::Leases(leases) => leases.validate()?,
             StreamStart::Horizon | StreamStart::Latest | StreamStart::Timestamp(_) => {}
+        }
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.validate()?;
         }
         self.check_export()?;
         let times = [("start", self.start.time()), ("stop", self.stop.time())];

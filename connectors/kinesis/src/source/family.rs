@@ -12,7 +12,7 @@ use super::config::StreamStart;
 use super::fetch::{Child, Place, Refusal};
 use super::gate::Clock;
 use super::given::{Given, GivenAt};
-use super::lineage::{self, Known, Listed};
+use super::lineage::{self, Families, Known, Listed};
 use super::loss::loss;
 use super::reading::{Reading, now_ms};
 use super::shard::{End, KinesisShard, Position};
@@ -102,6 +102,7 @@ impl Family<'_> {
         gone: &BTreeSet<String>,
         new: &[KinesisShard],
     ) -> Vec<KinesisShard> {
+        let families = lineage::families(listed);
         let is_new = |child: &Child| new.iter().any(|shard| shard.shard == child.id);
         let position = match self.reading.config.start {
             StreamStart::Timestamp(at_ms) => Position::Time { at_ms, since_ms: 0 },
@@ -109,7 +110,7 @@ impl Family<'_> {
         };
         let over = gone.iter().map(|id| {
             let shard = Shard { id: id.clone(), parents: Vec::new(), range: HashRange::ALL, first: None };
-            self.over(&shard, position.clone(), listed)
+            self.over(&shard, position.clone(), &families)
         });
         over.filter(|shard| !shard.children().iter().all(is_new)).collect()
     }
@@ -177,9 +178,10 @@ impl Family<'_> {
     /// Each shard that nothing goes on from begins now. One that something goes on from has ended, and gives its children.
     fn those_of_latest(&self, listed: &Listed) -> Vec<KinesisShard> {
         let (last, over) = lineage::last(listed);
+        let families = lineage::families(listed);
         let now = self.time(now_ms());
         let begin = last.into_iter().map(|shard| self.split(shard, now.clone()));
-        begin.chain(over.into_iter().map(|shard| self.over(shard, now.clone(), listed))).collect()
+        begin.chain(over.into_iter().map(|shard| self.over(shard, now.clone(), &families))).collect()
     }
 
     async fn those_of_horizon(&self, listed: &Listed, gone: &BTreeSet<String>) -> Result<Vec<KinesisShard>> {
@@ -213,10 +215,10 @@ impl Family<'_> {
             let error = Error::new(ErrorKind::Config, FIND, why).with("stream", &self.summary.name);
             return Err(error.with("shards", unrelated.join(" ")));
         }
-        let mut new = Vec::new();
+        let (families, mut new) = (lineage::families(listed), Vec::new());
         for Given { shard: id, at, .. } in given {
             match (listed.get(id), at) {
-                (Some(shard), GivenAt::Finished) => new.push(self.over(shard, self.given(at), listed)),
+                (Some(shard), GivenAt::Finished) => new.push(self.over(shard, self.given(at), &families)),
                 (Some(shard), at) => new.push(self.split(shard, self.given(at))),
                 (None, GivenAt::Finished) => {}
                 (None, at) => {
@@ -255,15 +257,9 @@ impl Family<'_> {
     }
 
     /// A shard of which nothing is read. It is known from now on, as one that has ended: nobody takes it for a new one then.
-    fn over(&self, shard: &Shard, position: Position, listed: &Listed) -> KinesisShard {
-        let children = listed.values().filter(|one| one.parents.contains(&shard.id));
-        let child = |Shard { id, parents, range, .. }: &Shard| Child {
-            id: id.clone(),
-            parents: parents.clone(),
-            range: *range,
-        };
-        let end = Some(End::Children(children.map(child).collect()));
-        KinesisShard { end, ..self.split(shard, position) }
+    fn over(&self, shard: &Shard, position: Position, families: &Families<'_>) -> KinesisShard {
+        let children = families.get(shard.id.as_str()).cloned().unwrap_or_default();
+        KinesisShard { end: Some(End::Children(children)), ..self.split(shard, position) }
     }
 
     /// A shard that is found after the first run. All of it is wanted: its first record came after all that its parents had.

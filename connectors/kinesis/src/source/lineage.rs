@@ -25,6 +25,21 @@ pub(super) struct Known {
 /// The shards that are listed, by their names.
 pub(super) type Listed = BTreeMap<String, Shard>;
 
+/// What goes on from a shard, by its name.
+pub(super) type Families<'a> = BTreeMap<&'a str, Vec<Child>>;
+
+/// What goes on from each of the shards that are listed, all at once: there may be ten thousand of them.
+pub(super) fn families(listed: &Listed) -> Families<'_> {
+    let mut families = Families::new();
+    for shard in listed.values() {
+        for parent in &shard.parents {
+            let Shard { id, parents, range, .. } = shard.clone();
+            families.entry(parent).or_default().push(Child { id, parents, range });
+        }
+    }
+    families
+}
+
 impl Known {
     pub(super) fn has(&self, shard: &str) -> bool {
         self.active.contains(shard) || self.finished.contains(shard)

@@ -29,6 +29,7 @@ pub(crate) mod api;
 mod budget;
 mod config;
 mod family;
+mod fan_out;
 mod fetch;
 mod gate;
 mod given;
@@ -40,6 +41,8 @@ mod polling;
 mod reader;
 mod reading;
 mod shard;
+#[cfg(test)]
+mod simulated;
 mod stream;
 
 pub(crate) use config::check_stream;
@@ -50,6 +53,7 @@ pub(crate) use reading::now_ms;
 pub(crate) use shard::{End, Position};
 
 pub use config::{KinesisStreamConfig, OnDataLoss, StreamStart, StreamStop};
+pub use fan_out::{ConsumerLifecycle, FanOutConfig};
 pub use given::{Given, GivenAt};
 pub use reader::KinesisReader;
 pub use shard::KinesisShard;

@@ -15,7 +15,6 @@ use super::fetch::{Child, Fetch, Page, Place, Refusal};
 use super::gate::{Clock, Gap, Gate};
 use super::loss::loss;
 use super::open::{Opened, Opener};
-use super::polling::Polling;
 use super::reading::{Reading, now_ms};
 use super::shard::{End, KinesisShard, Position};
 use crate::header::stream_sum;
@@ -86,8 +85,11 @@ impl fmt::Debug for KinesisReader {
 impl KinesisReader {
     /// # Errors
     /// The loss, where the shard or its stream is not there any more and that is the policy.
-    pub(super) async fn open(reading: Arc<Reading>, split: KinesisShard) -> Result<Self> {
-        let fetch = Box::new(Polling::new(Arc::clone(&reading), &split.stream, &split.shard));
+    pub(super) async fn open(
+        reading: Arc<Reading>,
+        split: KinesisShard,
+        fetch: Box<dyn Fetch>,
+    ) -> Result<Self> {
         let opener = Opener {
             stream: name_of(&split.stream).into(),
             shard: split.shard.as_str().into(),

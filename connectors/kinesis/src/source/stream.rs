@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
 use tidelock::{Discovery, Error, ErrorKind, Known, Result, Source, SplitId};
 
 use super::api::{Api, Summary};
 use super::config::{KinesisStreamConfig, OnDataLoss, StreamStart, StreamStop, name_of};
 use super::family::{Family, Found};
+use super::fan_out::Consumers;
+use super::fetch::Fetch;
 use super::given::Given;
 use super::lineage;
 use super::loss::loss;
+use super::polling::Polling;
 use super::reader::KinesisReader;
 use super::reading::{Reading, now_ms};
 use super::shard::{KinesisShard, Made};
@@ -34,6 +38,8 @@ use crate::record::KinesisRecord;
 pub struct KinesisStream {
     reading: Arc<Reading>,
     export: Option<Export>,
+    /// Where shards are read by enhanced fan-out.
+    consumers: Option<Consumers>,
 }
 
 impl fmt::Debug for KinesisStream {
@@ -50,18 +56,36 @@ impl KinesisStream {
     pub async fn connect(config: KinesisStreamConfig) -> Result<Self> {
         config.validate()?;
         let client = client(&config.kinesis).await?;
-        let api = Api::new(client, Duration::from_millis(config.retry_for_ms));
-        let export = match &config.export {
-            Some(export) => Some(Export::open(export.clone()).await?),
-            None => None,
-        };
-        let source = Self { reading: Arc::new(Reading::new(config, api)), export };
+        let mut source = Self::of(config, &client);
+        if let Some(export) = &source.reading.config.export {
+            source.export = Some(Export::open(export.clone()).await?);
+        }
         for stream in &source.reading.config.streams {
-            if source.reading.new_summary(stream).await?.is_err() {
-                source.is_missing(stream)?;
+            match (source.reading.new_summary(stream).await?, &source.consumers) {
+                (Err(_), _) => source.is_missing(stream)?,
+                (Ok(summary), Some(consumers)) => consumers.ready(&summary.arn).await?,
+                (Ok(_), None) => {}
             }
         }
         Ok(source)
+    }
+
+    pub(super) fn of(config: KinesisStreamConfig, client: &Client) -> Self {
+        let consumers = Consumers::of(client, &config);
+        let api = Api::new(client.clone(), Duration::from_millis(config.retry_for_ms));
+        Self { reading: Arc::new(Reading::new(config, api)), consumers, export: None }
+    }
+
+    /// Removes the consumers of enhanced fan-out, where their [lifecycle](crate::ConsumerLifecycle) says so. For when the job has ended: who reads by them elsewhere is
+    /// cut off.
+    ///
+    /// # Errors
+    /// Where Kinesis refuses, or is away for too long.
+    pub async fn close(&self) -> Result<()> {
+        match &self.consumers {
+            Some(consumers) => consumers.remove().await,
+            None => Ok(()),
+        }
     }
 
     /// Where an application of KCL was, for a first run that begins there. It is decided here, once (I9).
@@ -195,7 +219,12 @@ impl Source for KinesisStream {
     }
 
     async fn open(&self, split: KinesisShard) -> Result<KinesisReader> {
-        KinesisReader::open(Arc::clone(&self.reading), split).await
+        let (reading, KinesisShard { stream, shard, .. }) = (Arc::clone(&self.reading), &split);
+        let fetch: Box<dyn Fetch> = match &self.consumers {
+            Some(consumers) => Box::new(consumers.fetch(&reading, stream, shard)),
+            None => Box::new(Polling::new(Arc::clone(&reading), stream, shard)),
+        };
+        KinesisReader::open(reading, split, fetch).await
     }
 
     async fn acknowledge(&self, durable: &[KinesisShard]) -> Result<()> {
