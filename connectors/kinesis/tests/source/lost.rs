@@ -32,6 +32,20 @@ async fn begun(stream: &Scripted) -> Job {
     job.stored()
 }
 
+/// A job that has read all of A, and has told that there was nothing more.
+async fn caught_up(stream: &Scripted) -> Job {
+    let source = stream.source(|_| ()).await;
+    let mut job = Job::default();
+    job.discover(&source, &[]).await.unwrap();
+    let (id, shard) = first_of(&job);
+    let mut reader = source.open(shard).await.unwrap();
+    assert_eq!(job.read_once(stream, &id, &mut reader).await.unwrap(), Read::Records);
+    let batch = reader.next().await.unwrap().expect("it is told once");
+    assert!(batch.records.is_empty());
+    job.active.insert(id, batch.resume);
+    job
+}
+
 /// What the first read of a job says.
 async fn read_error(source: &KinesisStream, job: &Job) -> Error {
     match source.open(first_of(job).1).await {
@@ -76,9 +90,7 @@ async fn a_shard_that_had_nothing_more_to_read_has_no_gap_when_its_last_record_i
     let stream = Scripted::start().await;
     stream.script().open("A");
     stream.script().fill("A", 0..3);
-    let source = stream.source(|_| ()).await;
-    let mut job = Job::default();
-    job.run(&stream, &source).await.unwrap();
+    let mut job = caught_up(&stream).await;
     stream.script().trim("A", 3);
     stream.script().fill("A", 3..5);
     let (id, shard) = first_of(&job);
@@ -339,8 +351,7 @@ async fn that_records_are_kept_for_longer_now_brings_none_back() {
     let stream = Scripted::start().await;
     stream.script().open("A");
     stream.script().fill("A", 0..3);
-    let mut job = Job::default();
-    job.run(&stream, &stream.source(|_| ()).await).await.unwrap();
+    let mut job = caught_up(&stream).await;
     // The job is down for more than a day. Then somebody sees it, and has records kept for a week.
     let (id, shard) = first_of(&job);
     job.active.insert(id, hours_before(&shard, 30));
