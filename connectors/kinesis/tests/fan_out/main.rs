@@ -11,6 +11,10 @@ mod consumers;
 mod drive;
 mod ends;
 mod frames;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../source/job.rs"]
+mod job;
+mod killed;
 mod pressure;
 mod random;
 mod renewed;

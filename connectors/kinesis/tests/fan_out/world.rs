@@ -12,7 +12,7 @@ pub(crate) struct World {
     pub(crate) shim: Shim,
     pub(crate) stream: NewStream,
     /// How many records each key got.
-    put: BTreeMap<String, u64>,
+    pub(crate) put: BTreeMap<String, u64>,
 }
 
 impl World {

@@ -11,7 +11,7 @@ use tidelock::job::{JobConfig, StartFrom};
 use tidelock::{JobId, Result};
 use tidelock_aws::AwsConfig;
 use tidelock_files::{FilesSink, FilesSinkConfig, SinkFormat};
-use tidelock_kinesis::{KinesisRecord, KinesisStream, KinesisStreamConfig};
+use tidelock_kinesis::{FanOutConfig, KinesisRecord, KinesisStream, KinesisStreamConfig};
 use tidelock_processes::{Evidence, Pace, Port, Process, given, itself};
 use tidelock_runtime::{Job, Restarts, Workers};
 use tracing_subscriber::filter::LevelFilter;
@@ -31,6 +31,7 @@ struct Task {
     job: String,
     service: AwsConfig,
     stream: String,
+    fan_out: Option<FanOutConfig>,
     workers: usize,
     /// Where there are several: which one this is, and where all of them are.
     process: usize,
@@ -65,6 +66,7 @@ async fn copying() {
     let mut config = KinesisStreamConfig::new(task.service.clone(), [&task.stream]);
     (config.batch_records, config.calls_per_second) = (20, 500);
     (config.idle_wait_ms, config.idle_wait_max_ms) = (5, 20);
+    config.fan_out = task.fan_out.clone();
     let records = KinesisStream::connect(config).await.unwrap();
     let ended = copy(task, records).await;
     if let Err(error) = ended {
@@ -122,6 +124,7 @@ impl World {
             job: "copy".into(),
             service,
             stream: stream.to_owned(),
+            fan_out: None,
             workers: 1,
             process: 0,
             addresses: Vec::new(),
@@ -149,6 +152,12 @@ impl World {
         command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
         self.starts += 1;
         Process::start(&mut command, &self.path(&format!("start-{}", self.starts)))
+    }
+
+    /// From now on it reads by enhanced fan-out.
+    #[allow(dead_code, reason = "not all do")]
+    pub(crate) fn fan_out(&mut self, fan_out: FanOutConfig) {
+        self.task.fan_out = Some(fan_out);
     }
 
     /// From now on it has so many workers.
