@@ -86,17 +86,12 @@ impl Family<'_> {
             lists_left -= 1;
             let listing = self.reading.api.shards(self.stream).await?;
             let is_there = listing.is_some();
-            let is_growing = listing.as_ref().is_some_and(|listing| listing.is_growing);
             let shards = listing.map(|listing| listing.shards).unwrap_or_default();
             let mut listed: Listed = shards.into_iter().map(|shard| (shard.id.clone(), shard)).collect();
-            if is_growing {
-                self.add_children(&mut listed).await?;
-            }
             let Missing { there, gone } = self.missing(&listed).await?;
-            if there.is_empty() {
-                return Ok(Looked { listed, gone, is_there });
-            }
-            if lists_left == 0 {
+            // What was there before the job began may be gone for long. What its shards named is not given up after one look.
+            let may_be_gone = gone.is_empty() || self.first_run || !is_there;
+            if (there.is_empty() && may_be_gone) || lists_left == 0 {
                 self.take_unlisted(&mut listed, &gone, there);
                 return Ok(Looked { listed, gone, is_there });
             }
@@ -202,19 +197,6 @@ impl Family<'_> {
             Ok(page) => page.events.is_empty() && page.next.is_none(),
             Err(refusal) => refusal == Refusal::Gone,
         })
-    }
-
-    /// The children of shards whose end was told just now: they enter the snapshot with it.
-    async fn add_children(&self, listed: &mut Listed) -> Result<()> {
-        let parents: Vec<String> =
-            lineage::childless(listed, &self.known).into_iter().map(str::to_owned).collect();
-        for parent in parents {
-            let children = self.reading.api.children_of_ended(self.stream, &parent).await?;
-            for child in children.into_iter().flatten() {
-                listed.entry(child.id.clone()).or_insert(child);
-            }
-        }
-        Ok(())
     }
 
     /// Looks for shards that must be there, or must have been, and are not listed. A list is put together of pages, and may lack one that can be read.

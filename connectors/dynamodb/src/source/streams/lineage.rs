@@ -12,7 +12,7 @@ pub(super) struct Known {
     pub(super) active: BTreeSet<String>,
     /// Those that were read to their end, or had nothing to read.
     pub(super) finished: BTreeSet<String>,
-    /// Of those the ones whose end is in the snapshot.
+    /// The same as they ended.
     pub(super) ended: BTreeMap<String, DynamoShard>,
     /// What they go on from, as the snapshot says it: lists may lack them, and forget them.
     pub(super) parents: BTreeMap<String, String>,
@@ -109,14 +109,6 @@ pub(super) fn children(listed: &Listed, shard: &str) -> Vec<String> {
 pub(super) fn last(listed: &Listed) -> (Vec<&Shard>, Vec<&Shard>) {
     let parents: BTreeSet<&str> = listed.values().filter_map(|shard| shard.parent.as_deref()).collect();
     listed.values().partition(|shard| !parents.contains(shard.id.as_str()))
-}
-
-/// Finished shards from which something must go on that nobody has told yet. Those whose end is in the snapshot have named it there.
-pub(super) fn childless<'a>(listed: &'a Listed, known: &Known) -> Vec<&'a str> {
-    let parents: BTreeSet<&str> = listed.values().filter_map(|shard| shard.parent.as_deref()).collect();
-    let finished = known.finished.iter().filter(|shard| !known.ended.contains_key(*shard));
-    let there = finished.filter_map(|shard| listed.get(shard)).map(|shard| shard.id.as_str());
-    there.filter(|shard| !parents.contains(shard)).collect()
 }
 
 /// Finished shards that can never be found again: they are not listed, what goes on from them is known, was passed over or is `gone`, and so are those from
@@ -279,14 +271,6 @@ mod tests {
         assert_eq!(missing(&listed("A B<A"), &ended), names("C"));
         assert_eq!(missing(&listed(""), &ended), names("B C"));
         assert_eq!(missing(&listed(""), &known("B", "", "A>B C<A>")), names(""));
-    }
-
-    #[test]
-    fn children_that_nobody_told_yet_are_asked_for_until_the_snapshot_has_their_names() {
-        assert_eq!(childless(&listed("A B"), &known("B", "A", "")), ["A"]);
-        assert_eq!(childless(&listed("A B<A"), &known("", "A", "")), [""; 0]);
-        assert_eq!(childless(&listed("A"), &known("", "", "A>B")), [""; 0]);
-        assert_eq!(childless(&listed(""), &known("", "A", "")), [""; 0], "it was lost");
     }
 
     #[test]

@@ -41,7 +41,12 @@ impl Job {
                 .cloned()
                 .collect(),
             finished: self.ended.keys().chain(just_finished).cloned().collect(),
-            ended: self.ended.values().cloned().collect(),
+            ended: self
+                .ended
+                .values()
+                .chain(just_finished.iter().map(|id| &self.active[id]))
+                .cloned()
+                .collect(),
             first_run: !self.has_begun,
         };
         let asked = timeout(PATIENCE, source.discover(&known)).await.expect("an answer");
