@@ -6,7 +6,8 @@ use tidelock::log::{Entry, EntryKind, Log};
 use tidelock::restore::read_source;
 use tidelock::{Error, ErrorKind, Result, Uid};
 
-use super::export::{Export, LeaseExport, Written};
+use super::config::LeaseExport;
+use super::export::{Export, Written};
 use super::progress::all_of;
 use crate::source::KinesisShard;
 
@@ -20,8 +21,9 @@ const EXPORT: &str = "export positions as leases";
 /// again. [`ErrorKind::NotFound`] where the log is none, or has no such source.
 pub async fn export_leases(log: &Log, source: &Uid, to: LeaseExport, force: bool) -> Result<Written> {
     let shards = shards(log, source, force).await?;
-    let export = Export::open(to).await?;
-    let streams: BTreeSet<&str> = shards.iter().map(|shard| shard.stream.as_str()).collect();
+    let streams: BTreeSet<&String> = shards.iter().map(|shard| &shard.stream).collect();
+    let streams: Vec<String> = streams.into_iter().cloned().collect();
+    let export = Export::open(to, &streams).await?;
     export.write(all_of(&shards, streams.len() > 1)?).await
 }
 

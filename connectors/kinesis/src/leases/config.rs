@@ -1,4 +1,4 @@
-//! Which table is taken, and how.
+//! Which table is taken, and how, and which one is written.
 
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ use crate::error::setting;
 
 /// An hour: a worker that renews its leases less often than that takes a day to notice that another one died.
 const WATCH_MAX_MS: u64 = 3_600_000;
+
+/// A day: who looks at what is older looks at nothing.
+const EVERY_MAX_MS: u64 = 86_400_000;
 
 /// KCL's table of leases, taken for the start of a first run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +89,47 @@ impl LeasesConfig {
     }
 }
 
+/// A table to which positions are exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LeaseExport {
+    /// Where DynamoDB is.
+    #[serde(default)]
+    pub dynamodb: AwsConfig,
+    /// The table, by its name or ARN; it is made where it is not there. It is the source's own, and not one that KCL works with. Required.
+    pub table: String,
+    /// How often positions are written at most, in milliseconds: each write of each shard costs something. Default 10,000.
+    #[serde(default = "default_every_ms")]
+    pub every_ms: u64,
+}
+
+fn default_every_ms() -> u64 {
+    10_000
+}
+
+impl LeaseExport {
+    /// A table, with every other setting at its default.
+    pub fn new(dynamodb: AwsConfig, table: impl Into<String>) -> Self {
+        Self { dynamodb, table: table.into(), every_ms: default_every_ms() }
+    }
+
+    /// Checks the settings before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](tidelock::ErrorKind::Config) naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        self.dynamodb.validate()?;
+        check_table("table", &self.table)?;
+        if self.every_ms > EVERY_MAX_MS {
+            return Err(setting("every_ms", format!("must be at most {EVERY_MAX_MS}")));
+        }
+        Ok(())
+    }
+}
+
 /// Whether this may be the name or the ARN of a table. What DynamoDB takes for one it says itself.
-pub(super) fn check_table(name: &str, table: &str) -> Result<()> {
+fn check_table(name: &str, table: &str) -> Result<()> {
     if table.is_empty() || table.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         return Err(setting(name, "a table is called by its name or its ARN"));
     }
@@ -143,6 +185,19 @@ mod tests {
             serde_json::json!({ "table": "t", "application": "t" }),
         ] {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn settings_of_an_export_that_cannot_work_are_refused_by_name() {
+        let config = || LeaseExport::new(AwsConfig::new(), "flights-reader");
+        config().validate().expect("the defaults");
+        for (wrong, named) in [
+            (LeaseExport { table: " ".into(), ..config() }, "table"),
+            (LeaseExport { every_ms: u64::MAX, ..config() }, "every_ms"),
+        ] {
+            let error = wrong.validate().expect_err(named);
+            assert!(error.to_string().contains(&format!("setting={named}")), "{error}");
         }
     }
 }

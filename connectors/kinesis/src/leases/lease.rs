@@ -35,6 +35,8 @@ pub(super) mod name {
     pub(in crate::leases) const ENTITY: &str = "entityType";
     pub(in crate::leases) const STREAM: &str = "streamName";
     pub(in crate::leases) const SHARD: &str = "shardId";
+    /// Ours alone: from which stream a row was exported, and when that was made. KCL leaves it as it is.
+    pub(in crate::leases) const FROM: &str = "exportedFrom";
 }
 
 /// What `entityType` says of a lease.
@@ -222,7 +224,7 @@ fn parse_key(key: &str) -> Option<(Option<LeasedStream>, String)> {
     }
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

@@ -11,10 +11,11 @@
 //!   what was processed of it is left out. To begin after it would lose the rest of an aggregate.
 //! - **A worker that is alive** writes to its table all the time. That a lease has an owner says nothing: the name stays when a worker ends.
 //! - **Back**, if it is wanted: a table that KCL can be started on, and that monitors of its lag understand. It is written when a checkpoint is durable, and
-//!   never read. A lease that a worker has taken is not written any more.
+//!   no position is ever read from it. Once a worker has taken a lease nothing is written any more.
 
 mod by_hand;
 mod config;
+mod due;
 mod export;
 mod import;
 mod lease;
@@ -22,12 +23,13 @@ mod make;
 mod plan;
 mod progress;
 mod reconcile;
+mod row;
 mod table;
 
 pub use by_hand::export_leases;
-pub use config::LeasesConfig;
+pub use config::{LeaseExport, LeasesConfig};
 pub(crate) use export::Export;
-pub use export::{LeaseExport, Written};
+pub use export::Written;
 pub use import::Leases;
 pub use lease::{Checkpoint, Lease, LeasedStream};
 pub use plan::{Begins, Plan, Planned, Refusal};

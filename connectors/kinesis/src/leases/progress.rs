@@ -19,6 +19,8 @@ use crate::source::{End, KinesisShard, Position};
 pub(crate) struct Progress {
     /// The stream as `account:stream:created`, where the source reads several.
     pub(super) stream: Option<String>,
+    /// The same as nobody else writes it: the ARN, and when the stream was made.
+    pub(super) from: String,
     pub(super) shard: String,
     pub(super) parents: Vec<String>,
     /// Of a shard that has ended.
@@ -54,6 +56,7 @@ impl Progress {
         };
         Self {
             stream,
+            from: format!("{}@{}", shard.stream, shard.made_ms),
             shard: shard.shard.clone(),
             parents: shard.parents.clone(),
             children: shard.children().iter().map(|child| child.id.clone()).collect(),

@@ -8,7 +8,8 @@ use tidelock::{Error, ErrorKind, Patience, Result};
 use tidelock_aws::{failed, says_nothing};
 use tokio::time::sleep;
 
-use super::lease::{Item, Lease, Row, name};
+use super::lease::{Item, Lease, Row, name, text};
+use crate::source::name_of;
 
 const READ: &str = "read a table of leases";
 
@@ -21,8 +22,8 @@ pub(super) const AGAIN_FOR: Duration = Duration::from_secs(60);
 /// A stream has 10,000 shards at most in a quarter of a day, and a page more than a thousand rows.
 const PAGES_MAX: usize = 10_000;
 
-/// The pause between two looks at the table.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The pause between two looks at the table: about as often as a worker writes. Reading all of it costs something.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// A table of leases.
 #[derive(Debug)]
@@ -108,6 +109,22 @@ impl Rows {
             }
         }
         Ok((leases, others))
+    }
+
+    /// A row that was not exported from one of these streams, or that an application has taken, and why it is none of ours.
+    pub(super) fn first_of_others(&self, streams: &[String]) -> Option<(&str, &'static str)> {
+        self.0.iter().find_map(|(key, row)| {
+            let from = text(row, name::FROM).and_then(|from| from.rsplit_once('@'));
+            let why = match from {
+                _ if row.contains_key(name::OWNER) => "an application of KCL has taken this one",
+                None => "this one is of an application of KCL",
+                Some((from, _)) if !streams.iter().any(|stream| name_of(stream) == name_of(from)) => {
+                    "this one is of another source"
+                }
+                Some(_) => return None,
+            };
+            Some((key.as_str(), why))
+        })
     }
 
     /// Who wrote to the table since: the worker, where a row says one, and else the row. A worker renews its leases, the leader its lock, and all of

@@ -264,6 +264,7 @@ mod tests {
 
     use super::super::given::GivenAt;
     use super::*;
+    use crate::leases::InitialPosition;
 
     const ARN: &str = "arn:aws:kinesis:eu-central-1:123456789012:stream/flights";
 
@@ -358,8 +359,23 @@ mod tests {
         flights.validate().expect("settings that fit together");
         assert_eq!((flights.streams.len(), flights.calls_per_second), (2, 4));
         assert_eq!((flights.start, flights.stop), (StreamStart::Horizon, StreamStop::Never));
+        assert_eq!(flights.export.map(|export| export.every_ms), Some(30_000));
+        for (word, position) in [
+            ("\"latest\"", InitialPosition::Latest),
+            ("{ at_timestamp = 7 }", InitialPosition::AtTimestamp(7)),
+        ] {
+            let leases = format!("{{ leases = {{ table = \"t\", initial_position = {word} }} }}");
+            let Page { flights } = page(|text| text.replacen("\"horizon\"", &leases, 1)).expect("read");
+            let mut expected = LeasesConfig::new(AwsConfig::new(), "t");
+            expected.initial_position = Some(position);
+            assert_eq!(flights.start, StreamStart::Leases(expected));
+        }
         for (right, wrong, choices) in [
-            ("\"horizon\"", "\"earliest\"", vec!["earliest", "horizon", "latest", "timestamp", "given"]),
+            (
+                "\"horizon\"",
+                "\"earliest\"",
+                vec!["earliest", "horizon", "latest", "timestamp", "given", "leases"],
+            ),
             ("\"never\"", "\"now\"", vec!["now", "never", "latest", "timestamp"]),
             ("\"fail\"", "\"skip\"", vec!["skip", "fail", "warn", "ignore"]),
         ] {

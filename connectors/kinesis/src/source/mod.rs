@@ -45,7 +45,7 @@ mod shard;
 mod simulated;
 mod stream;
 
-pub(crate) use config::check_stream;
+pub(crate) use config::{check_stream, name_of};
 #[cfg(test)]
 pub(crate) use fetch::Child;
 pub(crate) use number::compare;

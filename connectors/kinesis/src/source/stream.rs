@@ -58,7 +58,7 @@ impl KinesisStream {
         let client = client(&config.kinesis).await?;
         let mut source = Self::of(config, &client);
         if let Some(export) = &source.reading.config.export {
-            source.export = Some(Export::open(export.clone()).await?);
+            source.export = Some(Export::open(export.clone(), &source.reading.config.streams).await?);
         }
         for stream in &source.reading.config.streams {
             match (source.reading.new_summary(stream).await?, &source.consumers) {
@@ -211,7 +211,7 @@ impl Source for KinesisStream {
             discovery.forget.extend(of_older(known, now));
         }
         if let Some(export) = self.export.as_ref().filter(|_| known.first_run) {
-            export.began(all_of(&discovery.new, self.names_streams())?);
+            export.began(&all_of(&discovery.new, self.names_streams())?);
         }
         let is_bounded = self.reading.config.stop != StreamStop::Never;
         discovery.complete = is_bounded && known.active.is_empty() && discovery.new.is_empty();

@@ -1,4 +1,4 @@
-//! A real KCL goes on from leases that a job exported, and a job from the leases that this KCL left: each record once, through a split.
+//! A real KCL goes on from leases that a job exported, and a job from the leases that this KCL left: each record once, through a split and within aggregates.
 //!
 //! It takes a minute, most of which KCL waits.
 
@@ -73,12 +73,12 @@ async fn kcl_goes_on_exactly_where_a_job_ended_and_a_job_where_kcl_did() {
     let (dynamodb, stream) = (DynamoServer::start(), Stream::make(2).await);
     stream.put(0, &["a0", "a1", "a2"]).await;
     stream.put(1, &["d0", "d1"]).await;
-    stream.put(1, &["e0", "e1", "e2", "e3"]).await;
+    stream.put_together(1, &["e0", "e1", "e2", "e3"]).await;
     let [left, right] = stream.split(0).await;
     stream.put(left, &["b0", "b1"]).await;
     stream.put(right, &["c0"]).await;
 
-    // A job reads the first shard to its end, one of its children, and half of another one.
+    // A job reads the first shard to its end, one of its children, and half of an aggregate.
     let mut config = KinesisStreamConfig::new(stream.service(), [&stream.name]);
     config.batch_records = 1;
     let mut export = LeaseExport::new(stream.service_at(&dynamodb.endpoint()), "application");
@@ -94,11 +94,11 @@ async fn kcl_goes_on_exactly_where_a_job_ended_and_a_job_where_kcl_did() {
     let read = read_of(&[(&a, &["a0", "a1", "a2"]), (&b, &["b0", "b1"]), (&d, &["d0", "d1", "e0", "e1"])]);
     assert_eq!(job.read, read);
 
-    // KCL goes on.
+    // KCL goes on, and ends in the middle of an aggregate.
     stream.put(left, &["b2"]).await;
     stream.put(right, &["c1"]).await;
     stream.put(1, &["d2"]).await;
-    stream.put(1, &["f0", "stop1", "f2", "f3"]).await;
+    stream.put_together(1, &["f0", "stop1", "f2", "f3"]).await;
     stream.put(1, &["g0"]).await;
     let mut application = Application::start(&stream, &dynamodb.endpoint(), "application");
     let expected = read_of(&[(&b, &["b2"]), (&c, &["c0", "c1"]), (&d, &["e2", "e3", "d2", "f0", "stop1"])]);

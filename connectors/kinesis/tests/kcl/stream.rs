@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{Shard, StreamStatus};
+use md5::{Digest as _, Md5};
 use tidelock_kinesis::AwsConfig;
 use tidelock_processes::{KinesisServer, PATIENCE};
 use tokio::time::{Instant, sleep};
@@ -82,10 +83,30 @@ impl Stream {
         }
     }
 
+    /// Puts records as one, as the Kinesis Producer Library puts them together.
+    pub(crate) async fn put_together(&self, shard: usize, data: &[&str]) {
+        let key = self.middle(shard).await.to_string();
+        // Tables of one partition key and of one hash key, and records that name both by their places.
+        let mut message = field(1, b"key");
+        message.extend(field(2, key.as_bytes()));
+        for data in data {
+            let record = [vec![0x08, 0, 0x10, 0], field(3, data.as_bytes())].concat();
+            message.extend(field(3, &record));
+        }
+        let sum: [u8; 16] = Md5::digest(&message).into();
+        self.put_one(shard, [&[0xF3, 0x89, 0x9A, 0xC2], message.as_slice(), &sum].concat()).await;
+    }
+
     async fn put_one(&self, shard: usize, data: Vec<u8>) {
         let put = self.client.put_record().stream_name(&self.name).partition_key("key").data(Blob::new(data));
         put.explicit_hash_key(self.middle(shard).await.to_string()).send().await.unwrap();
     }
+}
+
+/// A field of bytes in a message of Protocol Buffers.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).ok().filter(|length| *length < 128).expect("a short field");
+    [&[number << 3 | 2, length], bytes].concat()
 }
 
 fn service(endpoint: &str) -> AwsConfig {

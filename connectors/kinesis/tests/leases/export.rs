@@ -83,47 +83,100 @@ async fn positions_are_written_as_leases_that_an_import_takes_for_the_same() {
     assert_eq!(plan.given(false).unwrap(), start);
 }
 
-#[tokio::test]
-async fn what_a_worker_has_taken_is_left_to_it_and_the_job_goes_on() {
-    let scene = Scene::new(&[("flights", split())]).await;
-    let start =
-        vec![given("flights", "shardId-0", after("497", 0)), given("flights", "shardId-3", after("498", 0))];
-    let source = source(&scene, &["flights"], start).await;
-    let active = begin(&source).await;
-    source.acknowledge(&active).await.unwrap();
-    let mut taken = scene.rows().await.remove("shardId-3").unwrap();
-    taken.insert("leaseOwner".into(), AttributeValue::S("worker-1".into()));
-    taken.insert("checkpoint".into(), AttributeValue::S("777".into()));
-    scene.put(taken).await;
-    // Another process of the job: it knows nothing of what was written.
-    let start =
-        vec![given("flights", "shardId-0", after("600", 0)), given("flights", "shardId-3", after("600", 0))];
-    let again = self::source(&scene, &["flights"], start).await;
-    let active = begin(&again).await;
-    again.acknowledge(&active).await.unwrap();
-    let rows = scene.rows().await;
-    assert_eq!(
-        (checkpoint(&rows["shardId-0"]), checkpoint(&rows["shardId-3"])),
-        ("600/0".into(), "777/0".into())
-    );
+/// Puts a row once more, as this makes it.
+async fn change(scene: &Scene, key: &str, how: impl FnOnce(&mut crate::scene::Row)) {
+    let mut row = scene.rows().await.remove(key).unwrap();
+    how(&mut row);
+    scene.put(row).await;
 }
 
 #[tokio::test]
-async fn a_pending_checkpoint_of_a_worker_that_ended_is_not_taken_for_ours() {
+async fn once_a_worker_has_taken_a_lease_nothing_is_written_any_more_and_the_job_goes_on() {
+    let scene = Scene::new(&[("flights", split())]).await;
+    let both = |number: &str| {
+        vec![given("flights", "shardId-0", after(number, 0)), given("flights", "shardId-3", after(number, 0))]
+    };
+    let source = source(&scene, &["flights"], both("497")).await;
+    source.acknowledge(&begin(&source).await).await.unwrap();
+    // The job goes on, while somebody starts KCL on its table.
+    let later = self::source(&scene, &["flights"], both("600")).await;
+    let later = begin(&later).await;
+    change(&scene, "shardId-3", |row| {
+        row.insert("leaseOwner".into(), AttributeValue::S("worker-1".into()));
+        row.insert("checkpoint".into(), AttributeValue::S("777".into()));
+    })
+    .await;
+    source.acknowledge(&later).await.expect("monitors are not worth a job");
+    assert_eq!(checkpoint(&scene.rows().await["shardId-3"]), "777/0");
+    // What was written is written once more, if at all.
+    change(&scene, "shardId-0", |row| {
+        row.insert("checkpoint".into(), AttributeValue::S("650".into()));
+    })
+    .await;
+    source.acknowledge(&later).await.unwrap();
+    assert_eq!(checkpoint(&scene.rows().await["shardId-0"]), "650/0");
+    // Whoever starts anew is told.
+    let mut config = KinesisStreamConfig::new(scene.service(), ["flights"]);
+    config.export = Some(LeaseExport::new(scene.service(), &scene.table));
+    let error = KinesisStream::connect(config).await.expect_err("it is taken");
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("has taken"), "{error}");
+}
+
+#[tokio::test]
+async fn the_table_of_an_application_is_never_written() {
+    let scene = Scene::of_dump().await;
+    let before = scene.rows().await;
+    let mut config = KinesisStreamConfig::new(scene.service(), ["flights"]);
+    config.export = Some(LeaseExport::new(scene.service(), &scene.table));
+    let error = KinesisStream::connect(config.clone()).await.expect_err("an application's");
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("of their own"), "{error}");
+    // Its leases without owners are its leases, too.
+    for key in before.keys() {
+        change(&scene, key, |row| {
+            row.remove("leaseOwner");
+        })
+        .await;
+    }
+    let error = KinesisStream::connect(config).await.expect_err("an application's");
+    assert!(error.to_string().contains("an application of KCL"), "{error}");
+}
+
+#[tokio::test]
+async fn two_sources_do_not_write_over_each_other() {
+    let scene = Scene::new(&[
+        ("flights", json!([shard("shardId-0", None)])),
+        ("planes", json!([shard("shardId-0", None)])),
+    ])
+    .await;
+    let flights = source(&scene, &["flights"], vec![given("flights", "shardId-0", after("497", 0))]).await;
+    let planes = source(&scene, &["planes"], vec![given("planes", "shardId-0", after("498", 0))]).await;
+    flights.acknowledge(&begin(&flights).await).await.unwrap();
+    planes.acknowledge(&begin(&planes).await).await.unwrap();
+    assert_eq!(checkpoint(&scene.rows().await["shardId-0"]), "497/0");
+    let mut config = KinesisStreamConfig::new(scene.service(), ["planes"]);
+    config.export = Some(LeaseExport::new(scene.service(), &scene.table));
+    let error = KinesisStream::connect(config).await.expect_err("another's");
+    assert!(error.to_string().contains("another source"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_worker_that_gave_its_lease_back_left_beside_it_is_not_taken_for_ours() {
     let scene = Scene::new(&[("flights", json!([shard("shardId-0", None)]))]).await;
-    scene.make("leaseKey").await;
-    let mut row = crate::scene::lease("shardId-0", "400", None);
-    row.insert("pendingCheckpoint".into(), AttributeValue::S("450".into()));
-    row.insert("pendingCheckpointSubSequenceNumber".into(), AttributeValue::N("1".into()));
-    row.insert("pendingCheckpointState".into(), AttributeValue::N("1".into()));
-    scene.put(row).await;
-    let source = source(&scene, &["flights"], vec![given("flights", "shardId-0", after("497", 0))]).await;
-    let active = begin(&source).await;
-    source.acknowledge(&active).await.unwrap();
+    let start = |number| vec![given("flights", "shardId-0", after(number, 0))];
+    let source = source(&scene, &["flights"], start("400")).await;
+    source.acknowledge(&begin(&source).await).await.unwrap();
+    change(&scene, "shardId-0", |row| {
+        row.insert("pendingCheckpoint".into(), AttributeValue::S("450".into()));
+        row.insert("pendingCheckpointSubSequenceNumber".into(), AttributeValue::N("1".into()));
+        row.insert("pendingCheckpointState".into(), AttributeValue::N("1".into()));
+    })
+    .await;
+    let later = begin(&self::source(&scene, &["flights"], start("497")).await).await;
+    source.acknowledge(&later).await.unwrap();
     let row = &scene.rows().await["shardId-0"];
     assert_eq!(checkpoint(row), "497/0");
     assert!(!row.keys().any(|name| name.starts_with("pending")), "{row:?}");
-    assert_eq!(row["leaseCounter"], AttributeValue::N("8".into()), "whoever looked before takes nothing");
+    assert_eq!(row["leaseCounter"], AttributeValue::N("2".into()), "whoever looked before takes nothing");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ enum Command {
     /// Writes where a job ended, as leases that KCL goes on from. The job must have been stopped.
     #[command(after_long_help = EXPORT_HELP)]
     Export {
-        /// The table, by its name or ARN; it is made where it is not there. Rows that a worker has taken are left alone.
+        /// The table, by its name or ARN; it is made where it is not there. It has nothing but what was exported from the same streams.
         table: String,
         #[command(flatten)]
         from: From,
@@ -153,9 +153,6 @@ async fn main() -> Result<()> {
             let to = LeaseExport::new(from.dynamodb(), &table);
             let exported = Box::pin(export_leases(&log, &uid, to, force)).await?;
             println!("{table}: {} leases written", exported.leases);
-            if exported.taken > 0 {
-                println!("{} were left alone, because a worker has taken them", exported.taken);
-            }
             Ok(())
         }
     }
