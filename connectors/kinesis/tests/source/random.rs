@@ -230,7 +230,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_is_read_once_and_those_of_each_key_in_their_order_whatever_becomes_of_shards() {
     let mut random = StdRng::seed_from_u64(seed("random shards"));
-    for _ in 0..count(12, 200) {
+    for _ in 0..count(5, 200) {
         let mut world = World::start(&mut random).await;
         for _ in 0..200 {
             world.step(&mut random).await;
