@@ -96,10 +96,23 @@ impl NewStream {
         numbers
     }
 
-    /// All shards that are there.
+    /// All shards that are there: a list has a hundred, or a thousand, at once.
     pub async fn shards(&self) -> Vec<Shard> {
-        let answer = self.client.list_shards().stream_name(&self.name).send().await;
-        answer.expect("listed").shards.expect("a list")
+        let (mut shards, mut token) = (Vec::new(), None::<String>);
+        loop {
+            let request = self.client.list_shards();
+            // The token says which stream it is of, and a call with both is refused.
+            let request = match token {
+                Some(token) => request.next_token(token),
+                None => request.stream_name(&self.name),
+            };
+            let page = request.send().await.expect("listed");
+            shards.extend(page.shards.expect("a list"));
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return shards;
+            }
+        }
     }
 
     /// Those that nothing goes on from, in the order of their hash keys.
